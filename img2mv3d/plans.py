@@ -1,0 +1,87 @@
+"""Options of the six stages, and the three presets. Plain numbers, no torch, so that flags and help can read the defaults.
+
+In: nothing. Out: one frozen `XOptions` per stage, `Plan`, `PLANS`. Why here: a stage imports its own options and no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """remover: auto, alpha, plain, u2netp or grabcut. framing_px: the silhouette's long side in px of 256; None: the bundle's own."""
+
+    remover: str = "auto"
+    framing_px: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """steps: solver steps. guidance: classifier-free scale, 1 is off. solver: a name of diffusion.sampler.SOLVERS. eta: DDIM noise 0..1."""
+
+    steps: int | None = None
+    guidance: float | None = None
+    solver: str | None = None
+    eta: float | None = None
+
+
+@dataclass(frozen=True)
+class DepthOptions:
+    """grid: finest level of the quick fit in nodes a side. effort: factor on the steps of every level."""
+
+    grid: int = 128
+    effort: float = 1.0
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """decoder: crossview or plain. decode_normals: send the normals through the cross-view decoder, too."""
+
+    decoder: str = "crossview"
+    decode_normals: bool = False
+
+
+@dataclass(frozen=True)
+class ReconstructOptions:
+    """grid: finest level of the final fit in nodes a side. effort: factor on the steps of every level."""
+
+    grid: int = 192
+    effort: float = 1.0
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """format: glb, obj or ply. faces: at most so many triangles. texture_size: px, 0 for vertex colours. elevation_deg: of the photo's camera."""
+
+    format: str = "glb"
+    faces: int = 20_000
+    texture_size: int = 1024
+    elevation_deg: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All options of a run. None inside of an option means: as the bundle's manifest says."""
+
+    prepare: PrepareOptions = field(default_factory=PrepareOptions)
+    generate: GenerateOptions = field(default_factory=GenerateOptions)
+    depth: DepthOptions = field(default_factory=DepthOptions)
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    reconstruct: ReconstructOptions = field(default_factory=ReconstructOptions)
+    export: ExportOptions = field(default_factory=ExportOptions)
+    seed: int = 0
+    bundle: str = "mini"
+    device: str = "auto"
+
+
+STANDARD = Plan()
+DRAFT = replace(
+    STANDARD,
+    generate=GenerateOptions(steps=6),
+    depth=DepthOptions(grid=64),
+    reconstruct=ReconstructOptions(grid=128, effort=0.5),
+    export=ExportOptions(texture_size=512),
+)
+FINE = replace(STANDARD, generate=GenerateOptions(steps=30), reconstruct=ReconstructOptions(grid=256), export=ExportOptions(faces=60_000, texture_size=2048))
+PLANS = {"draft": DRAFT, "standard": STANDARD, "fine": FINE}
