@@ -1,6 +1,8 @@
-"""Options of the six stages, and the three presets. Plain numbers, no torch, so that flags and help can read the defaults.
+"""Options of the six stages, and the three presets. Plain numbers, no torch, so that flags and help can read the
+defaults.
 
-In: nothing. Out: one frozen `XOptions` per stage, `Plan`, `PLANS`. Why here: a stage imports its own options and no other.
+In: nothing. Out: one frozen `XOptions` per stage, `Plan`, `PLANS`. Why here: a stage imports its own options and no
+other.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """remover: auto, alpha, plain, u2netp or grabcut. framing_px: the silhouette's long side in px of 256; None: the bundle's own."""
+    """remover: auto, alpha, plain, u2netp or grabcut. framing_px: the silhouette's long side in px of 256; None: the
+    bundle's own.
+    """
 
     remover: str = "auto"
     framing_px: int | None = None
@@ -18,7 +22,9 @@ class PrepareOptions:
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """steps: solver steps. guidance: classifier-free scale, 1 is off. solver: a name of diffusion.sampler.SOLVERS. eta: DDIM noise 0..1."""
+    """steps: solver steps. guidance: classifier-free scale, 1 is off. solver: a name of diffusion.sampler.SOLVERS.
+    eta: DDIM noise 0..1.
+    """
 
     steps: int | None = None
     guidance: float | None = None
@@ -52,7 +58,9 @@ class ReconstructOptions:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """format: glb, obj or ply. faces: at most so many triangles. texture_size: px, 0 for vertex colours. elevation_deg: of the photo's camera."""
+    """format: glb, obj or ply. faces: at most so many triangles. texture_size: px, 0 for vertex colours.
+    elevation_deg: of the photo's camera.
+    """
 
     format: str = "glb"
     faces: int = 20_000
@@ -83,5 +91,10 @@ DRAFT = replace(
     reconstruct=ReconstructOptions(grid=128, effort=0.5),
     export=ExportOptions(texture_size=512),
 )
-FINE = replace(STANDARD, generate=GenerateOptions(steps=30), reconstruct=ReconstructOptions(grid=256), export=ExportOptions(faces=60_000, texture_size=2048))
+FINE = replace(
+    STANDARD,
+    generate=GenerateOptions(steps=30),
+    reconstruct=ReconstructOptions(grid=256),
+    export=ExportOptions(faces=60_000, texture_size=2048),
+)
 PLANS = {"draft": DRAFT, "standard": STANDARD, "fine": FINE}

@@ -1,7 +1,7 @@
 """The seven nouns of the flow, as frozen values: what each stage takes and gives, and how each lies on disk.
 
-In and out: numpy arrays and plain numbers; `save(folder)` writes the files that DESIGN calls by name, `load(folder)` reads
-and checks them. Inverses stand side by side. Why here: stages, store and commands share these and nothing else.
+In and out: numpy arrays and plain numbers; `save(folder)` writes the files that DESIGN calls by name, `load(folder)`
+reads and checks them. Inverses stand side by side. Why here: stages, store and commands share these and nothing else.
 Torch is imported only where a latents file is read or written, so that a cached run stays light.
 """
 
@@ -28,7 +28,8 @@ MAX_SIDE = 1024  # px of a view, nodes of a grid: larger files are refused befor
 class Photo:
     """A photo as the user sees it: upright, sRGB.
 
-    rgba: uint8 [H, W, 4]; alpha is 255 everywhere when the file had none (`has_alpha` tells). name: the file's name, for messages.
+    rgba: uint8 [H, W, 4]; alpha is 255 everywhere when the file had none (`has_alpha` tells). name: the file's name,
+    for messages.
     """
 
     rgba: np.ndarray
@@ -52,8 +53,8 @@ class Framing:
 class Subject:
     """The object cut out of its photo.
 
-    image: uint8 [256, 256, 4], straight alpha, framed for the generator. full: uint8 [H, W, 4], the cut-out at the photo's
-    resolution. framing: from full's pixels to image's. warnings: one sentence each.
+    image: uint8 [256, 256, 4], straight alpha, framed for the generator. full: uint8 [H, W, 4], the cut-out at the
+    photo's resolution. framing: from full's pixels to image's. warnings: one sentence each.
     """
 
     image: np.ndarray
@@ -75,10 +76,12 @@ class Subject:
         notes = read_json(folder / "prepare.json", PhotoError)
         try:
             numbers = notes["framing"]
-            framing = Framing(tuple(numbers["scale"]), tuple(numbers["offset"]), int(numbers["framing_px"]))
+            framing = Framing(_pair(numbers["scale"]), _pair(numbers["offset"]), int(numbers["framing_px"]))
             remover, warnings = str(notes["remover"]), tuple(str(w) for w in notes["warnings"])
         except (KeyError, TypeError, ValueError) as error:
-            raise PhotoError(f"{folder / 'prepare.json'}: not as `prepare` writes it ({error}); run prepare again") from None
+            raise PhotoError(
+                f"{folder / 'prepare.json'}: not as `prepare` writes it ({error}); run prepare again"
+            ) from None
         image = read_png(folder / "subject.png", "RGBA", PhotoError)
         if image.shape != (IMAGE_SIZE, IMAGE_SIZE, 4):
             raise PhotoError(f"{folder / 'subject.png'}: {image.shape[1]} x {image.shape[0]} px, expected 256 x 256")
@@ -89,8 +92,10 @@ class Subject:
 class Latents:
     """Six views as latents.
 
-    color, normal: float32 [V, 4, h, w], scaled; normal may be None. front: uint8 [H, W, 4], the framed photo (straight alpha).
-    rig: the cameras. framing_px: as `Framing`. vae: {"name", "digest"} of the latent space. bundle: name of the weights.
+    color, normal: float32 [V, 4, h, w], scaled; normal may be None. front: uint8 [H, W, 4], the framed photo
+    (straight alpha).
+    rig: the cameras. framing_px: as `Framing`. vae: {"name", "digest"} of the latent space. bundle: name of the
+    weights.
     seed: int. settings: plain values that tell how it was made.
     """
 
@@ -118,8 +123,9 @@ class Latents:
 class Views:
     """Pictures of the object from the cameras of a rig.
 
-    color: float32 [V, H, W, 3] in [0, 1], over white. normal: float32 [V, H, W, 3], unit vectors in world axes, (0, 0, 0) outside
-    of the mask, or None. mask: float32 [V, H, W] in [0, 1]. origin: where masks and pictures come from, one word or two.
+    color: float32 [V, H, W, 3] in [0, 1], over white. normal: float32 [V, H, W, 3], unit vectors in world axes, (0,
+    0, 0) outside of the mask, or None. mask: float32 [V, H, W] in [0, 1]. origin: where masks and pictures come from,
+    one word or two.
     """
 
     color: np.ndarray
@@ -130,7 +136,9 @@ class Views:
     warnings: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
-        """Write views/color_<view>.png and normal_<view>.png (RGBA, alpha = mask; normals coded n / 2 + 1/2) and views.json."""
+        """Write views/color_<view>.png and normal_<view>.png (RGBA, alpha = mask; normals coded n / 2 + 1/2) and
+        views.json.
+        """
         save_views(self, folder / "views")
 
     @classmethod
@@ -143,8 +151,9 @@ class Views:
 class Depth:
     """A coarse surface seen from every view.
 
-    z: float32 [V, H, W], world units, 0 where hit is 0. hit: float32 [V, H, W], opacity in [0, 1]. plain: the plainly decoded
-    views that the surface was fitted to (or whatever came with the depth). coarse: float32 [N, N, N] SDF in world units, or None.
+    z: float32 [V, H, W], world units, 0 where hit is 0. hit: float32 [V, H, W], opacity in [0, 1]. plain: the plainly
+    decoded views that the surface was fitted to (or whatever came with the depth). coarse: float32 [N, N, N] SDF in
+    world units, or None.
     origin: "neus", "hull", "none", "file" or "mesh".
     """
 
@@ -178,8 +187,8 @@ class Depth:
 class Surface:
     """The final surface.
 
-    sdf: float32 [N, N, N], world units, negative inside, nodes at linspace(-1, 1, N) along x, y, z. figures: plain numbers about
-    the fit (silhouette IoU and the like). warnings: one sentence each.
+    sdf: float32 [N, N, N], world units, negative inside, nodes at linspace(-1, 1, N) along x, y, z. figures: plain
+    numbers about the fit (silhouette IoU and the like). warnings: one sentence each.
     """
 
     sdf: np.ndarray
@@ -201,8 +210,9 @@ class Surface:
 class Mesh:
     """A triangle mesh in world axes and units.
 
-    vertices: float64 [N, 3]. faces: int64 [F, 3], counter-clockwise seen from outside. colors: uint8 [N, 3] sRGB. uv: float64 [N, 2]
-    (v upwards, as trimesh and glTF writers expect) or None. texture: uint8 [T, T, 3] or None. notes: what was checked and counted.
+    vertices: float64 [N, 3]. faces: int64 [F, 3], counter-clockwise seen from outside. colors: uint8 [N, 3] sRGB. uv:
+    float64 [N, 2] (v upwards, as trimesh and glTF writers expect) or None. texture: uint8 [T, T, 3] or None. notes:
+    what was checked and counted.
     """
 
     vertices: np.ndarray
@@ -225,7 +235,9 @@ def save_latents(latents: Latents, path: Path) -> None:
     record = {
         "format": LATENTS_FORMAT,
         "color": torch.from_numpy(np.ascontiguousarray(latents.color, np.float32)),
-        "normal": None if latents.normal is None else torch.from_numpy(np.ascontiguousarray(latents.normal, np.float32)),
+        "normal": None
+        if latents.normal is None
+        else torch.from_numpy(np.ascontiguousarray(latents.normal, np.float32)),
         "front": torch.from_numpy(np.ascontiguousarray(latents.front.transpose(2, 0, 1))),
         "rig": latents.rig.to_dict(),
         "framing_px": int(latents.framing_px),
@@ -240,13 +252,17 @@ def save_latents(latents: Latents, path: Path) -> None:
 
 
 def load_latents(path: Path) -> Latents:
-    """Read and check a latents file. Raises LatentsError; nothing in the file is run, sizes are checked before reading."""
+    """Read and check a latents file. Raises LatentsError; nothing in the file is run, sizes are checked before
+    reading.
+    """
     import torch
 
     limit = 64 << 20
     try:
         if path.stat().st_size > limit:
-            raise LatentsError(f"{path}: larger than {limit >> 20} MiB, this is no latents file; give one that `generate` wrote")
+            raise LatentsError(
+                f"{path}: larger than {limit >> 20} MiB, this is no latents file; give one that `generate` wrote"
+            )
         with zipfile.ZipFile(path) as archive:
             if sum(i.file_size for i in archive.infolist()) > limit:
                 raise LatentsError(f"{path}: unpacks to more than {limit >> 20} MiB; give one that `generate` wrote")
@@ -288,14 +304,19 @@ def _latents_of(record: Any, path: Path) -> Latents:
             raise bad(f"{name} is no float32 tensor [V, {LATENT_CHANNELS}, h, w]")
         if tensor.shape[0] != len(rig) or tensor.shape[1] != LATENT_CHANNELS or tensor.shape[2:] != color.shape[2:]:
             raise bad(f"{name} has shape {tuple(tensor.shape)}, expected ({len(rig)}, {LATENT_CHANNELS}, h, w)")
-        if not 1 <= tensor.shape[0] <= MAX_VIEWS or not 4 <= min(tensor.shape[2:]) <= max(tensor.shape[2:]) <= MAX_SIDE // LATENT_FACTOR:
+        if (
+            not 1 <= tensor.shape[0] <= MAX_VIEWS
+            or not 4 <= min(tensor.shape[2:]) <= max(tensor.shape[2:]) <= MAX_SIDE // LATENT_FACTOR
+        ):
             raise bad(f"{name} has shape {tuple(tensor.shape)}, outside of what can be decoded")
         if not torch.isfinite(tensor).all():
             raise bad(f"{name} holds NaN or infinite values")
     if not isinstance(front, torch.Tensor) or front.dtype != torch.uint8 or front.ndim != 3 or front.shape[0] != 4:
         raise bad("front is no uint8 tensor [4, H, W]")
     if tuple(front.shape[1:]) != tuple(LATENT_FACTOR * s for s in color.shape[2:]):
-        raise bad(f"front is {front.shape[2]} x {front.shape[1]} px, the latents are {color.shape[3]} x {color.shape[2]} cells of 8 px")
+        raise bad(
+            f"front is {front.shape[2]} x {front.shape[1]} px for {color.shape[3]} x {color.shape[2]} latent cells of 8 px"
+        )
     return Latents(
         color.contiguous().numpy(),
         None if normal is None else normal.contiguous().numpy(),
@@ -316,8 +337,16 @@ def save_views(views: Views, folder: Path) -> None:
     for i, name in enumerate(views.rig.names):
         write_png(folder / f"color_{name}.png", np.concatenate([to_bytes(views.color[i]), alpha[i]], axis=-1))
         if views.normal is not None:
-            write_png(folder / f"normal_{name}.png", np.concatenate([encode_normals(views.normal[i], views.mask[i]), alpha[i]], axis=-1))
-    notes = {"rig": views.rig.to_dict(), "origin": views.origin, "normals": views.normal is not None, "warnings": list(views.warnings)}
+            write_png(
+                folder / f"normal_{name}.png",
+                np.concatenate([encode_normals(views.normal[i], views.mask[i]), alpha[i]], axis=-1),
+            )
+    notes = {
+        "rig": views.rig.to_dict(),
+        "origin": views.origin,
+        "normals": views.normal is not None,
+        "warnings": list(views.warnings),
+    }
     write_json(folder / "views.json", notes)
 
 
@@ -345,13 +374,17 @@ def load_views(folder: Path) -> Views:
     with_normals = [(folder / f"normal_{name}.png").exists() for name in rig.names]
     if any(with_normals):
         if not all(with_normals):
-            raise ViewsError(f"{folder}: normal_{rig.names[with_normals.index(False)]}.png is missing; give all normal maps or none")
+            raise ViewsError(
+                f"{folder}: normal_{rig.names[with_normals.index(False)]}.png is missing; give all normal maps or none"
+            )
         coded = [read_png(folder / f"normal_{name}.png", "RGBA", ViewsError) for name in rig.names]
         if {c.shape for c in coded} != shapes:
             raise ViewsError(f"{folder}: normal maps and colours differ in size")
         normal = decode_normals(np.stack(coded)[..., :3], mask)
     warnings = tuple(str(w) for w in notes.get("warnings", ()))
-    return Views(stack[..., :3].astype(np.float32) / 255, normal, mask, rig, str(notes.get("origin", "files")), warnings)
+    return Views(
+        stack[..., :3].astype(np.float32) / 255, normal, mask, rig, str(notes.get("origin", "files")), warnings
+    )
 
 
 def load_depth(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
@@ -381,6 +414,11 @@ def _grid(path: Path) -> np.ndarray:
     return sdf
 
 
+def _pair(numbers: Any) -> tuple[float, float]:
+    first, second = numbers
+    return float(first), float(second)
+
+
 def to_bytes(values: np.ndarray) -> np.ndarray:
     """float [0, 1] -> uint8, rounded and clipped. / 255 undoes it."""
     return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -393,7 +431,9 @@ def encode_normals(normal: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def decode_normals(code: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint8 [..., 3] and mask [...] -> unit normals float32 [..., 3]; (0, 0, 0) where the mask is below 1/2. Undoes `encode_normals`."""
+    """uint8 [..., 3] and mask [...] -> unit normals float32 [..., 3]; (0, 0, 0) where the mask is below 1/2. Undoes
+    `encode_normals`.
+    """
     cover = np.clip(mask, 0.5, 1)[..., None]
     normal = ((code.astype(np.float32) / 255 - (1 - cover)) / cover) * 2 - 1
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
@@ -408,7 +448,9 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 
 
 def read_png(path: Path, mode: str, error: type[InputError]) -> np.ndarray:
-    """A picture of ours -> uint8 [H, W, C] in `mode`. Raises `error` when missing, unreadable or over MAX_SIDE * 16 px a side."""
+    """A picture of ours -> uint8 [H, W, C] in `mode`. Raises `error` when missing, unreadable or over MAX_SIDE * 16
+    px a side.
+    """
     from PIL import Image
 
     try:
@@ -451,7 +493,9 @@ def write_npz(path: Path, **arrays: np.ndarray) -> None:
 
 
 def read_npz(path: Path, error: type[InputError], *, required: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of an npz, nothing pickled. Raises `error` when missing, broken, over 1 GiB unpacked or without `required` keys."""
+    """All arrays of an npz, nothing pickled. Raises `error` when missing, broken, over 1 GiB unpacked or without
+    `required` keys.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(i.file_size for i in archive.infolist()) > 1 << 30:

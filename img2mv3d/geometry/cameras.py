@@ -48,7 +48,9 @@ class Camera:
         if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-5 or np.linalg.det(rotation) < 0:
             raise ValueError("world_from_cam: the rotation is not orthonormal and right-handed")
         if not self.half_width > 0 or self.height < 1 or self.width < 1:
-            raise ValueError(f"camera: half_width {self.half_width}, size {self.height} x {self.width} px must be positive")
+            raise ValueError(
+                f"camera: half_width {self.half_width}, size {self.height} x {self.width} px must be positive"
+            )
         matrix.flags.writeable = False
         object.__setattr__(self, "world_from_cam", matrix)
 
@@ -102,8 +104,8 @@ class Camera:
 class Rig:
     """An ordered set of cameras round the origin, in plain numbers (it travels in JSON and in latents.pt).
 
-    kind: as `Camera.kind`. names: one per view. azimuth_deg, elevation_deg: degrees, one per view. width: of the image, in
-    world units (perspective: at the origin). distance: perspective only, from the origin, world units.
+    kind: as `Camera.kind`. names: one per view. azimuth_deg, elevation_deg: degrees, one per view. width: of the
+    image, in world units (perspective: at the origin). distance: perspective only, from the origin, world units.
     Raises ValueError when the lists differ in length, are empty, or numbers are not finite.
     """
 
@@ -120,7 +122,7 @@ class Rig:
         object.__setattr__(self, "elevation_deg", tuple(float(e) for e in self.elevation_deg))
         if not len(self.names) == len(self.azimuth_deg) == len(self.elevation_deg) > 0:
             raise ValueError(
-                f"rig: {len(self.names)} names, {len(self.azimuth_deg)} azimuths and {len(self.elevation_deg)} elevations"
+                f"rig: {len(self.names)} names, {len(self.azimuth_deg)} azimuths, {len(self.elevation_deg)} elevations"
             )
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"rig: view names repeat: {', '.join(self.names)}")
@@ -155,12 +157,20 @@ class Rig:
 
     @classmethod
     def from_dict(cls, numbers: dict[str, Any]) -> Rig:
-        """A rig out of `to_dict`'s numbers; missing names are numbered. Raises ValueError on unknown or missing keys."""
+        """A rig out of `to_dict`'s numbers; missing names are numbered. Raises ValueError on unknown or missing
+        keys.
+        """
         known = {"kind", "names", "azimuth_deg", "elevation_deg", "width", "distance"}
-        if not isinstance(numbers, dict) or set(numbers) - known or not {"azimuth_deg", "elevation_deg"} <= set(numbers):
+        if (
+            not isinstance(numbers, dict)
+            or set(numbers) - known
+            or not {"azimuth_deg", "elevation_deg"} <= set(numbers)
+        ):
             raise ValueError(f"rig: expected the keys {', '.join(sorted(known))}")
         azimuth = list(numbers["azimuth_deg"])
-        names = numbers.get("names") or (VIEW_NAMES if tuple(azimuth) == VIEW_AZIMUTH_DEG else [f"view_{i}" for i in range(len(azimuth))])
+        names = numbers.get("names") or (
+            VIEW_NAMES if tuple(azimuth) == VIEW_AZIMUTH_DEG else [f"view_{i}" for i in range(len(azimuth))]
+        )
         distance = numbers.get("distance")
         return cls(
             names=tuple(names),
@@ -192,9 +202,9 @@ def pixel_centres(height: int, width: int | None = None) -> np.ndarray:
 def rays(camera: Camera, uv: Any) -> tuple[Any, Any]:
     """The rays through pixels, scaled so that **point = origin + z * direction** for both projections.
 
-    uv: [..., 2] px. Returns (origin [..., 3], direction [..., 3]) in world axes and units. Orthographic: origins lie on the
-    plane through the world's origin, directions are unit. Perspective: every origin is the camera's centre and directions
-    have length 1 / cos (their part along the axis is 1). Divide by the norm for a unit ray.
+    uv: [..., 2] px. Returns (origin [..., 3], direction [..., 3]) in world axes and units. Orthographic: origins lie
+    on the plane through the world's origin, directions are unit. Perspective: every origin is the camera's centre and
+    directions have length 1 / cos (their part along the axis is 1). Divide by the norm for a unit ray.
     """
     rotation = _like(camera.world_from_cam[:3, :3], uv)
     centre = _like(camera.world_from_cam[:3, 3], uv)
@@ -209,7 +219,9 @@ def rays(camera: Camera, uv: Any) -> tuple[Any, Any]:
 
 
 def unproject(camera: Camera, uv: Any, z: Any) -> Any:
-    """Points [..., 3] (world units) at depth z [...] (world units, see `conventions`) behind pixels uv [..., 2] (px)."""
+    """Points [..., 3] (world units) at depth z [...] (world units, see `conventions`) behind pixels uv [..., 2]
+    (px).
+    """
     origin, direction = rays(camera, uv)
     return origin + z[..., None] * direction
 
