@@ -1,0 +1,16 @@
+# Each target is one line. `make demo` and `make test` set up everything they need in .venv first.
+PYTHON ?= python3
+PHOTO ?= examples/coffee.png
+BIN := .venv/bin
+
+.PHONY: demo test test-slow bench lint wheel train-smoke
+demo: .venv/ready-matting ; $(BIN)/img2mv3d run $(PHOTO) -o out/
+test: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m pytest
+test-slow: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m pytest -m slow
+bench: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m img2mv3d.eval.bench docs/benchmarks.md
+lint: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/ruff check --config .ci/ruff.toml img2mv3d tests examples
+wheel: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m build --wheel
+train-smoke: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/img2mv3d train all --minutes 1 --toy -o runs/smoke
+
+# one stamp for each set of extras
+.venv/ready-%: setup.cfg .ci/constraints.txt .ci/install ; .ci/install $(PYTHON) $* && touch $@
