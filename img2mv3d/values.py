@@ -18,6 +18,7 @@ import numpy as np
 from img2mv3d.conventions import IMAGE_SIZE, LATENT_CHANNELS, LATENT_FACTOR
 from img2mv3d.errors import DepthError, InputError, LatentsError, PhotoError, SurfaceError, ViewsError
 from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.framing import Framing
 
 LATENTS_FORMAT = "img2mv3d-latents/1"
 MAX_VIEWS = 16
@@ -35,18 +36,6 @@ class Photo:
     rgba: np.ndarray
     has_alpha: bool
     name: str
-
-
-@dataclass(frozen=True)
-class Framing:
-    """Where the photo went: framed_px = photo_px * scale + offset, per axis, both in px with centres at half integers.
-
-    framing_px: the long side of the silhouette's box in px of IMAGE_SIZE.
-    """
-
-    scale: tuple[float, float]
-    offset: tuple[float, float]
-    framing_px: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,7 +304,7 @@ def _latents_of(record: Any, path: Path) -> Latents:
         raise bad("front is no uint8 tensor [4, H, W]")
     if tuple(front.shape[1:]) != tuple(LATENT_FACTOR * s for s in color.shape[2:]):
         raise bad(
-            f"front is {front.shape[2]} x {front.shape[1]} px for {color.shape[3]} x {color.shape[2]} latent cells of 8 px"
+            f"front is {front.shape[2]} x {front.shape[1]} px for {color.shape[3]} x {color.shape[2]} cells of 8 px"
         )
     return Latents(
         color.contiguous().numpy(),
