@@ -1,0 +1,137 @@
+"""Triangles -> pixels: which face each pixel centre sees, and where inside of that face.
+
+In: a mesh and a camera (or points in px). Out: face index, barycentric coordinates, z. Why here: the painter needs
+visibility and texel positions, the previews and tests need pictures, and none of them may need a ray-casting extra.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Camera, project
+
+CHUNK = 1 << 21  # candidate pixels looked at together: about 200 MB of temporaries
+INCLUSIVE = 1e-9  # a pixel centre on an edge belongs to both triangles, so that no seam stays open
+
+
+class Raster(NamedTuple):
+    """face: int64 [H, W], index of the nearest face, -1 where there is none. bary: float64 [H, W, 3], weights of its
+    corners (sum 1; 0 where there is none). z: float64 [H, W], see `conventions`; inf where there is none.
+    """
+
+    face: np.ndarray
+    bary: np.ndarray
+    z: np.ndarray
+
+
+def rasterise(vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], camera: Camera) -> Raster:
+    """The nearest face behind every pixel centre of `camera` (world units), both sides drawn; ties go to the lower
+    index.
+
+    Perspective: barycentric coordinates are those on the face in space; faces that reach behind the camera are left
+    out.
+    """
+    uv, z = project(camera, vertices.astype(np.float64))
+    far = z if camera.kind == ORTHOGRAPHIC else np.where(z > 1e-6, z, np.nan)  # NaN leaves a corner's faces out
+    face, bary = cover(uv, far if camera.kind == ORTHOGRAPHIC else -1.0 / far, faces, camera.height, camera.width)
+    hit = face >= 0
+    weight, corner_z = bary[hit], z[faces[face[hit]]]
+    if camera.kind != ORTHOGRAPHIC:  # shares in the picture -> shares on the face: 1 / z is what is affine in px
+        weight = weight / corner_z
+        weight /= weight.sum(1, keepdims=True)
+        bary[hit] = weight
+    depth = np.full(face.shape, np.inf)
+    depth[hit] = (weight * corner_z).sum(1)
+    return Raster(face, bary, depth)
+
+
+def cover(
+    points: Float[np.ndarray, "N 2"],
+    key: Float[np.ndarray, "N"],
+    faces: Int[np.ndarray, "F 3"],
+    height: int,
+    width: int,
+) -> tuple[Int[np.ndarray, "H W"], Float[np.ndarray, "H W 3"]]:
+    """Triangles in the plane -> (face [H, W], -1 for none; bary [H, W, 3] in the plane).
+
+    points: (u, v) in px. key: affine over a triangle; the smallest wins a pixel. Degenerate triangles cover nothing.
+    """
+    plane, low, span = _setup(points, key, faces, height, width)
+    kept = np.flatnonzero(span.prod(1) > 0)
+    counts = span[kept].prod(1)
+    ends = np.cumsum(counts)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    start = 0
+    while start < len(kept):
+        base = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, base + CHUNK, "right")))
+        found.append(_inside(kept[start:stop], counts[start:stop], plane, low, span, width))
+        start = stop
+    face = np.full(height * width, -1, np.int64)
+    if found:
+        pixel, value, index = (np.concatenate(part) for part in zip(*found, strict=True))
+        best = np.full(height * width, np.inf)
+        np.minimum.at(best, pixel, value)
+        first = np.full(height * width, len(faces), np.int64)
+        nearest = value == best[pixel]
+        np.minimum.at(first, pixel[nearest], index[nearest])
+        face = np.where(first < len(faces), first, -1)
+    bary = np.zeros((height * width, 3))
+    pixel = np.flatnonzero(face >= 0)
+    centre = np.stack([pixel % width + 0.5, pixel // width + 0.5, np.ones(len(pixel))], axis=1)
+    weights = np.einsum("pij,pj->pi", plane[face[pixel], :3], centre).clip(0, 1)
+    bary[pixel] = weights / weights.sum(1, keepdims=True)
+    return face.reshape(height, width), bary.reshape(height, width, 3)
+
+
+def sample_bilinear(image: Float[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "P C"]:
+    """Bilinear values at `uv` (px, pixel centres at half integers); outside of the image its border continues."""
+    height, width = image.shape[:2]
+    u, v = (uv[:, 0] - 0.5).clip(0, width - 1), (uv[:, 1] - 0.5).clip(0, height - 1)
+    left, top = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    a, b = (u - left)[:, None].astype(image.dtype), (v - top)[:, None].astype(image.dtype)
+    upper = image[top, left] * (1 - a) + image[top, right] * a
+    lower = image[bottom, left] * (1 - a) + image[bottom, right] * a
+    return upper * (1 - b) + lower * b
+
+
+def _setup(points, key, faces, height, width):
+    """Per face: rows (a, b, c) with a u + b v + c = the three barycentric coordinates and the key; box of pixels."""
+    corner = points[faces].astype(np.float64)
+    u, v = corner[..., 0], corner[..., 1]
+    twice = (u[:, 1] - u[:, 0]) * (v[:, 2] - v[:, 0]) - (u[:, 2] - u[:, 0]) * (v[:, 1] - v[:, 0])
+    flat = ~(np.abs(twice) > 1e-12) | ~np.isfinite(key[faces]).all(1)
+    twice = np.where(flat, 1.0, twice)
+    plane = np.empty((len(faces), 4, 3))
+    for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
+        plane[:, i, 0] = (v[:, j] - v[:, k]) / twice
+        plane[:, i, 1] = (u[:, k] - u[:, j]) / twice
+        plane[:, i, 2] = (u[:, j] * v[:, k] - u[:, k] * v[:, j]) / twice
+    plane[:, 3] = np.einsum("fij,fi->fj", plane[:, :3], np.nan_to_num(key)[faces])
+    size = np.array([width, height])
+    bounded = np.nan_to_num(corner).clip(-1e6, 1e6)
+    low = np.ceil(bounded.min(1) - 0.5 - 1e-6).astype(np.int64).clip(0, None)
+    high = np.floor(bounded.max(1) - 0.5 + 1e-6).astype(np.int64).clip(None, size - 1)
+    span = (high - low + 1).clip(0, None)
+    span[flat] = 0
+    return plane, low, span
+
+
+def _inside(kept, counts, plane, low, span, width):
+    """(pixel, key, face) of every pixel centre inside of the faces `kept`."""
+    face = np.repeat(kept, counts)
+    local = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
+    row, column = np.divmod(local, span[face, 0])
+    column += low[face, 0]
+    row += low[face, 1]
+    u, v = column + 0.5, row + 0.5
+    inside = np.ones(len(face), bool)
+    for i in range(3):
+        inside &= plane[face, i, 0] * u + plane[face, i, 1] * v + plane[face, i, 2] >= -INCLUSIVE
+    face, u, v = face[inside], u[inside], v[inside]
+    key = plane[face, 3, 0] * u + plane[face, 3, 1] * v + plane[face, 3, 2]
+    return row[inside] * width + column[inside], key, face
