@@ -30,12 +30,13 @@ class Photo:
     """A photo as the user sees it: upright, sRGB.
 
     rgba: uint8 [H, W, 4]; alpha is 255 everywhere when the file had none (`has_alpha` tells). name: the file's name,
-    for messages.
+    for messages. warnings: what reading had to change, one sentence each.
     """
 
     rgba: np.ndarray
     has_alpha: bool
     name: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
