@@ -1,0 +1,76 @@
+"""Subject -> Latents: six views in two domains, as scaled latents, by diffusion.
+In: the framed photo, the bundle's networks, a random generator. Out: `Latents`, with the photo inside of them.
+Why here: the only place where photo, network and solver meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from img2mv3d.diffusion.contract import Condition, conditioned
+from img2mv3d.diffusion.sampler import sample
+from img2mv3d.diffusion.schedule import SCHEDULES
+from img2mv3d.nets.generator import GeneratorNets
+from img2mv3d.nets.multiview import unpack
+from img2mv3d.plans import GenerateOptions
+from img2mv3d.values import Latents, Subject
+
+VERSION = 1
+
+
+@torch.no_grad()
+def generate(
+    subject: Subject,
+    *,
+    generator: GeneratorNets,
+    options: GenerateOptions,
+    rng: torch.Generator,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Latents:
+    """Six views of the subject. Equal arguments give equal latents; `seed` is only written down, `rng` (on the CPU)
+    decides.
+
+    The initial noise is drawn first, one number for every latent of every view and domain, then the solver's. Options
+    that are None are the bundle's own. progress: (calls of the network done, in all). Raises ValueError on options
+    that no solver understands.
+    """
+    like = generator.camera
+    photo = torch.from_numpy(np.ascontiguousarray(subject.image.transpose(2, 0, 1))).to(like) / 255
+    told = generator.condition(photo)
+    rows = len(like)
+    condition = Condition(told.latent.expand(rows, -1, -1, -1), told.tokens.expand(rows, -1, -1), like)
+    settings = {
+        "steps": generator.steps if options.steps is None else options.steps,
+        "guidance": generator.guidance if options.guidance is None else options.guidance,
+        "solver": generator.solver if options.solver is None else options.solver,
+        "eta": generator.eta if options.eta is None else options.eta,
+    }
+    if options.eta is None and settings["solver"] != generator.solver:
+        settings["eta"] = 0.0  # the bundle's eta belongs to the bundle's solver
+    noise = torch.randn((rows, *told.latent.shape), generator=rng).to(like)
+    latents = sample(
+        conditioned(generator.unet, condition, settings["guidance"]),
+        noise,
+        SCHEDULES[generator.schedule],
+        steps=settings["steps"],
+        solver=settings["solver"],
+        eta=settings["eta"],
+        rng=rng,
+        progress=progress,
+    )
+    normal, color = unpack(latents.float().cpu(), len(generator.rig))
+    return Latents(
+        color=color[0].numpy(),
+        normal=normal[0].numpy(),
+        front=subject.image,
+        rig=generator.rig,
+        framing_px=subject.framing.framing_px,
+        vae=dict(generator.vae),
+        bundle=generator.bundle,
+        seed=seed,
+        settings=settings,
+    )
