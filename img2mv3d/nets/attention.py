@@ -1,0 +1,253 @@
+"""Depth-truncated epipolar attention: a pixel looks, from its own depth, into the other views (paper eq. 1 and 2).
+
+In: features of all views and a `Level` (depth, hits, rays at their size). Out: the features with what the others
+saw added. Why here: this is the method. `EpipolarAttention.forward` is the fast path, `epipolar_attention_plain`
+its readable twin.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from img2mv3d.geometry.cameras import Rig, pixel_centres, project, unproject
+from img2mv3d.geometry.epipolar import (
+    SLOTS,
+    Taps,
+    depth_gap,
+    image_taps,
+    neighbours,
+    pool_depth,
+    ray_depths,
+    row_taps,
+    rows_are_epipolar,
+)
+
+RAY = 6  # Pluecker numbers of a ray
+PHOTO = 4  # the front photo's colour and a flag, beside the front view's features only
+SEEN = 2  # inside flag, depth gap
+CHUNK = 1 << 21  # numbers of hidden features held at once: 8 MB in float32
+
+
+class Level(NamedTuple):
+    """What the attention needs to know at one feature size; `hit` False and z 0 outside of the object.
+
+    z: world units. ray: Pluecker coordinates. photo: RGB over white in [-1, 1] and a 1 in the front view, zeros in
+    the others. slots: `neighbours(rig)`. Where `rows_are_epipolar` the maps may be a band of rows; otherwise they
+    are whole images.
+    """
+
+    z: Float[Tensor, "V h w"]
+    hit: Bool[Tensor, "V h w"]
+    ray: Float[Tensor, "V 6 h w"]
+    photo: Float[Tensor, "V 4 h w"]
+    rig: Rig
+    slots: tuple[tuple[int | None, ...], ...]
+
+
+class EpipolarAttention(nn.Module):
+    """For every hit pixel: points along its ray near its depth, features of the other views there, mixed (eq. 1),
+    attended to (eq. 2).
+
+    channels: of the features. points: N_p. radius: half length of the ray's piece, world units. groups: of the
+    norm. head_width: of a head (one head when there are fewer channels). occlusion: give the mixing MLP, per
+    sample and view, whether the point is inside of that image and how far it is behind that view's own surface
+    (False: the paper's form). The output projection starts at zero.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        points: int,
+        *,
+        radius: float = 0.1,
+        groups: int = 8,
+        head_width: int = 64,
+        occlusion: bool = True,
+    ) -> None:
+        super().__init__()
+        self.points, self.radius, self.occlusion = points, radius, occlusion
+        self.heads = max(1, channels // head_width)
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.mix_in = nn.Linear(SLOTS * (channels + RAY + PHOTO + SEEN), channels)
+        self.mix_out = nn.Linear(channels, channels)
+        self.query = nn.Linear(channels + RAY, channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
+        self.out = nn.Linear(channels, channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(
+        self, features: Float[Tensor, "V C h w"], level: Level, jitter: Float[Tensor, "V S h w"] | None = None
+    ) -> Float[Tensor, "V C h w"]:
+        """features + what the other views show; unchanged outside of hits. jitter in [0, 1): places in the bins
+        (training), drawn outside.
+        """
+        return features + self.branch(features, level, jitter)
+
+    def branch(
+        self, features: Float[Tensor, "V C h w"], level: Level, jitter: Float[Tensor, "V S h w"] | None = None
+    ) -> Float[Tensor, "V C h w"]:
+        """What is added to the features.
+
+        The MLP's first layer is linear and commutes with interpolation: its slice is applied to each source map
+        once, then one `embedding_bag` gathers and sums over all views and taps. Pixels go in chunks; only hit ones
+        are computed.
+        """
+        views, channels, height, width = features.shape
+        normed = self.norm(features).permute(0, 2, 3, 1).reshape(views, height * width, channels)
+        ray, photo = (m.flatten(2).transpose(1, 2).to(normed) for m in (level.ray, level.photo))
+        sources = torch.cat([normed, ray, photo], dim=-1)
+        slices = self.mix_in.weight.view(-1, SLOTS, channels + RAY + PHOTO + SEEN)
+        z, hit = level.z.flatten(1).to(normed), level.hit.flatten(1)
+        added = []
+        for view, row in enumerate(level.slots):
+            pixels = hit[view].nonzero()[:, 0]
+            filled = [(slot, other) for slot, other in enumerate(row) if other is not None]
+            tables = [sources[other] @ slices[:, slot, :-SEEN].T for slot, other in filled]
+            table = torch.cat(tables) if tables else sources.new_zeros(1, self.mix_in.out_features)
+            queries = self.query(torch.cat([normed[view], ray[view]], dim=-1)[pixels])
+            step = max(1, CHUNK // (self.points * channels))
+            pieces = []
+            for start in range(0, len(pixels), step):
+                chunk = pixels[start : start + step]
+                places = None if jitter is None else jitter[view].flatten(1)[:, chunk].T
+                depths = ray_depths(z[view, chunk], self.points, self.radius, places)
+                seen = [self._look(level, view, other, chunk, depths) for _, other in filled]
+                hidden = self._gather(table, seen, slices[:, :, -SEEN:], filled, z, hit, depths)
+                pieces.append(self._attend(queries[start : start + step], hidden))
+            flat = normed.new_zeros(height * width, channels)
+            added.append(flat.index_copy(0, pixels, torch.cat(pieces)) if pieces else flat)
+        return torch.stack(added).view(views, height, width, channels).permute(0, 3, 1, 2)
+
+    def _look(self, level: Level, view: int, other: int, pixels: Tensor, depths: Tensor) -> Taps:
+        height, width = level.z.shape[1:]
+        if rows_are_epipolar(level.rig):
+            return row_taps(level.rig, view, other, pixels, depths, width)
+        cameras = level.rig.cameras(height)
+        return image_taps(cameras[view], cameras[other], pixels, depths)
+
+    def _gather(
+        self,
+        table: Float[Tensor, "Q C"],
+        seen: list[Taps],
+        flags: Float[Tensor, "C slots 2"],
+        filled: list[tuple[int, int]],
+        z: Float[Tensor, "V q"],
+        hit: Bool[Tensor, "V q"],
+        depths: Float[Tensor, "P S"],
+    ) -> Float[Tensor, "P S C"]:
+        """First layer of eq. 1 for every point: gathered source maps, plus flags and gaps, plus the bias."""
+        count, points = depths.shape
+        hidden = self.mix_in.bias.expand(count * points, -1)
+        if not filled:
+            return hidden.view(count, points, -1)
+        cells = z.shape[1]
+        index = torch.cat([t.index + i * cells for i, t in enumerate(seen)], dim=-1).flatten(0, 1)
+        weight = torch.cat([t.weight for t in seen], dim=-1).flatten(0, 1)
+        hidden = hidden + functional.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
+        if self.occlusion:
+            notes = [
+                torch.stack([t.inside, depth_gap(t, z[other], hit[other], self.radius)], dim=-1)
+                for t, (_, other) in zip(seen, filled, strict=True)
+            ]
+            columns = torch.cat([flags[:, slot] for slot, _ in filled], dim=-1)
+            hidden = hidden + torch.cat(notes, dim=-1).flatten(0, 1) @ columns.T
+        return hidden.view(count, points, -1)
+
+    def _attend(self, queries: Float[Tensor, "P C"], hidden: Float[Tensor, "P S C"]) -> Float[Tensor, "P C"]:
+        """Second layer of eq. 1, then eq. 2: one query against its own N_p keys, head by head."""
+        count, points, channels = hidden.shape
+        mixed = self.mix_out(functional.silu(hidden))
+        keys = self.key(mixed).view(count, points, self.heads, -1)
+        values = self.value(mixed).view(count, points, self.heads, -1)
+        queries = queries.view(count, 1, self.heads, -1)
+        share = ((queries * keys).sum(-1, keepdim=True) * keys.shape[-1] ** -0.5).softmax(dim=1)
+        return self.out((share * values).sum(1).reshape(count, channels))
+
+
+def make_levels(
+    z: Float[Tensor, "V H W"],
+    hit: Float[Tensor, "V H W"],
+    photo: Float[Tensor, "3 H W"],
+    rays: tuple[Float[Tensor, "V 6 _ _"], ...],
+    rig: Rig,
+    factors: tuple[int, ...] = (8, 4, 2, 1),
+    dropped: tuple[int, ...] = (),
+) -> tuple[Level, ...]:
+    """One `Level` per factor: depth pooled over hits, the photo (RGB over white in [0, 1]) averaged, rays as given at
+    that size.
+    """
+    solid, slots, levels = hit >= 0.5, neighbours(rig, dropped=dropped), []
+    for factor, ray in zip(factors, rays, strict=True):
+        small_z, small_hit = pool_depth(z, solid, factor)
+        small = functional.avg_pool2d(photo[None], factor)[0] * 2 - 1
+        beside = small.new_zeros(len(rig), PHOTO, *small.shape[1:])
+        beside[0] = torch.cat([small, torch.ones_like(small[:1])])
+        levels.append(Level(small_z, small_hit, ray, beside, rig, slots))
+    return tuple(levels)
+
+
+def epipolar_attention_plain(
+    net: EpipolarAttention,
+    features: Float[Tensor, "V C h w"],
+    level: Level,
+    jitter: Float[Tensor, "V S h w"] | None = None,
+) -> Float[Tensor, "V C h w"]:
+    """The same as `net(features, level, jitter)`, written down as the paper says it; whole images, any rig, slow."""
+    views, channels, height, width = features.shape
+    cameras = level.rig.cameras(height)
+    sources = torch.cat([net.norm(features), level.ray.to(features), level.photo.to(features)], dim=1)
+    uv = torch.from_numpy(pixel_centres(height, width)).to(features)
+    size = uv.new_tensor([width, height])
+    result = []
+    for view in range(views):
+        seen = []
+        depths = ray_depths(
+            level.z[view].flatten().to(features),
+            net.points,
+            net.radius,
+            None if jitter is None else jitter[view].flatten(1).T,
+        ).view(height, width, net.points)
+        points = unproject(cameras[view], uv[:, :, None].expand(height, width, net.points, 2), depths)
+        for other in level.slots[view]:
+            if other is None:
+                seen.append(uv.new_zeros(height, width, net.points, sources.shape[1] + SEEN))
+                continue
+            place, depth = project(cameras[other], points)
+            grid = place * (2.0 / size) - 1.0
+            inside = (grid.abs() <= 1.0).all(-1).to(features)
+            picked = functional.grid_sample(
+                sources[other][None], grid.flatten(1, 2)[None], padding_mode="border", align_corners=False
+            )
+            picked = picked[0].view(-1, height, width, net.points).permute(1, 2, 3, 0)
+            gap = _gap_plain(place, depth, level.z[other].to(features), level.hit[other], net.radius)
+            notes = torch.stack([torch.ones_like(gap), gap], dim=-1) * float(net.occlusion)
+            seen.append(torch.cat([picked, notes], dim=-1) * inside[..., None])
+        mixed = net.mix_out(functional.silu(net.mix_in(torch.cat(seen, dim=-1))))  # eq. 1
+        asking = torch.cat([sources[view][:channels], level.ray[view].to(features)]).permute(1, 2, 0)
+        shape = (height, width, -1, net.heads, channels // net.heads)
+        query, key, value = net.query(asking).view(shape), net.key(mixed).view(shape), net.value(mixed).view(shape)
+        share = ((query * key).sum(-1) / (channels // net.heads) ** 0.5).softmax(dim=2)  # eq. 2
+        looked = net.out((share[..., None] * value).sum(2).flatten(2))
+        result.append(features[view] + (looked * level.hit[view][..., None]).permute(2, 0, 1))
+    return torch.stack(result)
+
+
+def _gap_plain(place: Tensor, depth: Tensor, z: Tensor, hit: Tensor, radius: float) -> Tensor:
+    """`depth_gap`, corner by corner."""
+    height, width = z.shape
+    x, y = (place[..., 0] - 0.5).clamp(0, width - 1), (place[..., 1] - 0.5).clamp(0, height - 1)
+    total = torch.zeros_like(x)
+    for column in (x.floor(), x.floor() + 1):
+        for row in (y.floor(), y.floor() + 1):
+            share = (1 - (x - column).abs()) * (1 - (y - row).abs())
+            r, c = row.long().clamp(max=height - 1), column.long().clamp(max=width - 1)
+            gap = torch.where(hit[r, c], ((depth - z[r, c]) / radius).clamp(-1, 1), -1.0)
+            total = total + share * gap
+    return total

@@ -1,0 +1,274 @@
+"""latents of all views + depth + the front photo -> pictures that agree to the pixel: the paper's decoder.
+
+In: scaled latents of V views, their depth, the photo. Out: V pictures. Why here: it puts the paper's parts (front
+condition, truncated epipolar attention) and ours (the photo's own pixels, carried by depth) into the stock video
+decoder; freshly made it equals that bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, channels_last, nn
+from torch.nn import functional
+
+from img2mv3d.conventions import FRONT, LATENT_FACTOR, LATENT_SCALE
+from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.epipolar import pluecker
+from img2mv3d.geometry.warp import Carried, carry_front, over_white
+from img2mv3d.nets.attention import EpipolarAttention, Level, make_levels
+from img2mv3d.nets.temporal import TemporalBase
+from img2mv3d.nets.vae import MINI_CHANNELS, SD_CHANNELS
+
+POINTS = (7, 7, 7, 2)  # N_p of the up-blocks, coarse to fine (paper)
+RADIUS = 0.1  # r, world units (paper; see `conventions` for the unit)
+FACTORS = (8, 4, 2, 1)  # picture pixels in a cell of each up-block
+MASK_BIAS = -2.0  # the learnt mask starts small, and its gate starts closed
+GATE_RATE = 8.0  # the gate is one number: it may move faster than a weight
+
+
+class Guides(NamedTuple):
+    """Everything the decoder is told besides latents. levels: one per up-block. photo: RGBA, colour over white, all
+    in [-1, 1].
+    """
+
+    levels: tuple[Level, ...]
+    carried: Carried
+    photo: Float[Tensor, "4 H W"]
+
+
+class CrossViewDecoder(nn.Module):
+    """The video decoder with front condition, epipolar attention in every up-block, and the carried photo.
+
+    channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`. points,
+    radius: of the attention. front_to: "front" adds the photo's pyramid to the front view alone and leaves the
+    rest to the attention; "all" to every view. carry: let the photo's pixels travel directly. paper: the paper's
+    form, i.e. no carried photo, and an attention that is told neither what is outside nor what is hidden. All
+    parts start at zero. `attention_on`, `front_on`, `carry_on` switch parts off for measurements.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = MINI_CHANNELS,
+        layers_per_block: int = 1,
+        groups: int = 8,
+        scale: float = 1.0,
+        post_quant: bool = False,
+        temporal: bool = False,
+        points: tuple[int, ...] = POINTS,
+        radius: float = RADIUS,
+        front_to: str = "front",
+        carry: bool = True,
+        paper: bool = False,
+    ) -> None:
+        super().__init__()
+        if front_to not in ("front", "all"):
+            raise ValueError(f"front_to {front_to!r}: expected 'front' or 'all'")
+        widths = tuple(reversed(channels))
+        self.front_to = front_to
+        self.base = TemporalBase(channels, layers_per_block, groups, scale, post_quant, temporal)
+        self.front = FrontPyramid(widths)
+        self.attention = nn.ModuleList(
+            EpipolarAttention(width, count, radius=radius, groups=groups, occlusion=not paper)
+            for width, count in zip(widths, points, strict=True)
+        )
+        self.carry = CarriedPhoto(widths[-2], widths[-1]) if carry and not paper else None
+        self.attention_on = self.front_on = self.carry_on = True
+
+    @classmethod
+    def stable_video_diffusion(cls) -> CrossViewDecoder:
+        """On the published SVD decoder's sizes: a base of 266 tensors, 63,579,183 parameters, random."""
+        return cls(SD_CHANNELS, layers_per_block=2, groups=32, scale=LATENT_SCALE, temporal=True)
+
+    def decode(
+        self,
+        latents: Float[Tensor, "V 4 h w"],
+        z: Float[Tensor, "V H W"],
+        hit: Float[Tensor, "V H W"],
+        front: Float[Tensor, "4 H W"],
+        rig: Rig,
+    ) -> Float[Tensor, "V 3 H W"]:
+        """Scaled latents -> pictures in about [0, 1], not clamped, H = 8 h.
+
+        z, hit: depth of every view at picture size (`conventions`). front: the framed photo, RGBA in [0, 1],
+        straight alpha; it belongs to the rig's first view. Raises ValueError when sizes or counts do not belong
+        together.
+        """
+        views, _, height, width = latents.shape
+        size = (height * LATENT_FACTOR, width * LATENT_FACTOR)
+        if (
+            not len(rig) == views == len(z) == len(hit)
+            or z.shape[1:] != size
+            or hit.shape[1:] != size
+            or front.shape[1:] != size
+        ):
+            raise ValueError(
+                f"decode: {views} latents of {height} x {width} cells need {views} cameras and maps of {size[0]} x {size[1]} px; found "
+                f"{len(rig)} cameras, depth {tuple(z.shape)}, hit {tuple(hit.shape)}, photo {tuple(front.shape)}"
+            )
+        if height != width:
+            raise ValueError(f"decode: latents of {height} x {width} cells, expected a square")
+        with torch.no_grad():
+            return self(latents, make_guides(z, hit, front, rig))
+
+    def forward(
+        self,
+        latents: Float[Tensor, "V 4 h w"],
+        guides: Guides,
+        jitter: tuple[Float[Tensor, "V _ _ _"], ...] | None = None,
+    ) -> Float[Tensor, "V 3 H W"]:
+        """Scaled latents -> pictures in about [0, 1]. All maps may be one band of rows where `rows_are_epipolar`
+        (training).
+
+        jitter: per up-block, places of the points in their bins, drawn by the caller: recomputation in the
+        backward pass runs this twice.
+        """
+        pyramid = self.front(guides.photo) if self.front_on else None
+
+        def at_input(i: int, x: Tensor) -> Tensor:
+            if pyramid is not None:
+                if self.front_to == "all":
+                    x = x + pyramid[i]
+                else:
+                    x = x.clone()  # keeps the memory layout, on which the last bits depend
+                    x[FRONT] += pyramid[i][0]
+            if self.carry is not None and self.carry_on and i + 1 == len(self.attention):
+                x = x + self.carry.features(guides.carried)
+            return x
+
+        def before_upsampling(i: int, x: Tensor) -> Tensor:
+            if not self.attention_on:
+                return x
+            return self.attention[i](x, guides.levels[i], None if jitter is None else jitter[i])
+
+        picture, features = self.base.run(latents, at_input, before_upsampling)
+        if self.carry is not None and self.carry_on:
+            picture = self.carry.blend(picture, features, guides.carried)
+        return picture / 2 + 0.5
+
+    def load_plain(self, weights: Mapping[str, Tensor]) -> None:
+        """Take a trained `PlainDecoder`'s weights as the spatial half of the base. Raises WeightsError when they do
+        not fit.
+        """
+        self.base.load_spatial(weights)
+
+
+class FrontPyramid(nn.Module):
+    """The front photo as features for the input of each up-block, fine to coarse; the projections start at zero.
+
+    widths: of the up-blocks' outputs, coarse to fine; what a block takes in has the width of the one before it.
+    """
+
+    INNER = (64, 48, 32, 16)  # channels at 32, 64, 128, 256 px
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        inputs = (widths[0], *widths[:-1])
+        self.stem = nn.Conv2d(4, self.INNER[-1], 3, padding=1)
+        self.same = nn.ModuleList(nn.Conv2d(c, c, 3, padding=1) for c in self.INNER)
+        self.down = nn.ModuleList(
+            nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+            for coarse, fine in zip(self.INNER, self.INNER[1:], strict=False)
+        )
+        self.out = nn.ModuleList(nn.Conv2d(c, width, 1) for c, width in zip(self.INNER, inputs, strict=True))
+        for projection in self.out:
+            nn.init.zeros_(projection.weight)
+            nn.init.zeros_(projection.bias)
+        self.to(memory_format=channels_last)
+
+    def forward(self, photo: Float[Tensor, "4 H W"]) -> tuple[Float[Tensor, "1 C _ _"], ...]:
+        """One map per up-block, coarse to fine; RGBA in [-1, 1]."""
+        x = functional.silu(self.stem(photo[None].contiguous(memory_format=channels_last)))
+        maps = []
+        for i in reversed(range(len(self.INNER))):
+            x = functional.silu(self.same[i](x))
+            maps.append(self.out[i](x))
+            if i:
+                x = functional.silu(self.down[i - 1](x))
+        return tuple(reversed(maps))
+
+
+class CarriedPhoto(nn.Module):
+    """The photo's own pixels, at every view's surface points: into the last up-block, and blended into the picture by
+    a learnt mask.
+
+    into: channels of the last up-block's input. last: of the features before the picture. Both ways start closed.
+    """
+
+    INNER = 32
+
+    def __init__(self, into: int, last: int) -> None:
+        super().__init__()
+        self.read = nn.Sequential(
+            nn.Conv2d(6, self.INNER, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(self.INNER, self.INNER, 3, padding=1),
+            nn.SiLU(),
+        )
+        self.out = nn.Conv2d(self.INNER, into, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.mask = nn.Sequential(
+            nn.Conv2d(last + 6 + 3, self.INNER, 3, padding=1), nn.SiLU(), nn.Conv2d(self.INNER, 1, 3, padding=1)
+        )
+        nn.init.constant_(self.mask[-1].bias, MASK_BIAS)
+        self.gate = nn.Parameter(torch.zeros(()))
+        self.to(memory_format=channels_last)
+
+    def features(self, carried: Carried) -> Float[Tensor, "V C H W"]:
+        """What is added to the last up-block's input."""
+        return self.out(self.read(_channels(carried)))
+
+    def blend(
+        self, picture: Float[Tensor, "V 3 H W"], features: Float[Tensor, "V C H W"], carried: Carried
+    ) -> Float[Tensor, "V 3 H W"]:
+        """The picture, moved towards the carried colours by mask x visibility x gate; all pictures in [-1, 1]."""
+        seen = torch.cat([features, _channels(carried), picture], dim=1).contiguous(memory_format=channels_last)
+        share = torch.sigmoid(self.mask(seen)) * torch.tanh(GATE_RATE * self.gate) * carried.visible[:, None]
+        return picture + share * (carried.color * 2 - 1 - picture)
+
+
+def make_guides(
+    z: Float[Tensor, "V H W"],
+    hit: Float[Tensor, "V H W"],
+    front: Float[Tensor, "4 H W"],
+    rig: Rig,
+    dropped: tuple[int, ...] = (),
+) -> Guides:
+    """Depth and photo in the form `forward` takes. front: RGBA in [0, 1], straight alpha. dropped: views that no
+    other view looks into.
+    """
+    size = z.shape[-1]
+    colour = over_white(front)
+    rays = tuple(torch.stack([pluecker(c) for c in rig.cameras(size // factor)]).to(z) for factor in FACTORS)
+    levels = make_levels(z, hit, colour, rays, rig, FACTORS, dropped)
+    return Guides(levels, carry_front(front, z, hit, rig), torch.cat([colour, front[3:]]) * 2 - 1)
+
+
+def crop_rows(guides: Guides, start: int, stop: int) -> Guides:
+    """The guides of the rows start..stop (px, multiples of 8) of all views: a band is closed under the attention of
+    row rigs.
+    """
+    levels = []
+    for level, factor in zip(guides.levels, FACTORS, strict=True):
+        rows = slice(start // factor, stop // factor)
+        cut = {
+            "z": level.z[:, rows],
+            "hit": level.hit[:, rows],
+            "ray": level.ray[:, :, rows],
+            "photo": level.photo[:, :, rows],
+        }
+        levels.append(level._replace(**cut))
+    carried = Carried(*(m[..., start:stop, :] for m in guides.carried))
+    return Guides(tuple(levels), carried, guides.photo[:, start:stop])
+
+
+def _channels(carried: Carried) -> Float[Tensor, "V 6 H W"]:
+    """Colour in [-1, 1] where there is one, visibility, gap, cosine."""
+    notes = torch.stack([carried.visible, carried.gap, carried.cosine], dim=1)
+    there = (carried.cosine > 0) | (carried.visible > 0)
+    color = (carried.color * 2 - 1) * there[:, None]
+    return torch.cat([color, notes], dim=1).contiguous(memory_format=channels_last)
