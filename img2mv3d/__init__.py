@@ -1,0 +1,51 @@
+"""One photo of an object into a textured mesh, with views that agree to the pixel.
+
+The nouns are values, the verbs carry one into the next; `run` does it all. Names are looked up when they are used, so
+that `import img2mv3d` loads neither numpy nor torch. Why here: this is the whole public surface.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    # nouns
+    "Photo": "img2mv3d.values",
+    "Subject": "img2mv3d.values",
+    "Latents": "img2mv3d.values",
+    "Depth": "img2mv3d.values",
+    "Views": "img2mv3d.values",
+    "Surface": "img2mv3d.values",
+    "Mesh": "img2mv3d.values",
+    # verbs
+    "prepare": "img2mv3d.stages.prepare",
+    "generate": "img2mv3d.stages.generate",
+    "plain_views": "img2mv3d.stages.depth",
+    "fit_depth": "img2mv3d.stages.depth",
+    "decode": "img2mv3d.stages.decode",
+    "reconstruct": "img2mv3d.stages.reconstruct",
+    "export": "img2mv3d.stages.export",
+    # what they take
+    "Camera": "img2mv3d.geometry.cameras",
+    "Rig": "img2mv3d.geometry.cameras",
+    "Plan": "img2mv3d.plans",
+    "PLANS": "img2mv3d.plans",
+    "load_bundle": "img2mv3d.weights",
+    "read_photo": "img2mv3d.photos",
+    # all of them in a row
+    "Source": "img2mv3d.sources",
+    "Store": "img2mv3d.store",
+    "run": "img2mv3d.pipeline",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'img2mv3d' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,151 @@
+"""Files that survive whatever happens while they are written, and digests that tell whether they did.
+
+In: bytes, plain facts, paths. Out: files replaced atomically, copies verified or synced, sha256 digests.
+Why here: the cache and a run's folder promise the same, and a promise is kept in one place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CHUNK = 1 << 20  # bytes read at once: large enough for the disk, small enough for the memory
+
+
+class Damaged(Exception):
+    """A file that is not what was written down about it. Caught where copies are made; no user sees it."""
+
+
+def digest_of(value: Any) -> str:
+    """sha256 (64 hexadecimal digits) of plain values, by their sorted JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """sha256 (64 hexadecimal digits) of a file's bytes. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The file holds either its old or its new bytes, never half of them, whenever the power goes. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        with open(draft, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sealed(facts: Mapping[str, Any]) -> bytes:
+    """Facts as JSON with a digest of themselves inside, so that a flipped bit shows; `unsealed` undoes it."""
+    plain = dict(facts)
+    plain["seal"] = digest_of(plain)
+    return (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode()
+
+
+def unsealed(data: bytes) -> dict[str, Any]:
+    """The facts that `sealed` wrote. Raises ValueError when they are damaged."""
+    facts = json.loads(data)
+    if not isinstance(facts, dict) or facts.pop("seal", None) != digest_of(facts):
+        raise ValueError("its seal is broken")
+    return facts
+
+
+def write_sealed(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write `sealed(facts)` to a new file and wait until the disk has it. Raises OSError."""
+    with open(path, "wb") as file:
+        file.write(sealed(facts))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The facts that `write_sealed` wrote. Raises Damaged, or FileNotFoundError when there is no such file."""
+    data = path.read_bytes()
+    try:
+        return unsealed(data)
+    except (ValueError, RecursionError) as reason:
+        raise Damaged(f"entry.json: {str(reason).splitlines()[0]}") from None
+
+
+def copy_verified(source: Path, target: Path | None, facts: Mapping[str, Any]) -> None:
+    """Copy a file while hashing, so that exactly the bytes that are handed on were checked. No target: check only.
+
+    facts: {"size" (bytes), "sha256"}. Raises Damaged when the source is missing or not that; OSError else.
+    """
+    seen, size = hashlib.sha256(), 0
+    try:
+        with contextlib.ExitStack() as stack:
+            reader = stack.enter_context(open(source, "rb"))
+            writer = None
+            if target is not None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                writer = stack.enter_context(open(target, "wb"))
+            while chunk := reader.read(CHUNK):
+                seen.update(chunk)
+                size += len(chunk)
+                if writer:
+                    writer.write(chunk)
+    except FileNotFoundError:
+        raise Damaged(f"{source.name} is missing") from None
+    if size != facts["size"]:
+        raise Damaged(f"{source.name} has {size} bytes, expected {facts['size']}")
+    if seen.hexdigest() != facts["sha256"]:
+        raise Damaged(f"{source.name} has another digest than when it was written")
+
+
+def copy_durably(source: Path, target: Path) -> dict[str, Any]:
+    """Copy a file and wait until the disk has it. Returns {"size" (bytes), "sha256"}. Raises OSError."""
+    seen, size = hashlib.sha256(), 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        while chunk := reader.read(CHUNK):
+            seen.update(chunk)
+            size += len(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return {"size": size, "sha256": seen.hexdigest()}
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the disk has the file's bytes. Raises OSError."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk knows the names in `folder`; where a system cannot do that, go on."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def clear(folder: Path) -> None:
+    """Remove everything inside of `folder`."""
+    for path in listing(folder):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def listing(folder: Path) -> list[Path]:
+    """What stands in `folder`, sorted; empty when it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []

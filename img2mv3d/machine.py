@@ -1,0 +1,98 @@
+"""What this machine gives to a run: processors, memory, disk, a graphics card. Asked for without loading torch.
+
+In: /proc, cgroups, the installed packages' own files. Out: plain numbers and words.
+Why here: pipeline and commands ask the same questions, and a cached run must ask them without heavy imports.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_CPU_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def cpu_count() -> int:
+    """Processors that this process may really use: its affinity, cut down to the cgroup's quota; at least 1."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        count = os.cpu_count() or 1
+    return max(1, min(count, math.ceil(_quota())))
+
+
+def thread_count() -> int:
+    """Threads for torch: OMP_NUM_THREADS when the user has set it, else `cpu_count`."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else cpu_count()
+
+
+def guess_device() -> str:
+    """ "cuda" or "cpu", without importing torch: a card is there, is not hidden, and torch is built for it."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None and hidden.strip() in ("", "-1"):
+        return "cpu"
+    card = any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version"))
+    return "cuda" if card and torch_cuda_build() else "cpu"
+
+
+def torch_cuda_build() -> str | None:
+    """The CUDA version that the installed torch was built with, None for a CPU build or without torch."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = re.search(r"^cuda\b[^=]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def reset_peak_memory() -> None:
+    """Start counting the peak of resident memory anew, where the kernel allows it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_memory() -> int:
+    """Bytes: the largest resident size since `reset_peak_memory` (or since the start, where that is not possible)."""
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        if found:
+            return int(found.group(1)) * 1024
+    except OSError:
+        pass
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes free for us where `folder` stands or would stand; 0 when that cannot be told."""
+    for place in (folder, *folder.absolute().parents):
+        try:
+            return shutil.disk_usage(place).free
+        except OSError:
+            continue
+    return 0
+
+
+def _quota() -> float:
+    try:
+        quota, period = CGROUP_CPU.read_text().split()
+        return float("inf") if quota == "max" else max(int(quota) / int(period), 0.01)
+    except (OSError, ValueError, ZeroDivisionError):
+        pass
+    try:
+        quota, period = (int(p.read_text()) for p in CGROUP_CPU_V1)
+        return float("inf") if quota <= 0 else max(quota / period, 0.01)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf

@@ -1,0 +1,160 @@
+"""What each stage is called with: values, networks on the right device, its own options and random numbers.
+
+In: the flow that runs, the values of a stage's inputs. Out: what the stage gives, with `save(folder)`.
+Why here: stages are pure and pipeline knows no stage by name, and importing it costs nothing; this table joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from img2mv3d import machine
+from img2mv3d.errors import ResourceError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from img2mv3d.pipeline import Flow
+    from img2mv3d.values import Depth, Latents, Mesh, Subject, Surface, Views
+
+
+def ready_torch(device: str) -> torch.device:
+    """Torch with as many threads as this process may use, and the device by that name ("cpu", "cuda", "cuda:1").
+
+    Raises UsageError on a name that torch does not know, ResourceError when the device is not there.
+    """
+    import torch
+
+    if torch.get_num_threads() != machine.thread_count():
+        torch.set_num_threads(machine.thread_count())
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"--device {device}: expected auto, cpu or cuda") from None
+    if found.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device}: expected auto, cpu or cuda")
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(
+            f"--device {device}: torch {torch.__version__} cannot use a graphics card; try --device cpu"
+        )
+    return found
+
+
+def matting_digest() -> str | None:
+    """sha256 of the matting model that `--remover auto` would take, None without one."""
+    from img2mv3d.stages.prepare import matting_model  # light: numpy and Pillow
+
+    return matting_model()
+
+
+def prepare(flow: Flow, photo: Path, mask: Path | None, matting: Any) -> Subject:
+    """Read the photo (and mask), cut the object out, frame it."""
+    from img2mv3d.photos import read_mask, read_photo
+    from img2mv3d.stages.prepare import prepare
+
+    picture = read_photo(photo)
+    cover = None if mask is None else read_mask(mask)
+    return prepare(picture, framing_px=flow.framing_px, options=flow.plan.prepare, mask=cover)
+
+
+def generate(flow: Flow, subject: Subject) -> Latents:
+    """Latents of six views, float32 [6, 4, h, w] each of colours and normals."""
+    device = ready_torch(flow.device)
+    import torch
+
+    from img2mv3d.stages.generate import generate
+
+    nets = flow.bundle.generator()
+    if device.type != "cpu":
+        nets = nets.to(device, torch.float16)
+    rng = torch.Generator().manual_seed(flow.seed_of("generate"))
+    return generate(
+        subject,
+        generator=nets,
+        options=flow.plan.generate,
+        rng=rng,
+        seed=flow.plan.seed,
+        progress=flow.progress("generate"),
+    )
+
+
+def encode(flow: Flow, pictures: Views) -> Latents:
+    """Latents of views that were given as pictures."""
+    device = ready_torch(flow.device)
+    from img2mv3d.stages.encode import encode
+
+    bundle = flow.bundle
+    return encode(pictures, encoder=bundle.encoder().to(device), vae=bundle.vae, bundle=bundle.name)
+
+
+def depth(flow: Flow, latents: Latents, given: str | Path | None) -> Depth:
+    """Plain views, and the depth of a quick fit to them (or what was given in its place)."""
+    device = ready_torch(flow.device)
+    from img2mv3d.stages.depth import fit_depth, plain_views
+
+    plain = plain_views(latents, decoder=flow.bundle.plain_decoder().to(device))
+    if given is not None:
+        from img2mv3d.stages.given import given_depth
+
+        return given_depth(plain, given)
+    return fit_depth(plain, options=flow.plan.depth, progress=flow.progress("depth"))
+
+
+def decode(flow: Flow, latents: Latents, depth: Depth) -> Views:
+    """Pixel-aligned views, float32 [V, H, W, 3]."""
+    device = ready_torch(flow.device)
+    from img2mv3d.stages.decode import decode
+
+    decoder = flow.bundle.crossview_decoder().to(device)
+    return decode(latents, depth, decoder=decoder, options=flow.plan.decode)
+
+
+def reconstruct(flow: Flow, views: Views) -> Surface:
+    """The final surface, an SDF [N, N, N] in world units."""
+    ready_torch("cpu")
+    from img2mv3d.stages.reconstruct import reconstruct
+
+    return reconstruct(views, options=flow.plan.reconstruct, progress=flow.progress("reconstruct"))
+
+
+@dataclass(frozen=True)
+class Written:
+    """A mesh that is saved in the format asked for, next to mesh.json with what was checked."""
+
+    mesh: Mesh
+    format: str
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The mesh's own, one sentence each."""
+        return tuple(self.mesh.notes.get("warnings", ()))
+
+    def save(self, folder: Path) -> None:
+        """Write mesh.<format> and mesh.json into `folder`."""
+        from img2mv3d.mesh.files import write_mesh
+        from img2mv3d.values import write_json
+
+        facts = write_mesh(self.mesh, folder / f"mesh.{self.format}")
+        write_json(folder / "mesh.json", {**self.mesh.notes, **facts})
+
+
+def export(flow: Flow, surface: Surface, views: Views, subject: Subject | None) -> Written:
+    """The mesh of the surface (vertices in world units), textured from the views and the photo."""
+    from img2mv3d.stages.export import export
+
+    mesh = export(surface, views, subject, options=flow.plan.export)
+    return Written(mesh, flow.plan.export.format)
+
+
+VERBS: Mapping[str, Callable[..., Any]] = {
+    "prepare": prepare,
+    "encode": encode,
+    "generate": generate,
+    "depth": depth,
+    "decode": decode,
+    "reconstruct": reconstruct,
+    "export": export,
+}

@@ -1,0 +1,105 @@
+"""Small stand-ins for the six stages: numpy only, a millisecond each, every output depends on every input."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.geometry.framing import Framing
+from img2mv3d.values import Depth, Latents, Subject, Surface, Views, write_json
+
+SIDE = 32
+
+
+def numbers(*parts: Any) -> np.random.Generator:
+    """Random numbers that depend on the content of `parts` alone."""
+    seen = hashlib.sha256()
+    for part in parts:
+        seen.update(part.tobytes() if isinstance(part, np.ndarray) else repr(part).encode())
+    return np.random.default_rng(np.frombuffer(seen.digest(), np.uint32))
+
+
+@dataclass
+class FakeMesh:
+    format: str
+    data: bytes
+    warnings: tuple[str, ...] = ()
+
+    def save(self, folder: Path) -> None:
+        (folder / f"mesh.{self.format}").write_bytes(self.data)
+        write_json(folder / "mesh.json", {"bytes": len(self.data)})
+
+
+@dataclass
+class FakeBundle:
+    name: str = "fake"
+    digest: str = "0" * 64
+    framing_px: int = 144
+
+
+@dataclass
+class FakeVerbs:
+    """`verbs` for pipeline.run; `calls` counts what was computed."""
+
+    calls: Counter = field(default_factory=Counter)
+
+    def table(self) -> dict[str, Any]:
+        return {
+            n: getattr(self, n) for n in ("prepare", "encode", "generate", "depth", "decode", "reconstruct", "export")
+        }
+
+    def prepare(self, flow: Any, photo: Path, mask: Path | None, matting: Any) -> Subject:
+        self.calls["prepare"] += 1
+        rng = numbers(photo.read_bytes(), mask.read_bytes() if mask else None, flow.plan.prepare)
+        image = rng.integers(0, 256, (256, 256, 4), np.uint8) // 64 * 64
+        return Subject(
+            image, image[:64, :64].copy(), Framing((1.0, 1.0), (0.0, 0.0), flow.framing_px), "alpha", ("cut",)
+        )
+
+    def generate(self, flow: Any, subject: Subject) -> Latents:
+        self.calls["generate"] += 1
+        rng = numbers(subject.image, flow.seed_of("generate"), flow.plan.generate)
+        flow.progress("generate")(1, 2)
+        color = rng.standard_normal((6, 4, 4, 4), np.float32)
+        front = subject.image[:SIDE, :SIDE]
+        return Latents(color, color + 1, front, SIX_VIEWS, 144, {"name": "sd"}, "fake", flow.plan.seed, {})
+
+    def encode(self, flow: Any, pictures: Views) -> Latents:
+        self.calls["encode"] += 1
+        color = numbers(pictures.color).standard_normal((6, 4, 4, 4), np.float32)
+        front = np.zeros((SIDE, SIDE, 4), np.uint8)
+        return Latents(color, None, front, pictures.rig, 144, {"name": "sd"}, "fake", 0, {})
+
+    def depth(self, flow: Any, latents: Latents, given: Any) -> Depth:
+        self.calls["depth"] += 1
+        rng = numbers(latents.color, flow.plan.depth, given)
+        views = self._views(rng)
+        z = rng.random(views.mask.shape, np.float32)
+        coarse = None if given == "none" else rng.random((8, 8, 8), np.float32)
+        return Depth(z, views.mask, views, coarse, "none" if given == "none" else "neus", ("hull",))
+
+    def decode(self, flow: Any, latents: Latents, depth: Depth) -> Views:
+        self.calls["decode"] += 1
+        return self._views(numbers(latents.color, depth.z, depth.plain.color, flow.plan.decode))
+
+    def reconstruct(self, flow: Any, views: Views) -> Surface:
+        self.calls["reconstruct"] += 1
+        return Surface(numbers(views.color, flow.plan.reconstruct).random((8, 8, 8), np.float32))
+
+    def export(self, flow: Any, surface: Surface, views: Views, subject: Subject | None) -> FakeMesh:
+        self.calls["export"] += 1
+        told = json.dumps([views.origin, subject is not None, repr(flow.plan.export)])
+        picture = None if subject is None else subject.full
+        return FakeMesh(flow.plan.export.format, numbers(surface.sdf, views.color, told, picture).bytes(500))
+
+    def _views(self, rng: np.random.Generator) -> Views:
+        mask = np.zeros((6, SIDE, SIDE), np.float32)
+        mask[:, 8:24, 8:24] = 1
+        normal = np.zeros((6, SIDE, SIDE, 3), np.float32)
+        normal[:, 8:24, 8:24, 2] = 1
+        return Views(rng.random((6, SIDE, SIDE, 3), np.float32), normal, mask, SIX_VIEWS, "fake")
