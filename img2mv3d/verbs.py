@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from img2mv3d import machine
-from img2mv3d.errors import ResourceError, UsageError
+from img2mv3d.durable import digest_file
+from img2mv3d.errors import ResourceError, UsageError, WeightsError
+from img2mv3d.plans import GenerateOptions
 
 if TYPE_CHECKING:
     import torch
@@ -44,10 +46,20 @@ def ready_torch(device: str) -> torch.device:
 
 
 def matting_digest() -> str | None:
-    """sha256 of the matting model that `--remover auto` would take, None without one."""
-    from img2mv3d.stages.prepare import matting_model  # light: numpy and Pillow
+    """sha256 of the matting model that `--remover auto` would take, None without one. Raises WeightsError."""
+    from img2mv3d.matting.model import find_model
 
-    return matting_model()
+    model = find_model()
+    return None if model is None else digest_file(model)
+
+
+def check_latent_space(latents: Latents, decoders: str) -> None:
+    """Raises WeightsError when the latents were not made for decoders of the space `decoders` ("sd-1.x")."""
+    found = latents.vae.get("name")
+    if found != decoders:
+        raise WeightsError(
+            f"these latents are of the space {found!r}, the decoders of {decoders!r}; name their bundle with --bundle"
+        )
 
 
 def prepare(flow: Flow, photo: Path, mask: Path | None, matting: Any) -> Subject:
@@ -71,14 +83,13 @@ def generate(flow: Flow, subject: Subject) -> Latents:
     if device.type != "cpu":
         nets = nets.to(device, torch.float16)
     rng = torch.Generator().manual_seed(flow.seed_of("generate"))
-    return generate(
-        subject,
-        generator=nets,
-        options=flow.plan.generate,
-        rng=rng,
-        seed=flow.plan.seed,
-        progress=flow.progress("generate"),
-    )
+    told = {"options": flow.plan.generate, "seed": flow.plan.seed, "progress": flow.progress("generate")}
+    try:
+        return generate(subject, generator=nets, rng=rng, **told)
+    except ValueError as error:
+        if flow.plan.generate == GenerateOptions():
+            raise  # nobody asked for anything: a defect of ours
+        raise UsageError(str(error)) from None
 
 
 def encode(flow: Flow, pictures: Views) -> Latents:
@@ -95,6 +106,7 @@ def depth(flow: Flow, latents: Latents, given: str | Path | None) -> Depth:
     device = ready_torch(flow.device)
     from img2mv3d.stages.depth import fit_depth, plain_views
 
+    check_latent_space(latents, flow.bundle.vae["name"])
     plain = plain_views(latents, decoder=flow.bundle.plain_decoder().to(device))
     if given is not None:
         from img2mv3d.stages.given import given_depth
@@ -108,6 +120,7 @@ def decode(flow: Flow, latents: Latents, depth: Depth) -> Views:
     device = ready_torch(flow.device)
     from img2mv3d.stages.decode import decode
 
+    check_latent_space(latents, flow.bundle.vae["name"])
     decoder = flow.bundle.crossview_decoder().to(device)
     return decode(latents, depth, decoder=decoder, options=flow.plan.decode)
 

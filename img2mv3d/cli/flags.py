@@ -1,0 +1,150 @@
+"""The flags that commands share. Those of the stages are the fields of the stages' options, one flag each.
+
+In: `plans`, for the defaults that the help shows. Out: `FLAGS`, `with_flags`, `checked`. Why here: a field, its flag,
+its range and its help stand in one line, and no command lists them again.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from img2mv3d.errors import UsageError
+from img2mv3d.plans import PLANS, STANDARD
+
+REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
+DECODERS = ("crossview", "plain")
+FORMATS = ("glb", "obj", "ply")
+SOLVERS = ("ddim", "dpmpp", "dpmpp1")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag. decls: as typed. home: "stage.field" in Plan, or "" for a flag of the command itself. choices: the only
+    values allowed. low, high: the smallest and largest number allowed.
+    """
+
+    type: Any
+    decls: tuple[str, ...]
+    help: str
+    home: str = ""
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def default(self) -> Any:
+        """What the standard plan has; None for a flag that is no field of it."""
+        value: Any = STANDARD
+        for name in self.home.split(".") if self.home else ():
+            value = getattr(value, name)
+        return value if self.home else None
+
+    @property
+    def text(self) -> str:
+        """The line of help: what it is, which values it takes, what it is otherwise."""
+        parts = [self.help]
+        if self.choices:
+            parts.append(f"({', '.join(self.choices)})")
+        if self.home and self.default is not False:
+            parts.append(f"[{'as the weights say' if self.default is None else self.default}]")
+        return " ".join(parts)
+
+
+def _number(kind: type, decl: str, help: str, home: str, low: float, high: float) -> Flag:
+    return Flag(kind, (decl,), help, home, low=low, high=high)
+
+
+FLAGS = {
+    # fields of the options of the stages
+    "remover": Flag(str, ("--remover",), "How the object is cut out.", "prepare.remover", REMOVERS),
+    "framing_px": _number(int, "--framing-px", "Long side of the object in px of 256.", "prepare.framing_px", 16, 250),
+    "steps": _number(int, "--steps", "Steps of the diffusion solver.", "generate.steps", 1, 1000),
+    "guidance": _number(float, "--guidance", "Classifier-free guidance, 1 is off.", "generate.guidance", 0, 50),
+    "solver": Flag(str, ("--solver",), "Diffusion solver.", "generate.solver", SOLVERS),
+    "eta": _number(float, "--eta", "Noise that DDIM adds, 0 to 1.", "generate.eta", 0, 1),
+    "depth_grid": _number(int, "--depth-grid", "Nodes a side of the quick fit.", "depth.grid", 32, 256),
+    "depth_effort": _number(float, "--depth-effort", "Factor on the quick fit's steps.", "depth.effort", 0.01, 100),
+    "decoder": Flag(str, ("--decoder",), "How the colours are decoded.", "decode.decoder", DECODERS),
+    "decode_normals": Flag(bool, ("--decode-normals",), "Normals through it, too.", "decode.decode_normals"),
+    "grid": _number(int, "--grid", "Nodes a side of the final fit.", "reconstruct.grid", 32, 512),
+    "effort": _number(float, "--effort", "Factor on the final fit's steps.", "reconstruct.effort", 0.01, 100),
+    "format": Flag(str, ("--format",), "File format of the mesh.", "export.format", FORMATS),
+    "faces": _number(int, "--faces", "Triangles, at most.", "export.faces", 100, 2_000_000),
+    "texture_size": _number(
+        int,
+        "--texture-size",
+        "Side of the texture in px, 0 for colours at the vertices.",
+        "export.texture_size",
+        0,
+        8192,
+    ),
+    "elevation": _number(
+        float,
+        "--elevation",
+        "Degrees by which the photo looks down; the mesh is turned upright.",
+        "export.elevation_deg",
+        -89,
+        89,
+    ),
+    # fields of the plan itself
+    "seed": _number(int, "--seed", "Another seed, another back side.", "seed", 0, 2**63 - 1),
+    "device": Flag(str, ("--device",), "auto, cpu or cuda.", "device"),
+    "bundle": Flag(str, ("--bundle",), "Name or folder of the weights.", "bundle"),
+    # of the commands
+    "quality": Flag(str, ("--quality",), "Preset of all options of the stages.", choices=tuple(PLANS)),
+    "out": Flag(Path, ("-o", "--out"), "Folder for the results."),
+    "mask": Flag(Path, ("--mask",), "A picture that is white where the object is."),
+    "cache": Flag(Path, ("--cache",), "Folder of the cache [IMG2MV3D_CACHE, else the system's place for caches]."),
+    "no_cache": Flag(bool, ("--no-cache",), "Neither read nor write the cache."),
+    "debug": Flag(bool, ("--debug",), "Show the trace of an error."),
+    "quiet": Flag(bool, ("-q", "--quiet"), "Only warnings and the result's path."),
+    "json": Flag(bool, ("--json",), "One line of JSON instead of the result's path."),
+}
+COMMON = ("out", "quality", "seed", "device", "bundle", "cache", "no_cache", "debug", "quiet", "json")
+
+
+def with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags `names`; it gets them as keywords, None where they were not typed."""
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        added = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=Annotated[FLAGS[name].type | None, typer.Option(*FLAGS[name].decls, help=FLAGS[name].text)],
+            )
+            for name in names
+        ]
+
+        @functools.wraps(command)
+        def call(**given: Any) -> None:
+            command(**given)
+
+        del call.__wrapped__  # else inspect would look through to the function without flags
+        call.__signature__ = inspect.Signature([*own, *added])
+        call.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+        return call
+
+    return wrap
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were typed, each inside of its range. Raises UsageError that names flag, value and range."""
+    for name, value in given.items():
+        flag = FLAGS.get(name)
+        if flag is None or value is None:
+            continue
+        if flag.choices and value not in flag.choices:
+            raise UsageError(f"{flag.decls[-1]} {value}: expected one of {', '.join(flag.choices)}")
+        if flag.low is not None and not flag.low <= value <= flag.high:
+            raise UsageError(f"{flag.decls[-1]} {value}: expected {flag.low:g} to {flag.high:g}")
+    return {name: value for name, value in given.items() if value is not None and value is not False}

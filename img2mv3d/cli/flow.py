@@ -1,0 +1,154 @@
+"""The commands that carry something through the flow: `run` and the six verbs.
+
+In: paths and flags as typed. Out: files, one absolute path on stdout. Why here: what a path means for which verb and
+where its results go is decided in one place; everything else is pipeline's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from img2mv3d.cli.flags import FLAGS, checked
+from img2mv3d.errors import InputError, UsageError
+from img2mv3d.plans import PLANS, STANDARD, Plan
+
+if TYPE_CHECKING:
+    from img2mv3d.sources import Source
+
+TAKES = {  # kinds of sources, by verb
+    "prepare": ("photo",),
+    "generate": ("photo", "subject", "run"),
+    "depth": ("latents", "pictures", "run"),
+    "decode": ("latents", "depth", "pictures", "run"),
+    "reconstruct": ("views", "run"),
+    "export": ("surface", "run"),
+}
+WORDS = {
+    "photo": "a photo",
+    "subject": "subject.png of a run",
+    "latents": "latents.pt",
+    "depth": "depth.npz",
+    "pictures": "a folder of views",
+    "views": "a folder of views",
+    "surface": "surface.npz",
+    "run": "a run's folder",
+}
+
+
+def run_all(photo: Path | None, start: Path | None, until: str | None, given: Mapping[str, Any]) -> None:
+    """`run`: from a photo or the file of any stage as far as `until`; out/ unless -o says otherwise."""
+    from img2mv3d.sources import Source, source_of
+
+    if (photo is None) == (start is None):
+        raise UsageError("give a photo, or the file of a stage with --from; see `img2mv3d run --help`")
+    source = Source("photo", photo) if start is None else source_of(start)
+    if start is None and photo.is_dir():
+        raise UsageError(f"{photo} is a folder; `run --from {photo}` goes on from a run's folder or one of views")
+    out = given.get("out") or (Path("out") if source.kind in ("photo", "views") else source.root)
+    carry(source, out, until or "export", given)
+
+
+def run_verb(verb: str, path: Path, given: Mapping[str, Any], depth: str | None = None) -> None:
+    """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo)."""
+    from img2mv3d.sources import source_of
+
+    source = source_of(path)
+    if source.kind == "views" and "pictures" in TAKES[verb]:
+        source = replace(source, kind="pictures")
+    if source.kind not in TAKES[verb]:
+        wanted = " or ".join(WORDS[kind] for kind in TAKES[verb])
+        more = f"; `img2mv3d run {path} --until {verb}` goes on from a photo" if source.kind == "photo" else ""
+        raise UsageError(f"{verb} takes {wanted}; {path} is {WORDS[source.kind]}{more}")
+    if depth is not None:
+        source = replace(source, depth=_depth_source(depth))
+    out = given.get("out") or (Path("out") if source.kind == "photo" else source.root)
+    if source.kind == "pictures" and (Path(out) / "views").absolute() == path.absolute():
+        raise UsageError(f"{path} would be overwritten by its own result; give another folder with -o")
+    carry(source, out, verb, given)
+
+
+def run_here() -> Path:
+    """The run that `export` means when nobody names one: in out/, else here. Raises InputError."""
+    for folder in (Path("out"), Path()):
+        if (folder / "surface.npz").exists():
+            return folder
+    raise InputError("no run in out/ or here (surface.npz); name its folder: img2mv3d export FOLDER")
+
+
+def carry(source: Source, out: Path, until: str, given: Mapping[str, Any]) -> None:
+    """Run the pipeline with a screen, then say in words what went wrong and print where the result is."""
+    from img2mv3d.cli.screen import screen_for
+    from img2mv3d.pipeline import run
+
+    typed = checked(given)
+    if "mask" in typed:
+        source = replace(source, mask=typed["mask"])
+    plan = plan_of(typed, source)
+    with screen_for(quiet="quiet" in typed or "json" in typed) as screen:
+        result = run(source, Path(out), plan, until=until, store=open_store(typed, screen.note), report=screen)
+    for line in result.warnings:
+        screen.warn(line)
+    screen.close(result.seconds)
+    if "json" in typed:
+        facts = {"result": str(result.path), "warnings": result.warnings, "seconds": round(result.seconds, 3)}
+        print(json.dumps(facts | {"stages": result.stages}))
+    else:
+        print(result.path)
+    sys.stdout.flush()
+
+
+def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
+    """The plan: a preset (or what the run in the source's folder was made with), then what was typed."""
+    plan = PLANS[typed["quality"]] if "quality" in typed else recorded_plan(source)
+    for name, value in typed.items():
+        home = FLAGS[name].home if name in FLAGS else ""
+        stage, _, field = home.rpartition(".")
+        if stage:
+            plan = replace(plan, **{stage: replace(getattr(plan, stage), **{field: value})})
+        elif field:
+            plan = replace(plan, **{field: value})
+    return plan
+
+
+def recorded_plan(source: Source) -> Plan:
+    """What run.json beside the source says about settings; the standard plan where there is none or for a photo."""
+    if source.kind == "photo":
+        return STANDARD
+    from img2mv3d.runs import RunFolder
+
+    if not (source.root / "run.json").exists():
+        return STANDARD
+    settings = RunFolder(source.root, lambda line: None).record["settings"]
+    return _filled(STANDARD, settings) if isinstance(settings, dict) else STANDARD
+
+
+def open_store(typed: Mapping[str, Any], warn: Any) -> Any:
+    """The cache that the flags --cache and --no-cache mean."""
+    from img2mv3d.store import Store, default_folder
+
+    return Store(None if "no_cache" in typed else typed.get("cache") or default_folder(), warn)
+
+
+def _filled(options: Any, values: Mapping[str, Any]) -> Any:
+    """A dataclass with those of its fields replaced that `values` has; unknown names come from other versions."""
+    known = {}
+    for field in fields(options):
+        if field.name not in values:
+            continue
+        before, value = getattr(options, field.name), values[field.name]
+        if is_dataclass(before):
+            known[field.name] = _filled(before, value) if isinstance(value, dict) else before
+        else:
+            known[field.name] = value
+    return replace(options, **known)
+
+
+def _depth_source(depth: str) -> str:
+    if depth in ("neus", "none") or Path(depth).is_file():
+        return depth
+    raise UsageError(f"--depth {depth}: expected neus, none, a depth.npz or a mesh; there is no file of that name")

@@ -1,0 +1,85 @@
+"""Errors at the edge: every failure becomes one line on stderr and an exit status by its kind.
+
+In: whatever a command raises. Out: typer's Exit. Why here: commands stay free of it, and every command gets it.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from img2mv3d.errors import Img2mv3dError, ResourceError, UsageError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+STARVED = ("can't allocate memory", "cuda out of memory", "insufficient memory")  # torch, torch on a card, OpenCV
+TOO_MUCH = "not enough memory; close other programs, try --quality draft, a smaller --texture-size or --device cpu"
+
+# What typer itself ends with: usage errors that it words itself, exits, aborts. The base class's module differs from
+# version to version, its name does not.
+TYPERS_OWN = (typer.Exit, typer.Abort, *(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"))
+
+
+class Guard(TyperGroup):
+    """The group of all commands. --debug anywhere on the line shows the trace before the one line."""
+
+    _debug = False
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **more: Any) -> Any:
+        """Run the words `args`, those of the process if None."""
+        self._debug = "--debug" in (sys.argv[1:] if args is None else args)
+        return super().main(args, *rest, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Img2mv3dError, interrupts, lack of memory or disk end in their exit codes."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            self._say("interrupted; what was finished is kept, the same command goes on from there")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # `img2mv3d ... | head` has read enough
+            sys.stdout = None
+            raise typer.Exit(0) from None
+        except TYPERS_OWN:
+            raise
+        except Exception as error:
+            known = as_known(error)
+            kind = type(error).__name__
+            self._say(one_line(known or Img2mv3dError(f"a defect of img2mv3d ({kind}: {error}); --debug shows where")))
+            raise typer.Exit((known or Img2mv3dError()).exit_code) from None
+
+    def _say(self, line: str) -> None:
+        if self._debug:
+            traceback.print_exc()
+        print(f"error: {line}", file=sys.stderr, flush=True)
+
+
+def as_known(error: BaseException) -> Img2mv3dError | None:
+    """The error of ours that says the same; None when there is none."""
+    if isinstance(error, Img2mv3dError):
+        return error
+    text = str(error).lower()
+    starved = isinstance(error, Exception) and any(word in text for word in STARVED)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or starved:
+        return ResourceError(TOO_MUCH)
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in NO_ROOM:
+            return ResourceError(
+                f"no room left on the disk{where}; free some, `img2mv3d cache prune --max-size 0` helps"
+            )
+        if error.errno == errno.ENOMEM:
+            return ResourceError(TOO_MUCH)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return UsageError(f"not allowed to read or write{where}; give another folder with -o or correct its rights")
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,166 @@
+"""What a person sees while something runs: a live line on a terminal, plain lines elsewhere, nothing when quiet.
+
+In: the reports of a run. Out: text on stderr; stdout stays free for the result. Why here: stages and pipeline never
+print, and rich is imported only where it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+HEARTBEAT = 10.0  # s between two plain lines of a stage that is still at work
+PLAIN_WORDS = {
+    "prepare": "cutting the object out",
+    "encode": "encoding the pictures",
+    "generate": "imagining six views",
+    "depth": "fitting a coarse surface",
+    "decode": "decoding the views together",
+    "reconstruct": "fitting the final surface",
+    "export": "making the mesh",
+}
+
+
+def screen_for(quiet: bool) -> Quiet:
+    """The screen that suits stderr: Quiet, Live (a terminal) or Plain."""
+    if quiet:
+        return Quiet()
+    return Live() if sys.stderr.isatty() else Plain()
+
+
+class Quiet:
+    """Notes and warnings only."""
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def begin(self, stage: str, number: int, total: int) -> None:
+        """A stage starts to compute."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` steps are through."""
+
+    def end(self, stage: str, how: str, seconds: float) -> None:
+        """A stage's output stands."""
+
+    def note(self, line: str) -> None:
+        """One sentence that matters now."""
+        self.write(f"note: {line}")
+
+    def warn(self, line: str) -> None:
+        """One sentence about the result."""
+        self.write(f"warning: {line}")
+
+    def close(self, seconds: float) -> None:
+        """All is done."""
+
+    def write(self, line: str) -> None:
+        """A line on stderr."""
+        print(line, file=sys.stderr, flush=True)
+
+
+class Plain(Quiet):
+    """A line when a stage starts and ends, and one every HEARTBEAT seconds in between."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._now: tuple[str, float, int, int] | None = None
+
+    def __enter__(self) -> Plain:
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+
+    def begin(self, stage: str, number: int, total: int) -> None:
+        """A line: which stage, and what it does."""
+        self._now = (stage, time.monotonic(), 0, 0)
+        self.write(f"[{number}/{total}] {stage}: {PLAIN_WORDS[stage]} ...")
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Kept for the next heartbeat."""
+        if self._now is not None:
+            self._now = (*self._now[:2], done, total)
+
+    def end(self, stage: str, how: str, seconds: float) -> None:
+        """A line: how long it took, or why it took nothing."""
+        self._now = None
+        self.write(ended(stage, how, seconds))
+
+    def close(self, seconds: float) -> None:
+        """A line: the whole run's seconds."""
+        self.write(f"done in {seconds:.1f} s")
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT):
+            if self._now is not None:
+                self.write(beat(*self._now, now=time.monotonic()))
+
+
+class Live(Quiet):
+    """One line that moves: spinner, stage, bar, seconds, seconds to go; finished stages stay above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True, highlight=False)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(30), TimeElapsedColumn())
+        columns += (TimeRemainingColumn(compact=True),)
+        self._bar: Any = Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
+        self._task: Any = None
+
+    def __enter__(self) -> Live:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def begin(self, stage: str, number: int, total: int) -> None:
+        """The line moves to the next stage; without steps yet it only shows that something lives."""
+        self._task = self._bar.add_task(f"{number}/{total} {stage}: {PLAIN_WORDS[stage]}", total=None)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """The bar grows."""
+        if self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def end(self, stage: str, how: str, seconds: float) -> None:
+        """The stage's line stays, with its seconds."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        self.write(ended(stage, how, seconds))
+
+    def close(self, seconds: float) -> None:
+        """The whole run's seconds."""
+        self.write(f"done in {seconds:.1f} s")
+
+    def write(self, line: str) -> None:
+        """A line above the one that moves."""
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+def ended(stage: str, how: str, seconds: float) -> str:
+    """One line about a stage that is through; seconds are those it took here and now."""
+    words = {"computed": f"{seconds:.1f} s", "cached": "from the cache", "kept": "unchanged", "edited": "as edited"}
+    return f"  {stage:<12} {words.get(how, how)}"
+
+
+def beat(stage: str, since: float, done: int, total: int, *, now: float) -> str:
+    """One line about a stage that is at work: steps if it tells them, seconds so far, seconds to go.
+
+    >>> beat("generate", 0.0, 3, 12, now=6.0)
+    '  generate: 3 of 12, 6 s, about 18 s to go'
+    """
+    spent = now - since
+    if done <= 0 or total <= 0:
+        return f"  {stage}: still at work, {spent:.0f} s"
+    return f"  {stage}: {done} of {total}, {spent:.0f} s, about {spent / done * (total - done):.0f} s to go"
