@@ -15,8 +15,8 @@ from img2mv3d.errors import UsageError
 
 
 class Hits(NamedTuple):
-    """One entry per ray. face: -1 for a miss. t: length along the ray, inf for a miss. u, v: weights of the face's second
-    and third corner.
+    """One entry per ray. face: -1 for a miss. t: length along the ray, inf for a miss. u, v: weights of the face's
+    second and third corner.
     """
 
     face: Int[np.ndarray, " R"]

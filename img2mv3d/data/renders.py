@@ -82,7 +82,7 @@ class RenderSet:
         return Sample(*(arrays[k] for k in SET_KEYS[:-1]), arrays["framing_px"].item())
 
     def latents(self, name: str) -> dict[str, np.ndarray] | None:
-        """Scaled latents float32 `color`, `normal` [6, 4, 32, 32] and `photo` [4, 32, 32]; None when not encoded yet."""
+        """Scaled latents float32 `color`, `normal` [6, 4, 32, 32] and `photo` [4, 32, 32]; None when there are none."""
         path = self.latents_path(name)
         if not path.exists():
             return None

@@ -350,7 +350,7 @@ def _face_normals(vertices: np.ndarray, faces: np.ndarray) -> Float32[np.ndarray
 
 
 def _subdivided(solid: Solid, edge: float, most: int = 60_000) -> Solid:
-    """The same surface with edges halved until none is longer than `edge` (or there would be more than `most` faces)."""
+    """The same surface with edges halved until none is longer than `edge` (or faces exceed `most`)."""
     vertices, faces = solid.vertices, solid.faces.astype(np.int64)
     uv, rgb = solid.uv, solid.face_rgb
     while True:
