@@ -23,7 +23,7 @@ def cpu_count() -> int:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         count = os.cpu_count() or 1
-    return max(1, min(count, math.ceil(_quota())))
+    return max(1, math.ceil(min(count, _quota())))
 
 
 def thread_count() -> int:
@@ -88,11 +88,11 @@ def free_disk(folder: Path) -> int:
 def _quota() -> float:
     try:
         quota, period = CGROUP_CPU.read_text().split()
-        return float("inf") if quota == "max" else max(int(quota) / int(period), 0.01)
+        return math.inf if quota == "max" else max(int(quota) / int(period), 0.01)
     except (OSError, ValueError, ZeroDivisionError):
         pass
     try:
         quota, period = (int(p.read_text()) for p in CGROUP_CPU_V1)
-        return float("inf") if quota <= 0 else max(quota / period, 0.01)
+        return math.inf if quota <= 0 else max(quota / period, 0.01)
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf

@@ -1,0 +1,80 @@
+"""What many tests share: a photo that is only bytes, stand-ins for the stages, a run of them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from img2mv3d import pipeline
+from img2mv3d.pipeline import Report, Result
+from img2mv3d.plans import Plan
+from img2mv3d.sources import Source
+from img2mv3d.store import Store
+from tests.fakes import FakeBundle, FakeVerbs
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("IMG2MV3D_CACHE", str(tmp_path_factory.getbasetemp() / "cache-of-commands"))
+
+
+@dataclass
+class Told(Report):
+    """A report that remembers."""
+
+    how: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def end(self, stage: str, how: str, seconds: float) -> None:
+        self.how[stage] = how
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+@dataclass
+class Workshop:
+    """A folder with a photo and a cache, and pipeline.run on stand-ins."""
+
+    folder: Path
+    verbs: FakeVerbs = field(default_factory=FakeVerbs)
+    told: Told = field(default_factory=Told)
+    cached: bool = True
+
+    def __post_init__(self) -> None:
+        self.photo = self.folder / "photo.png"
+        self.photo.write_bytes(b"a photo")
+        self.out = self.folder / "out"
+
+    @property
+    def store(self) -> Store:
+        return Store(self.folder / "cache" if self.cached else None, lambda line: self.told.note(line))
+
+    def run(
+        self, source: Source | None = None, plan: Plan | None = None, out: Path | None = None, **more: Any
+    ) -> Result:
+        """Run; afterwards `verbs.calls` and `told` speak of this run only."""
+        self.verbs.calls.clear()
+        self.told = Told()
+        source = source or Source("photo", self.photo)
+        verbs, bundle = self.verbs.table(), more.pop("bundle", FakeBundle())
+        return pipeline.run(
+            source,
+            out or self.out,
+            plan or Plan(),
+            store=self.store,
+            report=self.told,
+            verbs=verbs,
+            bundle=bundle,
+            **more,
+        )
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """Stages of a millisecond with all the care that real ones get."""
+    monkeypatch.setattr(pipeline, "version_of", lambda stage: 1)
+    monkeypatch.setattr(pipeline, "matting_digest", lambda: None)
+    return Workshop(tmp_path)
