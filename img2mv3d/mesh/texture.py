@@ -1,0 +1,226 @@
+"""Pictures -> the mesh's colours: a texture, colours of vertices, and an account of who saw what.
+
+In: a mesh and sources (views, the photo). Out: `Painting`. Why here: the last step where views and surface meet; it
+takes plain arrays, so that any rig and any number of pictures will do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import xatlas
+from jaxtyping import Float, Int, UInt8
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import spsolve
+
+from img2mv3d.mesh.arrays import MeshArrays, face_normals, vertex_normals
+from img2mv3d.mesh.raster import cover
+from img2mv3d.mesh.sources import Looker, Source
+
+SHARPNESS = 4  # power of the weights in the high band: nearly one picture only, or details would show twice
+UNSEEN = 0.01  # sum of weights below which a point counts as seen by none
+MAX_SHIFT = 0.12  # largest colour correction of a picture, per channel
+ANCHOR = 0.02  # share of the overlaps' weight that holds the correction at 0
+PADDING = 2  # texels between charts
+BLOCK = 1 << 18  # texels painted together
+
+
+class Painting(NamedTuple):
+    """mesh: `MeshArrays`; with a texture its vertices are doubled along seams. shares: of the surface's area seen by
+    the photo, by views only, by none (they add up to 1). shifts: the corrections, float64 [S, 3]. coverage: share of
+    the texture's texels that charts use (0 without texture).
+    """
+
+    mesh: MeshArrays
+    shares: dict[str, float]
+    shifts: np.ndarray
+    coverage: float
+
+
+def paint(
+    vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], sources: list[Source], *, texture_size: int
+) -> Painting:
+    """The mesh (world units, closed or not) coloured by `sources`; texture_size: px a side, 0 for vertex colours.
+
+    Each point takes its colour from the pictures that see it: weight = priority * cos^2 * distance to rims; the low
+    band is their mean, the high band nearly the best one's alone; before that each picture is shifted by a constant
+    colour so that overlaps agree (the photo stands still). What nobody sees is filled by diffusion over the mesh.
+    """
+    normals = vertex_normals(vertices, faces)
+    area = np.linalg.norm(face_normals(vertices, faces), axis=1) / 2
+    chart = _unwrap(vertices, faces, texture_size) if texture_size else None
+    density = 128.0 if chart is None else chart.density
+    coarse = [Looker(s, vertices, faces, min(density, 160.0)) for s in sources]
+    shifts, color, total, photo = _on_vertices(vertices, normals, coarse)
+    filled = _diffuse(vertices, faces, color, total)
+    shares = _shares(faces, area, total, photo)
+    colors = _to_bytes(filled)
+    if chart is None:
+        mesh = MeshArrays(vertices.astype(np.float64), faces.astype(np.int64), colors)
+        return Painting(mesh, shares, shifts, 0.0)
+    sharp = [Looker(s, vertices, faces, density) if s.is_photo else c for s, c in zip(sources, coarse, strict=True)]
+    texture = _bake(chart, vertices, normals, filled, sharp, shifts)
+    mesh = MeshArrays(
+        vertices[chart.original].astype(np.float64), chart.faces, colors[chart.original], chart.uv, texture
+    )
+    return Painting(mesh, shares, shifts, float((chart.face >= 0).mean()))
+
+
+class _Chart(NamedTuple):
+    original: np.ndarray  # int64 [M], old vertex of each new one
+    faces: np.ndarray  # int64 [F, 3] into the new vertices, in the old order
+    uv: np.ndarray  # float64 [M, 2], v upwards
+    face: np.ndarray  # int64 [T, T], face of each texel, -1 for none
+    bary: np.ndarray  # float64 [T, T, 3]
+    density: float  # texels per world unit
+
+
+def _unwrap(vertices: np.ndarray, faces: np.ndarray, size: int) -> _Chart:
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(vertices.astype(np.float32), faces.astype(np.uint32))
+    pack = xatlas.PackOptions()
+    pack.resolution, pack.padding = size, PADDING
+    atlas.generate(xatlas.ChartOptions(), pack)
+    original, new_faces, uv = atlas[0]
+    uv = uv.astype(np.float64)
+    uv[:, 1] = 1 - uv[:, 1]
+    new_faces = new_faces.astype(np.int64)
+    px = np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1) * size
+    face, bary = cover(px, np.zeros(len(px)), new_faces, size, size)
+    flat = px[new_faces]
+    side, other = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
+    texels = np.abs(side[:, 0] * other[:, 1] - side[:, 1] * other[:, 0]).sum() / 2
+    area = np.linalg.norm(face_normals(vertices, faces), axis=1).sum() / 2
+    density = float(np.sqrt(texels / max(area, 1e-12)))
+    return _Chart(original.astype(np.int64), new_faces, uv, face, bary, max(density, 1.0))
+
+
+def _mix(count: int, sights: list, shifts: np.ndarray, fill: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(colour [P, 3], sum of weights [P]) of `count` points; `fill` [P, 3] takes over where the weights run out."""
+    low, high = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
+    total, sharp = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    for sight, shift in zip(sights, shifts, strict=True):
+        peak = (sight.weight.astype(np.float64) ** SHARPNESS).astype(np.float32) + np.float32(1e-30)
+        low[sight.index] += sight.weight[:, None] * (sight.low + shift.astype(np.float32))
+        high[sight.index] += peak[:, None] * sight.high
+        total[sight.index] += sight.weight
+        sharp[sight.index] += peak
+    color = low / np.maximum(total, 1e-12)[:, None] + high / np.maximum(sharp, 1e-30)[:, None]
+    if fill is not None:
+        known = (total / (total + UNSEEN))[:, None]
+        color = color * known + fill * (1 - known)
+    return color, total
+
+
+def _on_vertices(
+    vertices: np.ndarray, normals: np.ndarray, lookers: list[Looker]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(shifts [S, 3], colours [N, 3], weights [N], the photo's weights [N])."""
+    sights = [looker.look(vertices, normals) for looker in lookers]
+    shifts = _level(len(vertices), sights, [looker.source.is_photo for looker in lookers])
+    color, total = _mix(len(vertices), sights, shifts)
+    photo = np.zeros(len(vertices))
+    for sight, looker in zip(sights, lookers, strict=True):
+        if looker.source.is_photo:
+            photo[sight.index] += sight.weight
+    return shifts, color, total, photo
+
+
+def _level(count: int, sights: list, fixed: list[bool]) -> np.ndarray:
+    """One colour per picture, so that the low bands of pictures agree where both look: least squares over pairs,
+    twice, the second time with pairs that differ much (they see different things) weighted down.
+    """
+    many = len(sights)
+    weight, color = np.zeros((many, count)), np.zeros((many, count, 3))
+    for i, sight in enumerate(sights):
+        weight[i, sight.index] = np.minimum(sight.weight, 1.0)
+        color[i, sight.index] = sight.low
+    shifts = np.zeros((many, 3))
+    for _ in range(2):
+        matrix, right = np.zeros((many, many)), np.zeros((many, 3))
+        for i in range(many):
+            for j in range(i):
+                both = np.flatnonzero((weight[i] > 0) & (weight[j] > 0))
+                gap = color[i, both] - color[j, both]
+                rest = np.linalg.norm(gap + shifts[i] - shifts[j], axis=1)
+                trust = np.sqrt(weight[i, both] * weight[j, both]) / (1 + (rest / 0.1) ** 2)
+                pull = (trust[:, None] * gap).sum(0)
+                matrix[i, i] += trust.sum()
+                matrix[j, j] += trust.sum()
+                matrix[i, j] -= trust.sum()
+                matrix[j, i] -= trust.sum()
+                right[i] -= pull
+                right[j] += pull
+        anchor = ANCHOR * max(np.trace(matrix) / many, 1.0)
+        matrix += np.diag(np.where(fixed, 1e6 * anchor, anchor))
+        shifts = np.linalg.solve(matrix, right).clip(-MAX_SHIFT, MAX_SHIFT)
+    return shifts
+
+
+def _diffuse(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Colours everywhere: a vertex that is seen keeps its own, the others become the mean of their neighbours
+    (harmonic, edges weighted by 1 / length); a piece that nobody sees at all becomes the mean colour.
+    """
+    count = len(vertices)
+    seen = total > UNSEEN
+    mean = color[seen].mean(0) if seen.any() else np.full(3, 0.5)
+    if seen.all():
+        return color.astype(np.float64)
+    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    pull = 1 / np.maximum(np.linalg.norm(vertices[start] - vertices[end], axis=1), 1e-6)
+    graph = coo_matrix((pull, (start, end)), shape=(count, count)).tocsr()
+    graph = graph + graph.T
+    hidden = np.flatnonzero(~seen)
+    degree = np.asarray(graph.sum(1)).ravel()
+    hold = 1e-6 * degree[hidden].clip(1e-6, None)
+    inner = diags(degree[hidden] + hold) - graph[hidden][:, hidden]
+    right = graph[hidden][:, np.flatnonzero(seen)] @ color[seen] + hold[:, None] * mean
+    result = color.astype(np.float64)
+    result[hidden] = np.asarray(spsolve(inner.tocsc(), right)).reshape(-1, 3)
+    return result
+
+
+def _bake(
+    chart: _Chart,
+    vertices: np.ndarray,
+    normals: np.ndarray,
+    filled: np.ndarray,
+    lookers: list[Looker],
+    shifts: np.ndarray,
+) -> UInt8[np.ndarray, "T T 3"]:
+    """The texture; gutters hold the colour of the nearest texel, so that no filter of a viewer shows a seam."""
+    size = chart.face.shape[0]
+    used = np.flatnonzero(chart.face.ravel() >= 0)
+    corner = chart.original[chart.faces[chart.face.ravel()[used]]]
+    weight = chart.bary.reshape(-1, 3)[used]
+    image = np.zeros((size * size, 3), np.float32)
+    for start in range(0, len(used), BLOCK):
+        part = slice(start, start + BLOCK)
+        point, normal, fill = (
+            np.einsum("pk,pkc->pc", weight[part], values[corner[part]]) for values in (vertices, normals, filled)
+        )
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+        sights = [looker.look(point, normal) for looker in lookers]
+        image[used[part]], _ = _mix(len(point), sights, shifts, fill)
+    picture = _to_bytes(image.reshape(size, size, 3))
+    empty = (chart.face < 0).astype(np.uint8)
+    if not empty.any() or empty.all():
+        return picture
+    _, label = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    source = np.zeros(label.max() + 1, np.int64)
+    source[label.ravel()[used]] = used
+    return picture.reshape(-1, 3)[source[label.ravel()]].reshape(size, size, 3)
+
+
+def _shares(faces: np.ndarray, area: np.ndarray, total: np.ndarray, photo: np.ndarray) -> dict[str, float]:
+    whole = max(area.sum(), 1e-12)
+    by_photo = (photo > UNSEEN) & (photo > 0.5 * total)
+    by_views = (total > UNSEEN) & ~by_photo
+    shares = [float((area * mark[faces].mean(1)).sum() / whole) for mark in (by_photo, by_views)]
+    return {"photo": shares[0], "views": shares[1], "none": max(0.0, 1.0 - sum(shares))}
+
+
+def _to_bytes(color: np.ndarray) -> np.ndarray:
+    return (color.clip(0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,110 @@
+"""Surface, Views and the photo -> Mesh: isosurface, colours, and what was checked.
+
+In: `Surface`, the `Views` it was fitted to, the `Subject` if there is a photo. Out: `Mesh` with notes; writing it is
+`mesh.files`. Why here: the last verb of the flow; where the photo's own pixels come back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from img2mv3d.conventions import FRONT, IMAGE_SIZE
+from img2mv3d.geometry.cameras import Rig
+from img2mv3d.mesh.extract import extract
+from img2mv3d.mesh.raster import rasterise
+from img2mv3d.mesh.sources import Source
+from img2mv3d.mesh.texture import paint
+from img2mv3d.plans import ExportOptions
+from img2mv3d.values import Framing, Mesh, Subject, Surface, Views
+
+VERSION = 1
+
+PHOTO_PRIORITY = 20.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
+SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
+UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
+
+
+def export(surface: Surface, views: Views, subject: Subject | None, *, options: ExportOptions) -> Mesh:
+    """The coloured mesh, in world axes and units, turned upright by options.elevation_deg (about the x axis).
+
+    The front of `subject` is painted from its photo at the photo's own resolution, the rest from `views`. Formats
+    without textures (ply) and texture_size 0 get vertex colours. notes: what `Extraction.notes` has (watertight, faces,
+    pieces, pieces_dropped, ...), seen (shares of the area by photo, views, none), silhouette_iou (of each view, mean,
+    min), color_shift (of each picture), warnings (sentences).
+    Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
+    """
+    body = extract(surface.sdf, faces=options.faces)
+    sources = view_sources(views)
+    if subject is not None:
+        sources.append(photo_source(subject.full, subject.framing, views.rig))
+    texture_size = 0 if options.format == "ply" else options.texture_size
+    painting = paint(body.vertices, body.faces, sources, texture_size=texture_size)
+    overlap = silhouette_iou(body.vertices, body.faces, views)
+    notes = dict(body.notes)
+    notes["warnings"] = [*body.notes["warnings"], *_sentences(overlap, painting.shares, views.rig)]
+    notes["seen"] = {name: round(share, 4) for name, share in painting.shares.items()}
+    notes["silhouette_iou"] = {
+        "mean": round(float(overlap.mean()), 4),
+        "min": round(float(overlap.min()), 4),
+        "views": {name: round(float(v), 4) for name, v in zip(views.rig.names, overlap, strict=True)},
+    }
+    names = [*views.rig.names, "photo"][: len(sources)]
+    notes["color_shift"] = {
+        name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts, strict=True)
+    }
+    notes["vertices"] = len(painting.mesh.vertices)
+    notes["texture_coverage"] = round(painting.coverage, 4)
+    notes["elevation_deg"] = options.elevation_deg
+    mesh = painting.mesh
+    vertices = upright(mesh.vertices, options.elevation_deg)
+    return Mesh(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture, notes)
+
+
+def upright(vertices: np.ndarray, elevation_deg: float) -> np.ndarray:
+    """[N, 3] turned about the x axis, so that what a camera at that elevation (degrees above the horizon) saw as
+    leaning towards it stands upright.
+    """
+    if elevation_deg == 0:
+        return vertices
+    cos, sin = np.cos(np.radians(elevation_deg)), np.sin(np.radians(elevation_deg))
+    return vertices @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]]).T
+
+
+def view_sources(views: Views) -> list[Source]:
+    """One source per view, colours taken back from the white they lie on."""
+    alpha = views.mask.astype(np.float32)
+    share = np.maximum(alpha, 0.05)[..., None]
+    straight = ((views.color - (1 - alpha[..., None])) / share).clip(0, 1).astype(np.float32)
+    cameras = views.rig.cameras(views.mask.shape[-1])
+    return [Source(camera, c, a) for camera, c, a in zip(cameras, straight, alpha, strict=True)]
+
+
+def photo_source(full: np.ndarray, framing: Framing, rig: Rig) -> Source:
+    """The cut-out (uint8 [H, W, 4]) as what the rig's front camera saw: framed px = photo px * scale + offset."""
+    camera = rig.cameras(IMAGE_SIZE)[FRONT]
+    scale = 1 / framing.scale[0], 1 / framing.scale[1]
+    offset = -framing.offset[0] * scale[0], -framing.offset[1] * scale[1]
+    pixels = full.astype(np.float32) / 255
+    return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True)
+
+
+def silhouette_iou(vertices: np.ndarray, faces: np.ndarray, views: Views) -> np.ndarray:
+    """[V] intersection over union of the mesh's silhouette and each view's mask (above 1/2), at the views' size."""
+    result = []
+    for camera, mask in zip(views.rig.cameras(views.mask.shape[-1]), views.mask > 0.5, strict=True):
+        shape = rasterise(vertices, faces, camera).face >= 0
+        result.append((shape & mask).sum() / max((shape | mask).sum(), 1))
+    return np.array(result)
+
+
+def _sentences(overlap: np.ndarray, shares: dict[str, float], rig: Rig) -> list[str]:
+    said = []
+    if overlap.mean() < SILHOUETTE_IOU:
+        worst = rig.names[int(overlap.argmin())].replace("_", " ")
+        said.append(
+            f"the mesh covers the views' outlines with {overlap.mean():.2f} (IoU; {SILHOUETTE_IOU} wanted), "
+            f"{overlap.min():.2f} in the {worst} view: the views may not agree with each other"
+        )
+    if shares["none"] > UNSEEN_SHARE:
+        said.append(f"{shares['none']:.0%} of the surface is seen by no picture; its colour is spread from around")
+    return said
