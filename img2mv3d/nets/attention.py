@@ -104,7 +104,7 @@ class EpipolarAttention(nn.Module):
         ray, photo = (m.flatten(2).transpose(1, 2).to(normed) for m in (level.ray, level.photo))
         sources = torch.cat([normed, ray, photo], dim=-1)
         slices = self.mix_in.weight.view(-1, SLOTS, channels + RAY + PHOTO + SEEN)
-        z, hit = level.z.flatten(1).to(normed), level.hit.flatten(1)
+        z, hit = level.z.flatten(1), level.hit.flatten(1)  # coordinates keep their own precision
         added = []
         for view, row in enumerate(level.slots):
             pixels = hit[view].nonzero()[:, 0]
@@ -149,7 +149,7 @@ class EpipolarAttention(nn.Module):
             return hidden.view(count, points, -1)
         cells = z.shape[1]
         index = torch.cat([t.index + i * cells for i, t in enumerate(seen)], dim=-1).flatten(0, 1)
-        weight = torch.cat([t.weight for t in seen], dim=-1).flatten(0, 1)
+        weight = torch.cat([t.weight for t in seen], dim=-1).flatten(0, 1).to(table)
         hidden = hidden + functional.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
         if self.occlusion:
             notes = [
@@ -157,7 +157,7 @@ class EpipolarAttention(nn.Module):
                 for t, (_, other) in zip(seen, filled, strict=True)
             ]
             columns = torch.cat([flags[:, slot] for slot, _ in filled], dim=-1)
-            hidden = hidden + torch.cat(notes, dim=-1).flatten(0, 1) @ columns.T
+            hidden = hidden + torch.cat(notes, dim=-1).flatten(0, 1).to(table) @ columns.T
         return hidden.view(count, points, -1)
 
     def _attend(self, queries: Float[Tensor, "P C"], hidden: Float[Tensor, "P S C"]) -> Float[Tensor, "P C"]:

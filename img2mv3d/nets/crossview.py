@@ -106,8 +106,9 @@ class CrossViewDecoder(nn.Module):
             or front.shape[1:] != size
         ):
             raise ValueError(
-                f"decode: {views} latents of {height} x {width} cells need {views} cameras and maps of {size[0]} x {size[1]} px; found "
-                f"{len(rig)} cameras, depth {tuple(z.shape)}, hit {tuple(hit.shape)}, photo {tuple(front.shape)}"
+                f"decode: {views} latents of {height} x {width} cells need {views} cameras and maps of "
+                f"{size[0]} x {size[1]} px; found {len(rig)} cameras, depth {tuple(z.shape)}, hit {tuple(hit.shape)}, "
+                f"photo {tuple(front.shape)}"
             )
         if height != width:
             raise ValueError(f"decode: latents of {height} x {width} cells, expected a square")
@@ -181,7 +182,7 @@ class FrontPyramid(nn.Module):
 
     def forward(self, photo: Float[Tensor, "4 H W"]) -> tuple[Float[Tensor, "1 C _ _"], ...]:
         """One map per up-block, coarse to fine; RGBA in [-1, 1]."""
-        x = functional.silu(self.stem(photo[None].contiguous(memory_format=channels_last)))
+        x = functional.silu(self.stem(photo[None].to(self.stem.weight).contiguous(memory_format=channels_last)))
         maps = []
         for i in reversed(range(len(self.INNER))):
             x = functional.silu(self.same[i](x))
@@ -220,15 +221,16 @@ class CarriedPhoto(nn.Module):
 
     def features(self, carried: Carried) -> Float[Tensor, "V C H W"]:
         """What is added to the last up-block's input."""
-        return self.out(self.read(_channels(carried)))
+        return self.out(self.read(_channels(carried).to(self.gate)))
 
     def blend(
         self, picture: Float[Tensor, "V 3 H W"], features: Float[Tensor, "V C H W"], carried: Carried
     ) -> Float[Tensor, "V 3 H W"]:
         """The picture, moved towards the carried colours by mask x visibility x gate; all pictures in [-1, 1]."""
-        seen = torch.cat([features, _channels(carried), picture], dim=1).contiguous(memory_format=channels_last)
-        share = torch.sigmoid(self.mask(seen)) * torch.tanh(GATE_RATE * self.gate) * carried.visible[:, None]
-        return picture + share * (carried.color * 2 - 1 - picture)
+        seen = torch.cat([features, _channels(carried).to(picture), picture], dim=1)
+        share = torch.sigmoid(self.mask(seen.contiguous(memory_format=channels_last)))
+        share = share * torch.tanh(GATE_RATE * self.gate) * carried.visible[:, None].to(picture)
+        return picture + share * (carried.color.to(picture) * 2 - 1 - picture)
 
 
 def make_guides(

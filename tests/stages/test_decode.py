@@ -1,0 +1,90 @@
+"""The decode stage: what it takes from where, and what it says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from img2mv3d.errors import DepthError, LatentsError
+from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.plans import DecodeOptions
+from img2mv3d.stages.decode import decode
+from img2mv3d.values import Depth, Latents, Views
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def decoder() -> CrossViewDecoder:
+    torch.manual_seed(0)
+    return CrossViewDecoder((32, 32, 32, 32)).eval()
+
+
+@pytest.fixture
+def given() -> tuple[Latents, Depth]:
+    """A sphere with a lopsided photo."""
+    rng = np.random.default_rng(0)
+    y, x = np.meshgrid(*(np.linspace(-1, 1, SIDE, dtype=np.float32),) * 2, indexing="ij")
+    ball = (x**2 + y**2 < 0.4).astype(np.float32)
+    z = np.broadcast_to(-np.sqrt(np.clip(0.4 - x**2 - y**2, 0, None)), (6, SIDE, SIDE)).astype(np.float32)
+    mask = np.broadcast_to(ball, (6, SIDE, SIDE)).astype(np.float32)
+    front = rng.integers(0, 255, (SIDE, SIDE, 4)).astype(np.uint8)
+    front[..., 3] = 200 * ball
+    normal = np.zeros((6, SIDE, SIDE, 3), np.float32)
+    normal[..., 2] = mask
+    cells = rng.standard_normal((2, 6, 4, 8, 8)).astype(np.float32)
+    latents = Latents(cells[0], cells[1], front, SIX_VIEWS, 144, {"name": "sd", "digest": ""}, "mini", 0)
+    color = rng.random((6, SIDE, SIDE, 3)).astype(np.float32)
+    return latents, Depth(z * mask, mask, Views(color, normal, mask, SIX_VIEWS, "plain"))
+
+
+def test_colours_are_new_and_normals_and_masks_those_of_the_plain_views(given, decoder):
+    latents, depth = given
+    views = decode(latents, depth, decoder=decoder, options=DecodeOptions())
+    assert views.origin == "crossview" and views.rig == SIX_VIEWS
+    assert views.color.dtype == np.float32 and views.color.min() >= 0 and views.color.max() <= 1
+    assert np.array_equal(views.normal, depth.plain.normal)
+    assert np.array_equal(views.mask[1:], depth.plain.mask[1:])
+    assert np.allclose(views.mask[0], latents.front[..., 3] / 255)
+    assert (views.color[views.mask == 0] == 1).all()
+    assert not np.allclose(views.color[0], depth.plain.color[0])
+
+
+def test_equal_inputs_give_equal_views(given, decoder):
+    first, second = (decode(*given, decoder=decoder, options=DecodeOptions()) for _ in range(2))
+    assert np.array_equal(first.color, second.color)
+
+
+def test_plain_keeps_the_plain_colours(given, decoder):
+    latents, depth = given
+    views = decode(latents, depth, decoder=decoder, options=DecodeOptions(decoder="plain"))
+    inside = views.mask > 0
+    assert views.origin == "plain" and np.array_equal(views.color[inside], depth.plain.color[inside])
+
+
+def test_normals_are_decoded_on_demand(given, decoder):
+    latents, depth = given
+    options = DecodeOptions(decode_normals=True)
+    views = decode(latents, depth, decoder=decoder, options=options)
+    assert not np.array_equal(views.normal, depth.plain.normal)
+    assert np.allclose(np.linalg.norm(views.normal[views.mask > 0.5], axis=-1), 1, atol=1e-3)
+    with pytest.raises(LatentsError, match="--decode-normals"):
+        decode(replace(latents, normal=None), depth, decoder=decoder, options=options)
+
+
+def test_views_that_disagree_and_depth_that_is_empty_are_said(given, decoder):
+    latents, depth = given
+    plain = DecodeOptions(decoder="plain")  # noise does not agree with itself
+    assert "disagree by" in decode(latents, depth, decoder=decoder, options=plain).warnings[0]
+    empty = replace(depth, z=np.zeros_like(depth.z), hit=np.zeros_like(depth.hit))
+    assert "depth is empty" in decode(latents, empty, decoder=decoder, options=DecodeOptions()).warnings[0]
+    even = replace(depth, plain=replace(depth.plain, color=np.full_like(depth.plain.color, 0.5)))
+    assert decode(latents, even, decoder=decoder, options=plain).warnings == ()
+
+
+def test_depth_of_other_views_is_refused(given, decoder):
+    latents, depth = given
+    with pytest.raises(DepthError, match="does not belong to 6 views of 64 px"):
+        decode(latents, replace(depth, z=depth.z[:, :32, :32]), decoder=decoder, options=DecodeOptions())
