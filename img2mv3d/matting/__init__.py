@@ -1,0 +1,1 @@
+"""Photo -> alpha: plain backgrounds keyed out, a saliency network, graph cuts, edges. Arrays in and out."""
