@@ -1,0 +1,163 @@
+"""Masks and normals of a few views into a signed distance grid: the ladder of levels, its judge and its safety net.
+
+In: normals, masks, rig, options. Out: `Fit` with the field, figures and warnings. Why here: the quick fit (depth) and
+the final fit (mesh) are this one function with two option sets. Recipe and measured figures: facts/neus_study.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from img2mv3d.errors import NothingFoundError
+from img2mv3d.geometry.cameras import Rig
+from img2mv3d.neus.nodes import FAR, Block, find_band
+from img2mv3d.neus.optimise import LevelFit
+from img2mv3d.neus.options import FINAL, QUICK, FitOptions, Level
+from img2mv3d.neus.raygrid import serves
+from img2mv3d.neus.targets import ViewTargets, block_of, hull_field, silhouette_iou, view_targets
+
+FALLBACK = 0.05  # mean silhouette IoU below the hull's by more: the fit failed
+STRICT = 0.9  # IoU of the strict hull with the masks below which contradictions of one view, then two, are let pass
+TOLERATED = 2
+TINY_PX = 12  # a mask of fewer px shows nothing
+
+__all__ = ["FINAL", "QUICK", "Fit", "FitOptions", "Level", "fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """sdf: float32 [N, N, N], world units, axes x, y, z on [-1, 1]^3, negative inside, cut at FAR cells, positive on
+    the border, so that its surface is closed. figures: plain numbers: iou and hull_iou by view, nodes, source ("neus"
+    or "hull"), missing (views that the hull overruled), loss. warnings: one sentence each.
+    """
+
+    sdf: np.ndarray
+    figures: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def fit(
+    normal: Float[np.ndarray, "V H W 3"],
+    mask: Float[np.ndarray, "V H W"],
+    rig: Rig,
+    options: FitOptions,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fit:
+    """Fit a closed surface to the views of a rig. Equal inputs give equal fields (with equal torch threads).
+
+    normal: unit vectors, world axes; (0, 0, 0) where unknown. mask: soft, [0, 1]. progress(done, total): steps. Views
+    that show nothing are left out with a warning. When the fit fails (not finite, empty, silhouettes worse than the
+    hull's by more than FALLBACK) the hull's field is handed out with a warning.
+    Raises NothingFoundError when no view shows anything, or when no point lies in all silhouettes.
+    """
+    normal, mask, rig, warnings = _usable(normal, mask, rig)
+    if not serves(rig):
+        raise NotImplementedError("rig")
+    missing = _tolerance(normal, mask, rig, options.levels[0].nodes)
+    if missing:
+        warnings.append(
+            f"the silhouettes contradict each other: the hull overrules up to {missing} of {len(rig)} views"
+        )
+    total, done = sum(level.steps for level in options.levels), 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    whole, losses = None, []
+    for level in options.levels:
+        block, views = block_of(mask, rig, level.nodes), view_targets(normal, mask, rig, level.nodes)
+        hull = hull_field(views, block, missing)
+        start = hull if whole is None else _upsampled(whole, block)
+        state = LevelFit(start, hull, views, block, level, options)
+        if whole is not None:
+            state.repair(level.sharp[0])
+        losses = state.run(tick)
+        state.shift()
+        whole = _whole(state.field(), block)
+    field_, figures = _judge(whole[block.slices], hull, views, block, warnings)
+    figures |= {"nodes": options.levels[-1].nodes, "missing": missing, "loss": round(losses[-1], 3)}
+    cell = 2 / (options.levels[-1].nodes - 1)
+    sdf = (_whole(field_, block) * cell).permute(1, 0, 2).contiguous().numpy()  # [y, x, z] -> [x, y, z]
+    return Fit(sdf, figures, tuple(warnings))
+
+
+def _usable(normal: np.ndarray, mask: np.ndarray, rig: Rig) -> tuple[np.ndarray, np.ndarray, Rig, list[str]]:
+    """The views that show something, finite, and a warning for each that does not."""
+    mask = np.nan_to_num(mask, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1).astype(np.float32)
+    normal = np.nan_to_num(normal, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    shown = [i for i in range(len(rig)) if (mask[i] > 0.5).sum() >= TINY_PX]
+    if not shown:
+        raise NothingFoundError("no view shows an object: every mask is empty; look at the views and their masks")
+    warnings = [f"view {rig.names[i]} shows nothing and was left out" for i in range(len(rig)) if i not in shown]
+    if warnings:
+        rig = replace(
+            rig,
+            names=tuple(rig.names[i] for i in shown),
+            azimuth_deg=tuple(rig.azimuth_deg[i] for i in shown),
+            elevation_deg=tuple(rig.elevation_deg[i] for i in shown),
+        )
+    return normal[shown], mask[shown], rig, warnings
+
+
+def _tolerance(normal: np.ndarray, mask: np.ndarray, rig: Rig, nodes: int) -> int:
+    """How many views the hull must overrule to keep the silhouettes: the least number that loses little."""
+    nodes = max(nodes, 64)  # coarser grids lose thin parts for another reason
+    block, views = block_of(mask, rig, nodes), view_targets(normal, mask, rig, nodes)
+    best, chosen = -1.0, 0
+    for missing in range(min(TOLERATED, len(rig) - 1) + 1):
+        iou = float(np.mean(silhouette_iou(hull_field(views, block, missing), views, block)))
+        if iou > best + 0.02:
+            best, chosen = iou, missing
+        if best >= STRICT:
+            break
+    if best <= 0:
+        raise NothingFoundError("the silhouettes have no point in common: look at the views and their masks")
+    return chosen
+
+
+def _judge(
+    found: Tensor, hull: Tensor, views: list[ViewTargets], block: Block, warnings: list[str]
+) -> tuple[Tensor, dict[str, Any]]:
+    """The fit, or the hull when the fit failed; and both figures."""
+    hull = find_band(hull, block)[0]
+    hull_iou = silhouette_iou(hull, views, block)
+    finite = bool(torch.isfinite(found).all())
+    iou = silhouette_iou(found, views, block) if finite else [0.0] * len(views)
+    figures: dict[str, Any] = {
+        "iou": [round(v, 4) for v in iou],
+        "hull_iou": [round(v, 4) for v in hull_iou],
+        "source": "neus",
+    }
+    if not finite or not (found < 0).any() or np.mean(iou) < np.mean(hull_iou) - FALLBACK:
+        if not (hull < 0).any():
+            raise NothingFoundError("the silhouettes have no point in common: look at the views and their masks")
+        warnings.append(
+            f"the surface fit failed (silhouette IoU {np.mean(iou):.2f}, the hull's {np.mean(hull_iou):.2f}); "
+            "the silhouettes' hull is used instead"
+        )
+        return hull, figures | {"source": "hull"}
+    return found, figures
+
+
+def _whole(field_: Float[Tensor, "Y X Z"], block: Block) -> Float[Tensor, "N N N"]:
+    whole = torch.full((block.nodes,) * 3, FAR)
+    whole[block.slices] = field_
+    return whole
+
+
+def _upsampled(whole: Float[Tensor, "N N N"], block: Block) -> Float[Tensor, "Y X Z"]:
+    """The field of a coarser level on the block of a finer one; in cells, so it grows by the ratio."""
+    finer = F.interpolate(whole[None, None], size=(block.nodes,) * 3, mode="trilinear", align_corners=True)[0, 0]
+    ratio = (block.nodes - 1) / (whole.shape[0] - 1)
+    return (finer[block.slices] * ratio).clamp(-FAR, FAR).contiguous()

@@ -1,0 +1,65 @@
+"""What can be set in a fit, and the two sets that are used: `QUICK` for depth, `FINAL` for the mesh.
+
+In: nothing. Out: `Level`, `FitOptions`. Why here: fit, optimiser and the slow path for unusual rigs share them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Level:
+    """One grid of the ladder.
+
+    nodes: a side. steps: of Adam. views: drawn per step (all, if there are fewer). sharp: NeuS's S at start and end,
+    1 / cells. bend: weight a node of the curvature term. repair_every: steps; 0: only at the start.
+    """
+
+    nodes: int
+    steps: int
+    views: int = 6
+    sharp: tuple[float, float] = (1.2, 2.5)
+    bend: float = 0.3
+    repair_every: int = 0
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """levels: coarse to fine. eikonal: weight a node. rate: Adam's step at start and end of a level, cells. drop: share
+    of a view's trusted normals, those with the largest errors, that count for nothing.
+    """
+
+    levels: tuple[Level, ...]
+    eikonal: float = 0.03
+    rate: tuple[float, float] = (0.12, 0.018)
+    drop: float = 0.0
+
+    def scaled(self, grid: int, effort: float = 1.0) -> FitOptions:
+        """The same ladder up to `grid` nodes a side with `effort` times the steps. A grid that is not on the ladder
+        takes the place of the next finer level, or comes on top as one more level like the last.
+        """
+        levels = [level for level in self.levels if level.nodes <= grid]
+        if not levels or levels[-1].nodes != grid:
+            finer = next((level for level in self.levels if level.nodes > grid), self.levels[-1])
+            levels.append(replace(finer, nodes=grid))
+        return replace(
+            self, levels=tuple(replace(level, steps=max(1, round(level.steps * effort))) for level in levels)
+        )
+
+
+QUICK = FitOptions(
+    (
+        Level(32, 300),
+        Level(64, 100, views=3),
+        Level(128, 50, views=3, sharp=(1.5, 4.0)),
+    )
+)
+FINAL = FitOptions(
+    (
+        Level(32, 400),
+        Level(64, 120),
+        Level(128, 100, views=3, sharp=(1.5, 4.0), repair_every=30),
+        Level(192, 60, views=2, sharp=(1.5, 4.0), bend=0.2, repair_every=30),
+    )
+)

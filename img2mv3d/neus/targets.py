@@ -1,0 +1,138 @@
+"""What the views ask of the rays of one grid: masks, normals and their trust; and the hull on that grid.
+
+In: normals, soft masks, rig. Out: `ViewTargets` per view, the block of nodes that matters, the hull's field, the
+silhouettes of a field. Why here: pictures meet the grid in this module and nowhere else (facts/neus_study.md 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.hull import UNKNOWN, mask_distance
+from img2mv3d.neus.nodes import FAR, Block
+from img2mv3d.neus.raygrid import NodeRays, box_filters, point_filters
+
+MARGIN = 5  # cells of room round the silhouettes' box
+TRUST = (0.08, 0.33)  # cosines between which a normal's weight rises from 0 to 1: grazing pixels say little
+WHOLE = 0.97  # mask above which a pixel is seen whole, so that its normal is one surface's
+FAINT = 0.3  # mask below which a pixel has no part in the box
+
+
+@dataclass(frozen=True, eq=False)
+class ViewTargets:
+    """One view at one level; flat values are row * columns + column of its picture of rays.
+
+    known: rays inside of the frame. mask: covered share. normal: mask times unit normals, world axes. trust: weight of
+    the normals, 0..1. distance: signed distance to the mask's edge, cells; UNKNOWN outside of the frame.
+    """
+
+    rays: NodeRays
+    known: Bool[Tensor, "N C"]
+    mask: Float[Tensor, " NC"]
+    normal: Float[Tensor, "NC 3"]
+    trust: Float[Tensor, " NC"]
+    distance: Float[Tensor, "N C"]
+
+
+def view_targets(
+    normal: Float[np.ndarray, "V H W 3"], mask: Float[np.ndarray, "V H W"], rig: Rig, nodes: int
+) -> list[ViewTargets]:
+    """The targets of all views for a grid of `nodes` a side. The rig must be one that `raygrid.serves`."""
+    views = []
+    half, (height, width) = rig.width / 2, mask.shape[1:]
+    cells_per_px = (2 * half / width) / (2 / (nodes - 1))
+    for i, camera in enumerate(rig.cameras(8)):
+        rays = NodeRays.of(rig.azimuth_deg[i], nodes)
+        rows, columns, known = box_filters(rays, half, height, width)
+        cover, direction = _tensor(mask[i]), _tensor(normal[i])
+        cosine = -(direction @ torch.tensor(camera.forward, dtype=torch.float32))
+        trust = ((cosine - TRUST[0]) / (TRUST[1] - TRUST[0])).clamp(0, 1) * (cover > WHOLE)
+        pictures = torch.cat([cover[..., None], trust[..., None], direction * cover[..., None]], dim=-1)
+        flat = torch.einsum("nh,hwd,cw->ncd", rows, pictures, columns).reshape(-1, 5)
+        rows, columns, _ = point_filters(rays, half, height, width)
+        distance = rows @ torch.from_numpy(mask_distance(mask[i])) @ columns.T * cells_per_px
+        views.append(
+            ViewTargets(
+                rays,
+                known,
+                flat[:, 0].contiguous(),
+                flat[:, 2:].contiguous(),
+                flat[:, 1].contiguous(),
+                torch.where(known, distance, UNKNOWN),
+            )
+        )
+    return views
+
+
+def block_of(mask: Float[np.ndarray, "V H W"], rig: Rig, nodes: int) -> Block:
+    """The nodes in the box of the silhouettes, plus MARGIN. Every mask must show something."""
+    half = rig.width / 2
+    low, high = np.full((3, len(mask)), -1.0), np.full((3, len(mask)), 1.0)
+    for i, azimuth in enumerate(rig.azimuth_deg):
+        rows, columns = (np.flatnonzero((mask[i] > FAINT).any(axis)) for axis in (1, 0))
+        step = 2 * half / mask.shape[2]
+        low[0, i], high[0, i] = half - (rows[-1] + 1) * step, half - rows[0] * step
+        left, right = columns[0] * step - half, (columns[-1] + 1) * step - half
+        across = NodeRays.of(azimuth, 2).right
+        if 0 in across:  # diagonal views bound the box no tighter than the straight ones do
+            axis = 1 if across[1] == 0 else 2
+            low[axis, i], high[axis, i] = (left, right) if sum(across) > 0 else (-right, -left)
+    # a view may be wrong: the box is that of the widest silhouette, the hull decides inside of it
+    straight = [[i for i in range(len(mask)) if (low[a, i], high[a, i]) != (-1, 1)] or [0] for a in range(3)]
+    cell = 2 / (nodes - 1)
+    first = [max(0, int(np.floor((low[a, straight[a]].min() + 1) / cell)) - MARGIN) for a in range(3)]
+    end = [min(nodes, int(np.ceil((high[a, straight[a]].max() + 1) / cell)) + MARGIN + 1) for a in range(3)]
+    shape = (end[0] - first[0], end[1] - first[1], end[2] - first[2])
+    return Block((first[0], first[1], first[2]), shape, nodes)
+
+
+def hull_field(views: list[ViewTargets], block: Block, missing: int = 0) -> Float[Tensor, "Y X Z"]:
+    """The hull on the block's nodes: cells, cut at FAR. missing: so many views may contradict (0 to 2)."""
+    largest: list[Tensor] = []
+    for view in views:
+        field = _over_block(view.distance, view.rays, block).clamp(-FAR, FAR)
+        for k in range(missing + 1):  # keep the missing + 1 largest so far, in falling order
+            if k == len(largest):
+                largest.append(field)
+                break
+            largest[k], field = torch.maximum(largest[k], field), torch.minimum(largest[k], field)
+    return largest[min(missing, len(largest) - 1)].clone()
+
+
+def rays_to_block(picture: Tensor, view: ViewTargets, block: Block) -> Tensor:
+    """A value a ray [N, C] -> that value at every node of the block [Y, X, Z] on the ray."""
+    return _over_block(picture, view.rays, block)
+
+
+def silhouette_iou(field: Float[Tensor, "Y X Z"], views: list[ViewTargets], block: Block) -> list[float]:
+    """Intersection over union of the field's silhouettes (rays with a node inside) and the masks, by view."""
+    iy, ix, iz = (field < 0).nonzero().T + torch.tensor(block.low)[:, None]
+    figures = []
+    for view in views:
+        covered = torch.zeros(view.known.numel(), dtype=torch.bool)
+        covered[iy * view.rays.columns + view.rays.column(ix, iz)] = True
+        covered &= view.known.flatten()
+        wanted = (view.mask > 0.5) & view.known.flatten()
+        union = int((covered | wanted).sum())
+        figures.append(int((covered & wanted).sum()) / union if union else 1.0)
+    return figures
+
+
+def _over_block(picture: Tensor, rays: NodeRays, block: Block) -> Tensor:
+    (low_y, low_x, low_z), (ny, nx, nz) = block.low, block.shape
+    columns = rays.column(_range(low_x, nx)[:, None], _range(low_z, nz)[None, :])
+    return picture[low_y : low_y + ny].index_select(1, columns.flatten()).view(ny, nx, nz)
+
+
+def _range(first: int, count: int) -> Int[Tensor, " n"]:
+    return torch.arange(first, first + count)
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -1,0 +1,61 @@
+"""Latents -> plain views -> Depth: twelve maps decoded one by one, masks, and a quick NeuS seen from every view.
+
+In: `Latents` and the plain decoder; or plainly decoded `Views`. Out: `Views`, `Depth`.
+Why here: the cross-view decoder wants a depth before it can decode; the plain views are the only thing to take it from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from img2mv3d.errors import LatentsError
+from img2mv3d.geometry.masks import view_masks
+from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.neus.fit import QUICK, fit
+from img2mv3d.neus.render import render_views
+from img2mv3d.plans import DepthOptions
+from img2mv3d.values import Depth, Latents, Views, decode_normals, to_bytes
+
+VERSION = 1
+
+
+def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:
+    """Decode every map on its own; masks of the front view from the photo, of the others from both maps.
+
+    Returns float32 views in [0, 1], colours white and normals (0, 0, 0) outside of the masks. Normals are taken as
+    world normals: the front camera's frame is the world's. Raises LatentsError when there are no normal latents.
+    """
+    if latents.normal is None:
+        raise LatentsError("the latents hold no normal maps, and depth needs them; give a depth (--depth FILE or none)")
+    color = _decode(latents.color, decoder)
+    coded = _decode(latents.normal, decoder)
+    front = latents.front[..., 3].astype(np.float32) / 255
+    mask = view_masks(color, coded, front).astype(np.float32)
+    color = np.where(mask[..., None] > 0, color, np.float32(1))
+    return Views(color, decode_normals(to_bytes(coded), mask), mask, latents.rig, "plain")
+
+
+def fit_depth(views: Views, *, options: DepthOptions, progress: Callable[[int, int], None] | None = None) -> Depth:
+    """A quick fit to normals and masks, and its depth from every view at the views' own size.
+
+    z float32 [V, H, W], world units, 0 where hit is 0; hit is the opacity. origin is "hull" when the fit failed and the
+    silhouettes' hull had to do; a warning says so. Raises NothingFoundError when no view shows an object.
+    """
+    normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
+    coarse = fit(normal, views.mask, views.rig, QUICK.scaled(options.grid, options.effort), progress)
+    seen = render_views(coarse.sdf, views.rig, views.mask.shape[1])
+    return Depth(seen.z, seen.opacity, views, coarse.sdf, str(coarse.figures["source"]), coarse.warnings)
+
+
+@torch.no_grad()
+def _decode(latents: Float[np.ndarray, "V 4 h w"], decoder: PlainDecoder) -> Float[np.ndarray, "V H W 3"]:
+    """Pictures in [0, 1], one latent at a time: peak memory is that of one picture."""
+    like = next(decoder.parameters())
+    pictures = [
+        decoder.decode(torch.from_numpy(one[None]).to(like)).float().cpu() for one in latents.astype(np.float32)
+    ]
+    return torch.cat(pictures).clamp(0, 1).movedim(1, -1).contiguous().numpy()
