@@ -1,0 +1,139 @@
+"""Training of the plain decoder: latents with a little noise -> the rendered pictures, colours and normals.
+
+In: rendered sets with their latents. Out: decoder weights and figures. Why here: the cross-view decoder starts from
+it, and it alone turns normal latents into maps.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from img2mv3d.conventions import LATENT_FACTOR
+from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.train.loop import LoopOptions, run_loop
+from img2mv3d.train.pictures import tile
+from img2mv3d.train.pool import Pool, as_float, box_crop, draw_float, draw_int
+
+CROP = 128  # px: a fifth of a step's cost on whole pictures, and hardly any white
+LATENT_NOISE = 0.03  # forgives what an encoder, or a generator, gets slightly wrong
+FULL_SHARE = 0.1  # of the budget, at its end, on whole pictures: group norms see other statistics there
+GRADIENT_WEIGHT = 0.5
+REFRESH_STEPS = 60
+
+
+@dataclass(frozen=True)
+class DecoderBatch:
+    """Sizes of a batch. crops: of CROP px; full: whole pictures at the end; normal_share: chance of a normal map."""
+
+    crops: int = 6
+    full: int = 2
+    normal_share: float = 0.4
+
+
+class DecoderTask:
+    """Loss L1 + 0.5 L1 of the gradients, on single pictures."""
+
+    def __init__(self, data: Path, net: PlainDecoder, batch: DecoderBatch, held_out: int = 6) -> None:
+        self.net, self.batch = net, batch
+        nn.init.ones_(net.conv_out.bias)  # white; otherwise the rims, which see least, stay grey for long
+        self.pool = Pool(data, "train")
+        self.held = Pool(data, "val", sources=("teacher",), limit=held_out)
+        self._calls = 0
+
+    def loss(self, progress: float, rng: torch.Generator) -> Tensor:
+        """Mean over a batch of crops, or of whole pictures in the last FULL_SHARE of the budget."""
+        self._calls += 1
+        if self._calls % REFRESH_STEPS == 0:
+            self.pool.refresh()
+        full = progress >= 1 - FULL_SHARE
+        drawn = [self._crop(rng, None if full else CROP) for _ in range(self.batch.full if full else self.batch.crops)]
+        latents, pictures = (torch.stack(x) for x in zip(*drawn, strict=True))
+        latents = latents + LATENT_NOISE * torch.randn(latents.shape, generator=rng)
+        return picture_loss(self.net.decode(latents), pictures)
+
+    def _crop(self, rng: torch.Generator, size: int | None) -> tuple[Tensor, Tensor]:
+        item = self.pool.draw(rng)
+        domain = int(draw_float(rng) < self.batch.normal_share)
+        view = draw_int(rng, item.pictures.shape[1])
+        picture, latent = item.pictures[domain, view], item.latents[domain, view]
+        if size is None or size >= picture.shape[0]:
+            return latent.float(), as_float(picture)
+        y, x = box_crop(item.mask[view], size, rng)
+        cy, cx, cells = y // LATENT_FACTOR, x // LATENT_FACTOR, size // LATENT_FACTOR
+        return latent[:, cy : cy + cells, cx : cx + cells].float(), as_float(picture[y : y + size, x : x + size])
+
+    def held_out(self, net: nn.Module) -> dict[str, float]:
+        """PSNR of two views of the held-out sets: whole picture and inside the mask, colours and normals."""
+        self.held.refresh()
+        return decoder_figures(net, self.held, views=(0, 2))
+
+    def sheet(self, net: nn.Module) -> np.ndarray:
+        """Rows: true colour, ours, true normal, ours."""
+        rows = []
+        for item in self.held.items[:6] or self.pool.items[:2]:
+            row = []
+            for domain in range(2):
+                found = net.decode(item.latents[domain, 2:3].float())[0].movedim(0, -1).numpy()
+                row += [item.pictures[domain, 2].numpy().astype(np.float32) / 255, found]
+            rows.append(row)
+        return tile(rows) if rows else np.full((8, 8, 3), 255, np.uint8)
+
+
+def train(
+    data: Path,
+    out: Path,
+    minutes: float,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    net: PlainDecoder | None = None,
+    report: Callable[[str], None] = print,
+) -> PlainDecoder:
+    """Train the plain decoder on all latents under `data`; checkpoints, log and pictures under `out`.
+
+    minutes: wall clock; steps instead, when given. net: another size than the shipped one. Returns the averaged
+    network.
+    """
+    torch.manual_seed(seed)
+    net = net or PlainDecoder()
+    average = copy.deepcopy(net)
+    options = LoopOptions(minutes=minutes, steps=steps, lr=1e-3, lr_end=3e-5, ema=0.99, seed=seed)
+    run_loop(DecoderTask(Path(data), net, DecoderBatch()), average, Path(out), options, report)
+    return average.eval()
+
+
+def picture_loss(found: Float[Tensor, "N 3 H W"], wanted: Float[Tensor, "N 3 H W"]) -> Float[Tensor, ""]:
+    """L1 of the colours plus GRADIENT_WEIGHT times L1 of their differences to the right and lower neighbour."""
+    error = found - wanted
+    slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    return error.abs().mean() + GRADIENT_WEIGHT * slopes
+
+
+def psnr(squared: float) -> float:
+    """dB of a mean squared error of values in [0, 1]; at most 100."""
+    return -10 * math.log10(max(squared, 1e-10))
+
+
+@torch.no_grad()
+def decoder_figures(net: nn.Module, pool: Pool, views: tuple[int, ...]) -> dict[str, float]:
+    """PSNR, mean over pictures, of the pool's latents decoded: whole and inside the mask, colour and normal."""
+    sums: dict[str, list[float]] = {}
+    for item in pool.items:
+        for domain, name in enumerate(("color", "normal")):
+            index = list(views)
+            found = net.decode(item.latents[domain, index].float()).clamp(0, 1)
+            error = (found - as_float(item.pictures[domain, index])).square().mean(dim=1)
+            for e, mask in zip(error, item.mask[index], strict=True):
+                sums.setdefault(f"psnr_{name}", []).append(psnr(float(e.mean())))
+                if mask.any():
+                    sums.setdefault(f"psnr_{name}_mask", []).append(psnr(float(e[mask].mean())))
+    return {key: sum(values) / len(values) for key, values in sums.items()}

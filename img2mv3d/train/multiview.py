@@ -1,0 +1,206 @@
+"""Training of the denoiser of `mini` and of its image tokens, on latents.
+
+In: latents of six views in two domains with the photo's own latent. Out: weights of both networks and figures.
+Why here: batch, noise and loss; network and noise levels come from nets and diffusion.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from img2mv3d.diffusion.contract import Condition, conditioned
+from img2mv3d.diffusion.sampler import sample
+from img2mv3d.diffusion.schedule import SCHEDULES, STEPS, Schedule, add_noise, target
+from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.nets.multiview import MINI_UNET, MultiViewUNet, camera_vector, pack, unpack
+from img2mv3d.nets.tokens import TokenEncoder
+from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.train.loop import LoopOptions, run_loop
+from img2mv3d.train.pictures import tile
+from img2mv3d.train.pool import Item, Pool, as_float, over_white
+
+SNR_LIMIT = 5.0  # Hang et al. 2023, min-SNR with gamma 5: easy, almost clean steps count less
+HELD_STEPS = (300, 600, 900)  # noise steps of the held-out loss
+REFRESH_STEPS = 50
+START = -0.8  # of the mean latent: the velocity where nearly all is noise
+
+
+class MultiViewNets(nn.Module):
+    """Denoiser and image tokens, trained together: one photo's condition to the network's rows and back."""
+
+    def __init__(self, unet: MultiViewUNet, tokens: TokenEncoder) -> None:
+        super().__init__()
+        self.unet, self.tokens = unet, tokens
+        angles = (torch.deg2rad(torch.tensor(a)) for a in (SIX_VIEWS.elevation_deg, SIX_VIEWS.azimuth_deg))
+        self.register_buffer("camera", camera_vector(*angles), persistent=False)
+
+    def condition(
+        self, photo: Float[Tensor, "B 4 H W"], latent: Float[Tensor, "B 4 h w"], keep: Float[Tensor, " B"]
+    ) -> Condition:
+        """Rows of the condition of B photos (RGB over white, alpha); where keep is 0, latent and tokens are zero, as
+        in the unconditional branch of guidance."""
+        views = self.unet.config.views
+        tokens = self.tokens(photo).tokens * keep[:, None, None]
+        latent = latent * keep[:, None, None, None]
+        rows = [x.repeat_interleave(views, dim=0).repeat(2, *[1] * (x.ndim - 1)) for x in (latent, tokens)]
+        normal, color = self.camera.chunk(2)
+        batch = len(photo)
+        return Condition(rows[0], rows[1], torch.cat([normal.repeat(batch, 1), color.repeat(batch, 1)]))
+
+
+@dataclass(frozen=True)
+class MultiViewBatch:
+    """objects: in a step. drop: chance of an object without condition. noisier: exponent of the drawn noise steps, 1 is
+    even, above 1 more of the noisy ones, in which shapes are decided."""
+
+    objects: int = 2
+    drop: float = 0.1
+    noisier: float = 1.5
+
+
+class MultiViewTask:
+    """Weighted squared error of the prediction (velocity or noise, as the schedule says)."""
+
+    def __init__(
+        self,
+        data: Path,
+        net: MultiViewNets,
+        batch: MultiViewBatch,
+        schedule: Schedule,
+        decoder: PlainDecoder | None = None,
+        held_out: int = 6,
+    ) -> None:
+        self.net, self.batch, self.schedule, self.decoder = net, batch, schedule, decoder
+        self.pool = Pool(data, "train", pictures=False)
+        self.held = Pool(data, "val", pictures=False, limit=held_out)
+        if self.pool.items:  # a bias grows by the learning rate a step at most
+            mean = torch.stack([item.latents for item in self.pool.items]).float().mean(dim=(0, 1, 2, 4, 5))
+            net.unet.conv_out.bias.data.copy_(START * mean)
+        self._calls = 0
+
+    def loss(self, progress: float, rng: torch.Generator) -> Tensor:
+        """Mean over a batch of objects, each at its own noise step."""
+        self._calls += 1
+        if self._calls % REFRESH_STEPS == 0:
+            self.pool.refresh()
+        items = [self.pool.draw(rng) for _ in range(self.batch.objects)]
+        t = ((1 - torch.rand(len(items), generator=rng) ** self.batch.noisier) * STEPS).long().clamp(max=STEPS - 1)
+        keep = (torch.rand(len(items), generator=rng) >= self.batch.drop).float()
+        return denoiser_loss(self.net, items, t, keep, self.schedule, rng)
+
+    def held_out(self, net: nn.Module) -> dict[str, float]:
+        """The loss on held-out objects at three fixed noise steps, with fixed noise."""
+        self.held.refresh()
+        figures = {}
+        for step in HELD_STEPS:
+            rng = torch.Generator().manual_seed(step)
+            losses = [
+                float(denoiser_loss(net, [item], torch.tensor([step]), torch.ones(1), self.schedule, rng))
+                for item in self.held.items
+            ]
+            if losses:
+                figures[f"loss_{step}"] = sum(losses) / len(losses)
+        return figures
+
+    def sheet(self, net: nn.Module) -> np.ndarray:
+        """Two held-out objects: photo and six generated colours; below, six generated normals. Latents stand for
+        themselves when there is no decoder."""
+        rows: list[list[np.ndarray]] = []
+        for item in (self.held.items or self.pool.items)[:2]:
+            normal, color = generate_latents(net, item, self.schedule, steps=10, seed=0)
+            shown = [self._pictures(x) for x in (color, normal)]
+            side = shown[0].shape[1]
+            photo = over_white(item.photo).numpy()[:: len(item.photo) // side, :: len(item.photo) // side]
+            rows += [[photo.astype(np.float32) / 255, *shown[0]], [np.ones_like(shown[1][0]), *shown[1]]]
+        return tile(rows) if rows else np.full((8, 8, 3), 255, np.uint8)
+
+    def _pictures(self, latents: Tensor) -> np.ndarray:
+        if self.decoder is None:
+            return (latents[:, :3] / 6 + 0.4).movedim(1, -1).numpy()
+        return self.decoder.decode(latents).movedim(1, -1).numpy()[:, ::2, ::2]
+
+
+def train(
+    data: Path,
+    out: Path,
+    minutes: float,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    net: MultiViewNets | None = None,
+    decoder: PlainDecoder | None = None,
+    batch: MultiViewBatch | None = None,
+    report: Callable[[str], None] = print,
+) -> MultiViewNets:
+    """Train denoiser and tokens on all latents under `data`; checkpoints, log and pictures under `out`.
+
+    minutes: wall clock; steps instead, when given. net: another size than the shipped one. decoder: for the sheets.
+    Returns the averaged networks.
+    """
+    torch.manual_seed(seed)
+    net = net or MultiViewNets(MultiViewUNet(MINI_UNET), TokenEncoder())
+    average = copy.deepcopy(net)
+    task = MultiViewTask(Path(data), net, batch or MultiViewBatch(), SCHEDULES["mini"], decoder)
+    options = LoopOptions(
+        minutes=minutes, steps=steps, lr=6e-4, lr_end=3e-5, warmup=50, ema=0.998, checkpoint_minutes=6, seed=seed
+    )
+    run_loop(task, average, Path(out), options, report)
+    return average.eval()
+
+
+def denoiser_loss(
+    net: MultiViewNets,
+    items: list[Item],
+    t: Int[Tensor, " B"],
+    keep: Float[Tensor, " B"],
+    schedule: Schedule,
+    rng: torch.Generator,
+) -> Float[Tensor, ""]:
+    """Squared error of the prediction at noise steps t, one per object, weighted by min(1, SNR_LIMIT / (1 + SNR)):
+    even in the predicted clean latents where there is much noise, even in the noise where there is little."""
+    latents = torch.stack([item.latents for item in items]).float()  # [B, 2 (colour, normal), V, 4, h, w]
+    clean = pack(latents[:, 1], latents[:, 0])
+    views = latents.shape[2]
+    steps = t.repeat_interleave(views).repeat(2)
+    noise = torch.randn(clean.shape, generator=rng)
+    noisy = add_noise(schedule, clean, noise, steps)
+    told = _condition(net, items, keep)
+    prediction = net.unet(torch.cat([noisy, told.latent], dim=1), steps, told.tokens, told.camera)
+    signal = schedule.table(clean)[steps]
+    weight = (SNR_LIMIT * (1 - signal)).clamp(max=1)  # 1 + SNR = 1 / (1 - alpha_bar)
+    error = (prediction - target(schedule, clean, noise, steps)).square().mean(dim=(1, 2, 3))
+    return (weight * error).mean()
+
+
+@torch.no_grad()
+def generate_latents(
+    net: MultiViewNets,
+    item: Item,
+    schedule: Schedule,
+    *,
+    steps: int,
+    seed: int,
+    guidance: float = 1.0,
+    solver: str = "dpmpp",
+) -> tuple[Float[Tensor, "V 4 h w"], Float[Tensor, "V 4 h w"]]:
+    """(normal, color): scaled latents generated from the item's photo."""
+    told = _condition(net, [item], torch.ones(1))
+    noise = torch.randn(told.latent.shape, generator=torch.Generator().manual_seed(seed))
+    rows = sample(conditioned(net.unet, told, guidance), noise, schedule, steps=steps, solver=solver)
+    normal, color = unpack(rows, net.unet.config.views)
+    return normal[0], color[0]
+
+
+def _condition(net: MultiViewNets, items: list[Item], keep: Tensor) -> Condition:
+    photos = torch.stack([as_float(item.photo) for item in items])
+    alpha = photos[:, 3:]
+    photos = torch.cat([photos[:, :3] * alpha + (1 - alpha), alpha], dim=1)
+    return net.condition(photos, torch.stack([item.photo_latent for item in items]).float(), keep)

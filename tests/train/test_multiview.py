@@ -1,0 +1,55 @@
+"""Laws of the denoiser's training."""
+
+from pathlib import Path
+
+import torch
+
+from img2mv3d.diffusion.schedule import SCHEDULES
+from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
+from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
+from img2mv3d.train import multiview
+from img2mv3d.train.multiview import MultiViewNets
+from img2mv3d.train.pool import Pool
+
+TINY = UNetConfig(channels=(8, 16), reach=("off", "views", "views"), heads=(1, 1), token_width=8, groups=4)
+
+
+def nets() -> MultiViewNets:
+    """Two levels of 8 and 16 channels."""
+    torch.manual_seed(0)
+    return MultiViewNets(MultiViewUNet(TINY), TokenEncoder(TokenConfig((8, 8, 8, 8), 8, 4, 4)))
+
+
+def test_training_lowers_the_held_out_loss(toy: Path, tmp_path: Path) -> None:
+    net = nets()
+    task = multiview.MultiViewTask(toy, net, multiview.MultiViewBatch(), SCHEDULES["mini"])
+    before = task.held_out(net)
+    average = multiview.train(toy, tmp_path / "run", 1.0, steps=30, net=net, report=lambda line: None)
+    after = task.held_out(average)
+    assert after["loss_900"] < 0.8 * before["loss_900"]
+
+
+def test_without_condition_the_photo_does_not_matter(toy: Path) -> None:
+    net, items = nets(), Pool(toy, "train", pictures=False).items[:2]
+    kept, dropped = (multiview._condition(net, items, torch.full((2,), k)) for k in (1.0, 0.0))
+    assert kept.latent.abs().sum() > 0 and kept.tokens.abs().sum() > 0
+    assert dropped.latent.abs().sum() == dropped.tokens.abs().sum() == 0
+    assert torch.equal(kept.camera, dropped.camera)
+
+
+def test_condition_rows_are_those_of_the_network(toy: Path) -> None:
+    net, items = nets(), Pool(toy, "train", pictures=False).items[:2]
+    told = multiview._condition(net, items, torch.ones(2))
+    rows = told.latent.unflatten(0, (2, 2, 6))  # domain, object, view
+    for i, item in enumerate(items):
+        assert torch.equal(rows[:, i], item.photo_latent.float().expand(2, 6, -1, -1, -1))
+    camera = told.camera.unflatten(0, (2, 2, 6))
+    assert torch.equal(camera[:, 0], camera[:, 1]) and torch.equal(camera[0, 0], net.camera[:6])
+
+
+def test_generated_latents_have_the_form_of_the_item_s(toy: Path) -> None:
+    item = Pool(toy, "val", pictures=False).items[0]
+    normal, color = multiview.generate_latents(nets().eval(), item, SCHEDULES["mini"], steps=2, seed=0)
+    assert normal.shape == color.shape == item.latents[0].shape
+    again = multiview.generate_latents(nets().eval(), item, SCHEDULES["mini"], steps=2, seed=0)
+    assert torch.equal(again[1], color)
