@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+DRAFT = ".img2mv3d-"  # how names of unfinished things begin
 CHUNK = 1 << 20  # bytes read at once: large enough for the disk, small enough for the memory
 
 
@@ -35,9 +36,22 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def draft_name() -> str:
+    """A name for something unfinished: unique, hidden, and it tells the process that makes it."""
+    return f"{DRAFT}{uuid.uuid4().hex[:8]}-{os.getpid()}"
+
+
+def remove_lost_drafts(folder: Path) -> None:
+    """Remove unfinished things in `folder` whose writers are no more."""
+    for draft in listing(folder):
+        number = draft.name.rpartition("-")[2]
+        if draft.name.startswith(DRAFT) and number.isdigit() and not _alive(int(number)):
+            shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """The file holds either its old or its new bytes, never half of them, whenever the power goes. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    draft = path.with_name(draft_name())
     try:
         with open(draft, "wb") as file:
             file.write(data)
@@ -152,3 +166,13 @@ def listing(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()

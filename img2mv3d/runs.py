@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from img2mv3d.durable import copy_durably, digest_file, listing, sealed, sync_file, unsealed, write_atomically
+from img2mv3d.durable import (
+    copy_durably,
+    digest_file,
+    draft_name,
+    listing,
+    remove_lost_drafts,
+    sealed,
+    sync_file,
+    unsealed,
+    write_atomically,
+)
 from img2mv3d.errors import UsageError
 
 RUN_FORMAT = "img2mv3d-run/1"
-DRAFT = ".img2mv3d-"  # prefix of our temporary folders: ends with the writer's process id
 
 
 class RunFolder:
@@ -41,18 +48,11 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"{folder}: cannot be made ({error.strerror}); give another folder with -o") from None
         self.record = self._read()
-        for draft in listing(self.folder):  # left behind by writers that are no more
-            if draft.name.startswith(DRAFT) and not _alive(draft.name):
-                shutil.rmtree(draft, ignore_errors=True)
-
-    @property
-    def known(self) -> bool:
-        """Is there a run.json of a run in here?"""
-        return bool(self.record["stages"])
+        remove_lost_drafts(self.folder)
 
     def draft(self) -> Path:
         """A new empty folder on the same file system, for files that are not finished. The caller removes it."""
-        folder = self.folder / f"{DRAFT}{uuid.uuid4().hex[:8]}-{os.getpid()}"
+        folder = self.folder / draft_name()
         folder.mkdir()
         return folder
 
@@ -163,16 +163,3 @@ class RunFolder:
 
 def _empty() -> dict[str, Any]:
     return {"source": None, "settings": None, "stages": {}, "files": {}, "pending": {}, "warnings": []}
-
-
-def _alive(name: str) -> bool:
-    number = name.rpartition("-")[2]
-    if not number.isdigit():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return int(number) != os.getpid()

@@ -1,5 +1,6 @@
 """What many tests share: a photo that is only bytes, stand-ins for the stages, a run of them."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ class Workshop:
 
 @pytest.fixture
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """Stages of a millisecond with all the care that real ones get."""
+    """Stages of a millisecond with all the care that real ones get; only the disk is not waited for."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr(pipeline, "version_of", lambda stage: 1)
     monkeypatch.setattr(pipeline, "matting_digest", lambda: None)
     return Workshop(tmp_path)

@@ -56,7 +56,7 @@ class FakeVerbs:
     def prepare(self, flow: Any, photo: Path, mask: Path | None, matting: Any) -> Subject:
         self.calls["prepare"] += 1
         rng = numbers(photo.read_bytes(), mask.read_bytes() if mask else None, flow.plan.prepare)
-        image = rng.integers(0, 256, (256, 256, 4), np.uint8) // 64 * 64
+        image = np.broadcast_to(rng.integers(0, 256, 4, np.uint8), (256, 256, 4)).copy()
         return Subject(
             image, image[:64, :64].copy(), Framing((1.0, 1.0), (0.0, 0.0), flow.framing_px), "alpha", ("cut",)
         )
