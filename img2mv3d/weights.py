@@ -332,7 +332,7 @@ def _make(part: str, config: Mapping[str, Any]) -> nn.Module:
     if part == "tokens":
         from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 
-        return TokenEncoder(TokenConfig(**config))
+        return TokenEncoder(TokenConfig.from_dict(dict(config)))
     tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     if part == "crossview_decoder":
         from img2mv3d.nets.crossview import CrossViewDecoder

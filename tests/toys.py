@@ -36,8 +36,11 @@ def toy_bundle(folder: Path, seed: int = 0) -> Bundle:
             "encoder": Part(Encoder((8, 8), (1, 1)), encoder),
             "plain_decoder": Part(PlainDecoder(CHANNELS, groups=8), DECODER),
             "crossview_decoder": Part(CrossViewDecoder(CHANNELS, groups=8), DECODER),
-            "tokens": Part(TokenEncoder(TokenConfig(**TOKENS)), TOKENS),
+            "tokens": Part(TokenEncoder(TokenConfig.from_dict(TOKENS)), TOKENS),
             "unet": Part(MultiViewUNet(UNetConfig.from_dict(UNET)), UNET),
         }
+        torch.nn.init.normal_(
+            parts["unet"].module.conv_out.weight, std=0.1
+        )  # zero before training: it would say nothing
     manifest = {"name": "toy", "framing_px": 144, "latent_space": "sd-1.x", "generate": GENERATE}
     return write_bundle(folder, parts, manifest)

@@ -6,7 +6,7 @@ Why here: solvers never learn what a network is told beside the latents, nor how
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +15,7 @@ from torch import Tensor
 from img2mv3d.diffusion.schedule import Schedule, to_clean
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """`prediction = denoise(noisy, t)`: noise or velocity as the schedule says. noisy: [N, 4, h, w]. t: step 0..T-1,
     one number.
@@ -25,6 +26,7 @@ class Denoiser(Protocol):
         ...
 
 
+@runtime_checkable
 class Network(Protocol):
     """What `conditioned` wants: see `nets.multiview.MultiViewUNet.forward`."""
 

@@ -20,6 +20,7 @@ from img2mv3d.diffusion.schedule import Schedule
 
 Progress = Callable[[int, int], None]
 LEAST_SIGNAL = 2.0**-24  # alpha_bar of "pure noise" for solvers that divide by the signal (diffusers' own number)
+MOST_ETA = 1 - 1e-6  # out of pure noise, eta 1 leaves the root of a rounded zero, which may be negative
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def sample(
         more: dict[str, Any] = {}
         if SOLVERS[solver].noisy:
             fresh = torch.randn(x.shape, generator=rng).to(x) if eta else None
-            more = {"eta": eta, "variance_noise": fresh}
+            more = {"eta": eta if schedule.alpha_bar[-1] > 0 else min(eta, MOST_ETA), "variance_noise": fresh}
         x = scheduler.step(prediction, t, x, **more).prev_sample
         if progress is not None:
             progress(i + 1, steps)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,7 @@ class Told(NamedTuple):
     tokens: Float[Tensor, "T d"]
 
 
+@runtime_checkable
 class ConditionEncoder(Protocol):
     """Photo -> `Told`. photo: RGBA in [0, 1], straight alpha, framed, [4, H, W]."""
 

@@ -37,6 +37,7 @@ class UNetConfig:
     groups: of all group norms. token_width: of an image token. camera_width: length of the camera vector. views: V.
     joint_mid, joint_last: attention over the two domains after the self-attention, at the end of the block.
     coordinates: whether pixel coordinates are appended to the input. in_channels: without the coordinates.
+    mean, deviation: of the clean latents by channel, shift: of a shifted cosine schedule; when given, see `precondition`.
     """
 
     channels: tuple[int, ...]
@@ -52,10 +53,11 @@ class UNetConfig:
     coordinates: bool = False
     in_channels: int = 8
     out_channels: int = 4
+    shift: float = 0.0
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("channels", "reach", "heads"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not len(self.channels) == len(self.heads) == len(self.reach) - 1 > 0:
             raise ValueError(
                 f"unet: {len(self.channels)} channels, {len(self.heads)} heads, {len(self.reach)} reaches"
@@ -76,7 +78,7 @@ class UNetConfig:
         missing = {"channels", "reach", "heads", "token_width"} - set(numbers)
         if spare or missing:
             raise ValueError(f"unet config: unknown {sorted(spare)}, missing {sorted(missing)}")
-        return cls(**numbers)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()})
 
 
 # Ours, for 32 x 32 latents: rows of the six views at 16 (96 keys a query), everything at 8. Heads are 48 wide: a CPU
@@ -154,6 +156,10 @@ class MultiViewUNet(nn.Module):
             raise ValueError(f"unet: {n} rows, expected two domains of whole groups of {self.config.views} views")
         embedding = self.time_embedding(self.time_proj(t.reshape(-1).expand(n)).to(noisy.dtype))
         embedding = embedding + self.class_embedding(camera)
+        known, scale = None, None
+        if self.config.mean:
+            latent, known, scale = precondition(noisy[:, : self.config.out_channels], t, self.config)
+            noisy = torch.cat([latent, noisy[:, self.config.out_channels :]], dim=1)
         if self.config.coordinates:
             noisy = torch.cat([noisy, coordinates(h, w).to(noisy).expand(n, -1, -1, -1)], dim=1)
         x = self.conv_in(noisy)
@@ -163,7 +169,8 @@ class MultiViewUNet(nn.Module):
         x = self.mid_block(x, embedding, tokens)
         for block in self.up_blocks:
             x = block.up(x, embedding, tokens, skips)
-        return self.conv_out(F.silu(self.conv_norm_out(x)))
+        x = self.conv_out(F.silu(self.conv_norm_out(x)))
+        return x if known is None else known + scale * x
 
     def _quiet_start(self) -> None:
         """Training starts from blocks that add nothing and a prediction of zero; loading weights overwrites all of
@@ -357,6 +364,25 @@ def unpack(rows: Float[Tensor, "N *rest"], views: int) -> tuple[Float[Tensor, "B
     """(normal, color) of `pack`."""
     normal, color = rows.unflatten(0, (2, -1, views))
     return normal, color
+
+
+def precondition(
+    noisy: Float[Tensor, "N c h w"], t: Int[Tensor, " N"] | Int[Tensor, ""], config: UNetConfig
+) -> tuple[Float[Tensor, "N c h w"], Float[Tensor, "N c h w"], Float[Tensor, "N c 1 1"]]:
+    """(input, known, scale): the network sees `input`, of unit variance, and the velocity is known + scale * output.
+
+    `known` is the best linear guess for independent latents of the config's mean and deviation, so that only what it
+    gets wrong has to be learnt (the idea of Karras et al. 2022, section 5, for the velocity of a variance-preserving
+    schedule). It begins as the whole prediction, since the network's output begins as zero.
+    """
+    mean, deviation = (noisy.new_tensor(x)[None, :, None, None] for x in (config.mean, config.deviation))
+    turn = math.pi / 2 * (t.reshape(-1, 1, 1, 1).to(noisy) + 1) / 1000
+    signal = config.shift * turn.cos() / (turn.sin() ** 2 + (config.shift * turn.cos()) ** 2).sqrt()
+    spread = (1 - signal**2).clamp(min=0).sqrt()
+    variance = (deviation * signal) ** 2 + spread**2
+    rest = noisy - signal * mean
+    known = signal * spread * (1 - deviation**2) / variance * rest - spread * mean
+    return rest / variance.sqrt(), known, -(deviation / variance.sqrt()).expand(len(noisy), -1, -1, -1)
 
 
 def coordinates(height: int, width: int) -> Float[Tensor, "1 14 h w"]:

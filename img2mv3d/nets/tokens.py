@@ -26,12 +26,14 @@ class TokenConfig:
     features: int = 1280
     groups: int = 8
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", tuple(self.channels))
-
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for a manifest; the constructor takes them back."""
+        """Plain numbers for a manifest; `from_dict` undoes it."""
         return asdict(self) | {"channels": list(self.channels)}
+
+    @classmethod
+    def from_dict(cls, numbers: dict[str, Any]) -> TokenConfig:
+        """A config out of `to_dict`'s numbers. Raises TypeError on unknown names."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()})
 
 
 class Tokens(NamedTuple):
