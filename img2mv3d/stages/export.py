@@ -19,7 +19,7 @@ from img2mv3d.values import Framing, Mesh, Subject, Surface, Views
 
 VERSION = 1
 
-PHOTO_PRIORITY = 20.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
+PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
 
