@@ -37,7 +37,8 @@ class UNetConfig:
     groups: of all group norms. token_width: of an image token. camera_width: length of the camera vector. views: V.
     joint_mid, joint_last: attention over the two domains after the self-attention, at the end of the block.
     coordinates: whether pixel coordinates are appended to the input. in_channels: without the coordinates.
-    mean, deviation: of the clean latents by channel, shift: of a shifted cosine schedule; when given, see `precondition`.
+    mean, deviation: of the clean latents by channel; shift: of a shifted cosine schedule. When given, see
+    `precondition`.
     """
 
     channels: tuple[int, ...]

@@ -28,13 +28,13 @@ from img2mv3d.train.pool import (
     box_crop,
     draw_float,
     draw_int,
+    encode_boxed,
     not_white,
     over_white,
 )
 
 CROP = 160  # px; holds most framed objects (long side 112 to 176), so that the crop encodes like the whole
 RIM = 1  # cells without loss at the crop's edge, where a larger object is cut
-MARGIN = 40  # px of white around an object that can still change its latents; beyond lies `Encoder.white`
 REFRESH_STEPS = 100
 
 
@@ -131,26 +131,6 @@ def encode_missing(data: Path, encoder: Encoder, *, share: tuple[int, int] = (0,
     sets = RenderSet(Path(data))
     names = sets.names()[share[0] :: share[1]]
     return encode_sets(sets, names, lambda images: encode_boxed(encoder, images), source="mini")
-
-
-@torch.no_grad()
-def encode_boxed(encoder: Encoder, images: Tensor) -> Tensor:
-    """The encoder's latents [N, 4, h, w] of [N, 3, H, W] over white, computed in the common box of what is not
-    white."""
-    n, _, height, width = images.shape
-    out = encoder.white()[None, :, None, None].repeat(n, 1, height // LATENT_FACTOR, width // LATENT_FACTOR)
-    drawn = (images < 1).any(dim=1).any(dim=0)
-    if not drawn.any():
-        return out
-    spans = []
-    for axis, length in ((1, height), (0, width)):
-        line = drawn.any(dim=axis).nonzero()
-        low = max(int(line[0]) - MARGIN, 0) // LATENT_FACTOR
-        high = -(-min(int(line[-1]) + 1 + MARGIN, length) // LATENT_FACTOR)
-        spans.append(slice(low, high))
-    pixels = [slice(s.start * LATENT_FACTOR, s.stop * LATENT_FACTOR) for s in spans]
-    out[:, :, spans[0], spans[1]] = encoder.encode(images[:, :, pixels[0], pixels[1]])
-    return out
 
 
 @torch.no_grad()

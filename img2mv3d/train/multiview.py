@@ -20,9 +20,9 @@ from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES, STEPS, Schedule, add_noise, target
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.multiview import MINI_UNET, MultiViewUNet, camera_vector, pack, unpack
+from img2mv3d.nets.multiview import MINI_UNET, MultiViewUNet, camera_vector, pack, precondition, unpack
 from img2mv3d.nets.tokens import TokenEncoder
-from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.nets.vae import Encoder, PlainDecoder
 from img2mv3d.train.loop import LoopOptions, run_loop
 from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import Item, Pool, as_float, over_white
@@ -30,7 +30,6 @@ from img2mv3d.train.pool import Item, Pool, as_float, over_white
 SNR_LIMIT = 5.0  # Hang et al. 2023, min-SNR with gamma 5: easy, almost clean steps count less
 HELD_STEPS = (300, 600, 900)  # noise steps of the held-out loss
 REFRESH_STEPS = 50
-START = -0.8  # of the mean latent: the velocity where nearly all is noise
 
 
 class MultiViewNets(nn.Module):
@@ -61,7 +60,7 @@ class MultiViewBatch:
     """objects: in a step. drop: chance of an object without condition. noisier: exponent of the drawn noise steps, 1 is
     even, above 1 more of the noisy ones, in which shapes are decided."""
 
-    objects: int = 2
+    objects: int = 1
     drop: float = 0.1
     noisier: float = 1.5
 
@@ -76,14 +75,12 @@ class MultiViewTask:
         batch: MultiViewBatch,
         schedule: Schedule,
         decoder: PlainDecoder | None = None,
+        encoder: Encoder | None = None,
         held_out: int = 6,
     ) -> None:
         self.net, self.batch, self.schedule, self.decoder = net, batch, schedule, decoder
-        self.pool = Pool(data, "train", pictures=False)
-        self.held = Pool(data, "val", pictures=False, limit=held_out)
-        if self.pool.items:  # a bias grows by the learning rate a step at most
-            mean = torch.stack([item.latents for item in self.pool.items]).float().mean(dim=(0, 1, 2, 4, 5))
-            net.unet.conv_out.bias.data.copy_(START * mean)
+        self.pool = Pool(data, "train", pictures=False, encoder=encoder)
+        self.held = Pool(data, "val", pictures=False, encoder=encoder, limit=held_out)
         self._calls = 0
 
     def loss(self, progress: float, rng: torch.Generator) -> Tensor:
@@ -137,20 +134,22 @@ def train(
     seed: int = 0,
     net: MultiViewNets | None = None,
     decoder: PlainDecoder | None = None,
+    encoder: Encoder | None = None,
     batch: MultiViewBatch | None = None,
     report: Callable[[str], None] = print,
 ) -> MultiViewNets:
     """Train denoiser and tokens on all latents under `data`; checkpoints, log and pictures under `out`.
 
     minutes: wall clock; steps instead, when given. net: another size than the shipped one. decoder: for the sheets.
+    encoder: makes the photos' latents, as it will in use; without it those on disk are taken.
     Returns the averaged networks.
     """
     torch.manual_seed(seed)
     net = net or MultiViewNets(MultiViewUNet(MINI_UNET), TokenEncoder())
     average = copy.deepcopy(net)
-    task = MultiViewTask(Path(data), net, batch or MultiViewBatch(), SCHEDULES["mini"], decoder)
+    task = MultiViewTask(Path(data), net, batch or MultiViewBatch(), SCHEDULES["mini"], decoder, encoder)
     options = LoopOptions(
-        minutes=minutes, steps=steps, lr=6e-4, lr_end=3e-5, warmup=50, ema=0.998, checkpoint_minutes=6, seed=seed
+        minutes=minutes, steps=steps, lr=5e-4, lr_end=3e-5, warmup=50, ema=0.998, checkpoint_minutes=6, seed=seed
     )
     run_loop(task, average, Path(out), options, report)
     return average.eval()
@@ -176,8 +175,10 @@ def denoiser_loss(
     prediction = net.unet(torch.cat([noisy, told.latent], dim=1), steps, told.tokens, told.camera)
     signal = schedule.table(clean)[steps]
     weight = (SNR_LIMIT * (1 - signal)).clamp(max=1)  # 1 + SNR = 1 / (1 - alpha_bar)
-    error = (prediction - target(schedule, clean, noise, steps)).square().mean(dim=(1, 2, 3))
-    return (weight * error).mean()
+    error = prediction - target(schedule, clean, noise, steps)
+    if net.unet.config.mean:  # in the network's own units, in which all noise steps are equally hard to begin with
+        error = error / precondition(noisy, steps, net.unet.config)[2]
+    return (weight * error.square().mean(dim=(1, 2, 3))).mean()
 
 
 @torch.no_grad()

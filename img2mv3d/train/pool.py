@@ -17,6 +17,9 @@ from torch import Tensor
 
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import RenderSet
+from img2mv3d.nets.vae import Encoder
+
+MARGIN = 40  # px of white around an object that can still change its latents; beyond lies `Encoder.white`
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,7 @@ class Pool:
 
     pictures, latents: which of the two to keep. sources: wanted origins of the latents (any when empty). limit: at
     most so many sets.
+    encoder: makes the photos' latents instead of those on disk.
     """
 
     def __init__(
@@ -52,9 +56,10 @@ class Pool:
         latents: bool = True,
         sources: tuple[str, ...] = (),
         limit: int | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self.data, self.split, self.pictures, self.latents = Path(data), split, pictures, latents
-        self.sources, self.limit = sources, limit
+        self.sources, self.limit, self.encoder = sources, limit, encoder
         self.items: list[Item] = []
         self._shares: list[float] = []  # running sum of the items' weights
         self._known: set[str] = set()
@@ -100,10 +105,32 @@ class Pool:
                 photo_latent = torch.from_numpy(file["photo"])
         sample = sets.load(name)
         photo = torch.from_numpy(sample.photo)
+        if self.encoder is not None:
+            photo_latent = encode_boxed(self.encoder, as_float(over_white(photo))[None])[0].half()
         if not self.pictures:
             return Item(name, None, None, photo, latents, photo_latent, source)
         pictures = torch.from_numpy(np.stack([sample.color, sample.normal]))
         return Item(name, pictures, torch.from_numpy(sample.mask >= 128), photo, latents, photo_latent, source)
+
+
+@torch.no_grad()
+def encode_boxed(encoder: Encoder, images: Tensor) -> Tensor:
+    """The encoder's latents [N, 4, h, w] of [N, 3, H, W] over white, computed in the common box of what is not
+    white."""
+    n, _, height, width = images.shape
+    out = encoder.white()[None, :, None, None].repeat(n, 1, height // LATENT_FACTOR, width // LATENT_FACTOR)
+    drawn = (images < 1).any(dim=1).any(dim=0)
+    if not drawn.any():
+        return out
+    spans = []
+    for axis, length in ((1, height), (0, width)):
+        line = drawn.any(dim=axis).nonzero()
+        low = max(int(line[0]) - MARGIN, 0) // LATENT_FACTOR
+        high = -(-min(int(line[-1]) + 1 + MARGIN, length) // LATENT_FACTOR)
+        spans.append(slice(low, high))
+    pixels = [slice(s.start * LATENT_FACTOR, s.stop * LATENT_FACTOR) for s in spans]
+    out[:, :, spans[0], spans[1]] = encoder.encode(images[:, :, pixels[0], pixels[1]])
+    return out
 
 
 def over_white(rgba: UInt8[Tensor, "H W 4"]) -> UInt8[Tensor, "H W 3"]:

@@ -8,7 +8,7 @@ import torch
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.nets.vae import Encoder
 from img2mv3d.train import encoder
-from img2mv3d.train.pool import as_float
+from img2mv3d.train.pool import as_float, encode_boxed
 
 
 def test_training_brings_the_encoder_nearer_to_the_teacher(toy: Path, tmp_path: Path) -> None:
@@ -40,8 +40,8 @@ def test_encoding_the_box_equals_encoding_the_whole() -> None:
     images[1, :, 90:110, 70:100] = 0.6
     with torch.no_grad():
         whole = net.encode(images)
-    assert torch.allclose(encoder.encode_boxed(net, images), whole, atol=1e-5)
-    assert torch.equal(encoder.encode_boxed(net, torch.ones(1, 3, 16, 16))[0, :, 0, 0], net.white())
+    assert torch.allclose(encode_boxed(net, images), whole, atol=1e-5)
+    assert torch.equal(encode_boxed(net, torch.ones(1, 3, 16, 16))[0, :, 0, 0], net.white())
 
 
 def test_pictures_become_channels_first_numbers_in_0_1() -> None:
