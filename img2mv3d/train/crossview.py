@@ -35,7 +35,7 @@ CORRUPT_SHARE = 0.5  # of the steps, on latents that disagree from view to view
 PHOTO_SHARE = 0.25  # of the steps, with an imperfect photo instead of the rendered front view
 DROP_SHARE = 0.2  # of the steps, with one view that no other view may look into
 DEPTH_NOISE = 0.1  # world units, largest amplitude of eq. 3's coarsest grid; reached at the end
-FULL_SHARE = 0.15  # of the attention's budget, at its end, on whole pictures: group norms see other statistics there
+FULL_SHARE = 0.2  # of the attention's budget, at its end, on whole pictures: group norms see other statistics there
 REFRESH_STEPS = 60
 HELD_NOISE = 0.02  # depth noise of the held-out figures: like a quick fit's error
 
@@ -61,8 +61,8 @@ class Stage:
 
 
 STAGES = (
-    Stage("carry", 0.3, ("front.", "carry."), base=False, attention=False, lr=2e-3, lr_end=1e-3),
-    Stage("attention", 0.7, ("front.", "carry.", "attention."), True, True, 1e-4, 1e-5, 5.0, FULL_SHARE),
+    Stage("carry", 0.45, ("front.", "carry."), base=False, attention=False, lr=2e-3, lr_end=1e-3),
+    Stage("attention", 0.55, ("front.", "carry.", "attention."), True, True, 1e-4, 1e-5, 5.0, FULL_SHARE),
 )
 
 
@@ -215,6 +215,7 @@ def train(
         options = LoopOptions(
             minutes=minutes * stage.share,
             steps=None if steps is None else max(1, round(steps * stage.share)),
+            warmup=30 if steps is None else min(30, steps // 10),
             lr=stage.lr,
             lr_end=stage.lr_end,
             new_lr_factor=stage.new_lr_factor,
