@@ -16,7 +16,8 @@ from scipy.spatial import cKDTree
 from img2mv3d.data.raycast import Raycaster
 
 DIRECTIONS = 48  # from which a surface is looked at
-SAMPLES = 20_000  # candidates on each surface, spread evenly over its area
+SAMPLES = 20_000  # on each surface, spread evenly over its visible area: 0.5 % of a sphere's box diagonal apart
+MOST_ROUNDS = 5  # of sampling, for surfaces that are mostly hidden
 FRACTIONS = (0.01, 0.02)  # of the truth's box diagonal: thresholds of the F-scores
 
 
@@ -41,7 +42,8 @@ def visible_points(
 ) -> Float[np.ndarray, "P 3"]:
     """Points spread evenly over the surface (by area) that at least one of `directions` outside directions sees.
 
-    Either side of a face counts, so open and wrongly wound meshes are fine. Empty [0, 3] when the mesh is empty.
+    `samples` of them, fewer when most of the surface is hidden. Either side of a face counts, so open and wrongly wound
+    meshes are fine. Empty [0, 3] when the mesh is empty.
     """
     if not len(faces):
         return np.zeros((0, 3))
@@ -50,25 +52,21 @@ def visible_points(
     area = np.linalg.norm(cross, axis=1)
     if not area.sum() > 0:
         return np.zeros((0, 3))
-    chosen = rng.choice(len(faces), samples, p=area / area.sum())
-    a, b = np.sqrt(rng.random((samples, 1))), rng.random((samples, 1))
-    first, second, third = corners[chosen].transpose(1, 0, 2)
-    points = (1 - a) * first + a * (1 - b) * second + a * b * third
-    normals = cross[chosen] / np.maximum(area[chosen, None], 1e-300)
-
     # To the size that the ray caster's float32 is made for.
     low, high = vertices.min(0).astype(np.float64), vertices.max(0).astype(np.float64)
-    size = max(float(np.linalg.norm(high - low)), 1e-12)
-    world = Raycaster((vertices - (low + high) / 2) / size, faces)
-    scaled = (points - (low + high) / 2) / size
-    seen = np.zeros(samples, bool)
-    for direction in sphere_directions(directions):
-        left = np.flatnonzero(~seen)
-        facing = normals[left] @ direction
-        left, facing = left[np.abs(facing) > 0.05], facing[np.abs(facing) > 0.05]
-        start = scaled[left] + 1e-4 * np.sign(facing)[:, None] * normals[left]
-        seen[left] = ~world.blocked(start, np.broadcast_to(direction, start.shape))
-    return points[seen]
+    centre, size = (low + high) / 2, max(float(np.linalg.norm(high - low)), 1e-12)
+    world = Raycaster((vertices - centre) / size, faces)
+    found: list[np.ndarray] = []
+    for _ in range(MOST_ROUNDS):
+        chosen = rng.choice(len(faces), samples, p=area / area.sum())
+        a, b = np.sqrt(rng.random((samples, 1))), rng.random((samples, 1))
+        first, second, third = corners[chosen].transpose(1, 0, 2)
+        points = (1 - a) * first + a * (1 - b) * second + a * b * third
+        normals = cross[chosen] / np.maximum(area[chosen, None], 1e-300)
+        found.append(points[_seen(world, (points - centre) / size, normals, directions)])
+        if sum(map(len, found)) >= samples:
+            break
+    return np.concatenate(found)[:samples]
 
 
 def surface_score(
@@ -104,6 +102,18 @@ def compare_meshes(
     """`surface_score` of the visible points of two meshes (vertices, faces) in the same frame and units."""
     points = visible_points(*truth, rng, samples)
     return surface_score(visible_points(*found, rng, samples), points, fractions)
+
+
+def _seen(world: Raycaster, points: np.ndarray, normals: np.ndarray, directions: int) -> np.ndarray:
+    """bool [P]: whether the way out is free along at least one direction, on the side of the face that looks there."""
+    seen = np.zeros(len(points), bool)
+    for direction in sphere_directions(directions):
+        left = np.flatnonzero(~seen)
+        facing = normals[left] @ direction
+        left, facing = left[np.abs(facing) > 0.05], facing[np.abs(facing) > 0.05]
+        start = points[left] + 1e-4 * np.sign(facing)[:, None] * normals[left]
+        seen[left] = ~world.blocked(start, np.broadcast_to(direction, start.shape))
+    return seen
 
 
 def sphere_directions(count: int) -> Float[np.ndarray, "count 3"]:
