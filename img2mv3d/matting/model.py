@@ -12,6 +12,7 @@ import sys
 import zipfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -67,7 +68,7 @@ def saliency(rgb: UInt8[np.ndarray, "H W 3"], model: Path) -> tuple[Float32[np.n
 
 
 @lru_cache(maxsize=1)
-def _session(model: Path):  # noqa: ANN202  onnxruntime is imported late
+def _session(model: Path) -> Any:
     import onnxruntime
 
     data = _onnx_bytes(model)

@@ -23,6 +23,7 @@ SPECK = 0.002  # share of the main piece; smaller pieces are dirt
 FAR = 0.04  # share of the photo's long side: pieces farther from the main one are other objects
 CUT = 0.2  # share of the object's box along a border of the photo from which on it counts as cut there
 GUESSED_WHOLE = 0.97  # share of the photo from which on a guessed cut-out means: nothing was told apart
+DOUBT = 0.002  # share of the object that may be a shadow without anybody else being asked
 UNSURE = 0.5  # the surest pixel of a saliency map below which there is nothing to see
 
 
@@ -84,7 +85,10 @@ def _remove(
     if remover in ("auto", "plain"):
         key = keying.key_plain(small)
         if key is not None:
-            return "plain", key.alpha if scale == 1 else refine.follow_edges(rgb, key.alpha, 3)
+            alpha = key.alpha
+            if file is not None and key.doubt.sum() > DOUBT * alpha.sum():
+                alpha = keying.without_shadows(key, model.saliency(small, file)[0] > 0.5)
+            return "plain", alpha if scale == 1 else _sharpened(refine.follow_edges(rgb, alpha, 3))
         if remover == "plain":
             raise UsageError(f"{photo.name}: the background is not plain; use --remover auto or give --mask FILE")
     if remover in ("auto", "u2netp") and file is not None:
@@ -97,20 +101,27 @@ def _remove(
 
 
 def _by_saliency(rgb: np.ndarray, small: np.ndarray, file: object, name: str) -> Float32[np.ndarray, "H W"]:
-    """U2-Netp on the whole, then on the object's surroundings, where its 320 px go farther; then the photo's edges."""
+    """U2-Netp on the whole, then on the object's surroundings, where its 320 px go farther; colours decide what it
+    leaves open, then the photo's edges.
+    """
     whole, surest = model.saliency(small, file)
     if surest < UNSURE:
         raise NothingFoundError(f"{name}: no object stands out; take it nearer, or give --mask FILE")
-    rough = whole
+    near = whole
     rows, columns = np.flatnonzero((whole > 0.5).any(1)), np.flatnonzero((whole > 0.5).any(0))
     margin = 0.15 * max(np.ptp(rows), np.ptp(columns)) + 8
     top, bottom = (int(n) for n in np.clip([rows[0] - margin, rows[-1] + margin], 0, small.shape[0]))
     left, right = (int(n) for n in np.clip([columns[0] - margin, columns[-1] + margin], 0, small.shape[1]))
     if (bottom - top) * (right - left) < 0.7 * whole.size:
-        near, _ = model.saliency(np.ascontiguousarray(small[top:bottom, left:right]), file)
-        rough = np.zeros_like(whole)
-        rough[top:bottom, left:right] = near
-    return _sharpened(refine.follow_edges(rgb, rough, 8, 1e-4))
+        near = np.zeros_like(whole)
+        near[top:bottom, left:right], _ = model.saliency(np.ascontiguousarray(small[top:bottom, left:right]), file)
+    guess = (whole + near) / 2
+    labels = np.full(guess.shape, refine.MAYBE_BACKGROUND, np.uint8)
+    labels[guess > 0.5] = refine.MAYBE_OBJECT
+    labels[guess > 0.95] = refine.OBJECT
+    labels[guess < 0.05] = refine.BACKGROUND
+    cut = refine.grab_cut(small, labels, 3)  # where the network is of two minds it leaves a veil; colours decide
+    return _sharpened(refine.follow_edges(rgb, cut, 6))
 
 
 def _by_colour(rgb: np.ndarray, small: np.ndarray, name: str) -> Float32[np.ndarray, "H W"]:
@@ -125,7 +136,7 @@ def _by_colour(rgb: np.ndarray, small: np.ndarray, name: str) -> Float32[np.ndar
     cut = refine.grab_cut(small, labels)
     if not (cut > 0.5).any():
         raise NothingFoundError(f"{name}: no object can be told from the background; give --mask FILE")
-    return _sharpened(refine.follow_edges(rgb, cut, 6, 1e-4))
+    return _sharpened(refine.follow_edges(rgb, cut, 6))
 
 
 def _sharpened(alpha: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
