@@ -18,15 +18,19 @@ from torch import Tensor
 
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.hull import carve
+from img2mv3d.neus.anyrig import FINEST, optimise_rays, ray_targets
 from img2mv3d.neus.nodes import FAR, Block, find_band
 from img2mv3d.neus.optimise import LevelFit
 from img2mv3d.neus.options import FINAL, QUICK, FitOptions, Level
 from img2mv3d.neus.raygrid import serves
+from img2mv3d.neus.render import render_views
 from img2mv3d.neus.targets import ViewTargets, block_of, hull_field, silhouette_iou, view_targets
 
 FALLBACK = 0.05  # mean silhouette IoU below the hull's by more: the fit failed
 STRICT = 0.9  # IoU of the strict hull with the masks below which contradictions of one view, then two, are let pass
 TOLERATED = 2
+NOTHING_COMMON = "the silhouettes have no point in common; look at the views and their masks"
 TINY_PX = 12  # a mask of fewer px shows nothing
 
 __all__ = ["FINAL", "QUICK", "Fit", "FitOptions", "Level", "fit"]
@@ -60,20 +64,13 @@ def fit(
     """
     normal, mask, rig, warnings = _usable(normal, mask, rig)
     if not serves(rig):
-        raise NotImplementedError("rig")
+        return _fit_any_rig(normal, mask, rig, options, progress, warnings)
     missing = _tolerance(normal, mask, rig, options.levels[0].nodes)
     if missing:
         warnings.append(
             f"the silhouettes contradict each other: the hull overrules up to {missing} of {len(rig)} views"
         )
-    total, done = sum(level.steps for level in options.levels), 0
-
-    def tick() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, total)
-
+    tick = _ticker(options.levels, progress)
     whole, losses = None, []
     for level in options.levels:
         block, views = block_of(mask, rig, level.nodes), view_targets(normal, mask, rig, level.nodes)
@@ -90,6 +87,75 @@ def fit(
     cell = 2 / (options.levels[-1].nodes - 1)
     sdf = (_whole(field_, block) * cell).permute(1, 0, 2).contiguous().numpy()  # [y, x, z] -> [x, y, z]
     return Fit(sdf, figures, tuple(warnings))
+
+
+def _fit_any_rig(
+    normal: np.ndarray,
+    mask: np.ndarray,
+    rig: Rig,
+    options: FitOptions,
+    progress: Callable[[int, int], None] | None,
+    warnings: list[str],
+) -> Fit:
+    """`fit` along rays, for rigs without rays through the nodes: slower, and no finer than FINEST nodes a side."""
+    levels = options.scaled(min(FINEST, options.levels[-1].nodes)).levels
+    tick = _ticker(levels, progress)
+    whole, losses = None, []
+    for level in levels:
+        cell = 2 / (level.nodes - 1)
+        hull = torch.from_numpy(carve(mask, rig, level.nodes)) / cell
+        if whole is None:
+            start = hull
+        else:
+            start = F.interpolate(whole[None, None], size=(level.nodes,) * 3, mode="trilinear", align_corners=True)[
+                0, 0
+            ]
+            start = start * ((level.nodes - 1) / (whole.shape[0] - 1))
+        whole, losses = optimise_rays(start, ray_targets(normal, mask, rig, level.nodes), level, options, tick)
+    found, hull = (_closed(f.clamp(-FAR, FAR)).numpy() * np.float32(cell) for f in (whole, hull))
+    iou, hull_iou = (_seen_iou(f, mask, rig) for f in (found, hull))
+    if not (hull < 0).any():
+        raise NothingFoundError(NOTHING_COMMON)
+    figures: dict[str, Any] = {"iou": iou, "hull_iou": hull_iou, "nodes": levels[-1].nodes, "missing": 0}
+    figures |= {"source": "neus", "loss": round(losses[-1], 3)}
+    if not np.isfinite(found).all() or np.mean(iou) < np.mean(hull_iou) - FALLBACK:
+        warnings.append(_failed(iou, hull_iou))
+        return Fit(hull, figures | {"source": "hull"}, tuple(warnings))
+    return Fit(found, figures, tuple(warnings))
+
+
+def _ticker(levels: tuple[Level, ...], progress: Callable[[int, int], None] | None) -> Callable[[], None]:
+    total, done = sum(level.steps for level in levels), 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return tick
+
+
+def _seen_iou(sdf: np.ndarray, mask: np.ndarray, rig: Rig) -> list[float]:
+    """Silhouette IoU by view, from rendered opacity."""
+    seen = render_views(np.nan_to_num(sdf, nan=1.0), rig, mask.shape[2]).opacity > 0.5
+    both, either = (seen & (mask > 0.5)).sum(axis=(1, 2)), (seen | (mask > 0.5)).sum(axis=(1, 2))
+    return [round(float(b / max(e, 1)), 4) for b, e in zip(both, either, strict=True)]
+
+
+def _closed(values: Float[Tensor, "N N N"]) -> Float[Tensor, "N N N"]:
+    """The field with its border outside, so that the surface is closed."""
+    for axis in range(3):
+        for end in (0, values.shape[axis] - 1):
+            values.select(axis, end).fill_(FAR)
+    return values
+
+
+def _failed(iou: list[float], hull_iou: list[float]) -> str:
+    return (
+        f"the surface fit failed (silhouette IoU {np.mean(iou):.2f}, the hull's {np.mean(hull_iou):.2f}); "
+        "the silhouettes' hull is used instead"
+    )
 
 
 def _usable(normal: np.ndarray, mask: np.ndarray, rig: Rig) -> tuple[np.ndarray, np.ndarray, Rig, list[str]]:
@@ -122,7 +188,7 @@ def _tolerance(normal: np.ndarray, mask: np.ndarray, rig: Rig, nodes: int) -> in
         if best >= STRICT:
             break
     if best <= 0:
-        raise NothingFoundError("the silhouettes have no point in common: look at the views and their masks")
+        raise NothingFoundError(NOTHING_COMMON)
     return chosen
 
 
@@ -141,11 +207,8 @@ def _judge(
     }
     if not finite or not (found < 0).any() or np.mean(iou) < np.mean(hull_iou) - FALLBACK:
         if not (hull < 0).any():
-            raise NothingFoundError("the silhouettes have no point in common: look at the views and their masks")
-        warnings.append(
-            f"the surface fit failed (silhouette IoU {np.mean(iou):.2f}, the hull's {np.mean(hull_iou):.2f}); "
-            "the silhouettes' hull is used instead"
-        )
+            raise NothingFoundError(NOTHING_COMMON)
+        warnings.append(_failed(iou, hull_iou))
         return hull, figures | {"source": "hull"}
     return found, figures
 

@@ -109,7 +109,9 @@ def find_band(field: Float[Tensor, "Y X Z"], block: Block) -> tuple[Float[Tensor
     index = band.flatten().nonzero()[:, 0]
     limit = (REACH + 2 - layers.flatten()[index]).float()
     flat = field.flatten()
-    values = torch.maximum(torch.minimum(flat[index], limit), -limit)
+    values = flat[index]
+    entering = values.abs() >= FAR - 1e-3
+    values = torch.where(entering, torch.maximum(torch.minimum(values, limit), -limit), values)
     fitted = torch.where(inside, -FAR, FAR).flatten()
     fitted[index] = values
     return fitted.view(field.shape), _band_of(index, inside, block)

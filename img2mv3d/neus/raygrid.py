@@ -2,7 +2,7 @@
 
 In: a rig whose azimuths are multiples of 45 degrees at elevation 0, orthographic; pictures of its views. Out: per view
 integer columns and depth orders of nodes, pictures resampled to the columns, world coordinates. Why here: since every
-node lies on exactly one ray of each view, the pictures are resampled once and the grid never is (facts/neus_study.md 2).
+node lies on exactly one ray of each view, the pictures are resampled once and the grid never is (neus_study.md 2).
 Inside of the fit grids are laid out [y, x, z], so that a view's row is a slab of the grid.
 """
 
