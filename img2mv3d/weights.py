@@ -231,7 +231,8 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
         files = [
             p.relative_to(folder) for p in sorted(folder.glob("*/*")) if p.suffix in (".bin", ".safetensors", ".json")
         ]
-        return Checkpoint("wonder3d", folder, convert.read_table("wonder3d", "layout"), digest_of(folder, files))
+        digest = digest_of(folder, files) + _mini_digest()
+        return Checkpoint("wonder3d", folder, convert.read_table("wonder3d", "layout"), _sha256(digest))
     if str(name_or_folder) == "wonder3d":
         fetch = convert.read_table("wonder3d", "upstream")["fetch"]
         raise WeightsError(
@@ -271,6 +272,7 @@ def write_bundle(
         convert.load_strictly(twin, {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}, name)
         path = folder / f"{name}.safetensors"
         save_file(tensors, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").chmod(0o644)  # the writer gives it to its owner alone, and packages keep modes
         os.replace(path.with_suffix(".tmp"), path)
         entries[name] = {
             "file": path.name,
@@ -341,6 +343,18 @@ def _make(part: str, config: Mapping[str, Any]) -> nn.Module:
     from img2mv3d.nets.vae import Encoder, PlainDecoder
 
     return {"encoder": Encoder, "plain_decoder": PlainDecoder}[part](**tuples)
+
+
+def _mini_digest() -> str:
+    """Of the bundle that lends its decoder; empty where there is none."""
+    try:
+        return load_bundle("mini").digest
+    except WeightsError:
+        return ""
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _mini_folder() -> Path:
