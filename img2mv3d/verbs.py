@@ -105,12 +105,14 @@ def depth(flow: Flow, latents: Latents, given: str | Path | None) -> Depth:
     """Plain views, and the depth of a quick fit to them (or what was given in its place)."""
     device = ready_torch(flow.device)
     from img2mv3d.stages.depth import fit_depth, plain_views
+    from img2mv3d.stages.given import given_depth, plain_colors
 
     check_latent_space(latents, flow.bundle.vae["name"])
-    plain = plain_views(latents, decoder=flow.bundle.plain_decoder().to(device))
+    decoder = flow.bundle.plain_decoder().to(device)
+    plain = (
+        plain_views(latents, decoder=decoder) if latents.normal is not None else plain_colors(latents, decoder=decoder)
+    )
     if given is not None:
-        from img2mv3d.stages.given import given_depth
-
         return given_depth(plain, given)
     return fit_depth(plain, options=flow.plan.depth, progress=flow.progress("depth"))
 

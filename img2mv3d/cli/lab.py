@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from img2mv3d import machine
 from img2mv3d.errors import InputError
 
 
@@ -31,6 +30,8 @@ def train(what: str, data: Path, out: Path, minutes: float, seed: int) -> None:
     if not (data / "index.tsv").is_file():
         raise InputError(f"{data}: no renders (index.tsv) in there; `img2mv3d data render` makes them")
     import torch
+
+    from img2mv3d import machine
 
     torch.set_num_threads(machine.thread_count())
     TRAININGS[what](data, out, minutes, seed)

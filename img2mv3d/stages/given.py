@@ -1,6 +1,6 @@
-"""Views, and depth from elsewhere -> Depth: none at all, arrays of somebody's own, or a mesh seen from every view.
-In: plainly decoded views, "none" or a file. Out: `Depth`.
-Why here: the decoder takes any depth; the quick fit is only the one that needs nothing else.
+"""Depth and views that the flow does not make itself: depth from a file, a mesh or not at all, views without normals.
+In: plainly decoded views, "none" or a file; latents of colours alone. Out: `Depth`, `Views`.
+Why here: the decoder takes any depth; the quick fit to normals is only the one that needs nothing else.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from img2mv3d.errors import DepthError, Img2mv3dError
+from img2mv3d.errors import DepthError
+from img2mv3d.geometry.masks import view_masks
 from img2mv3d.mesh.files import read_mesh
 from img2mv3d.mesh.raster import rasterise
-from img2mv3d.values import Depth, Views, load_depth
+from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.values import Depth, Latents, Views, load_depth
 
 
 def given_depth(plain: Views, given: str | Path) -> Depth:
@@ -25,10 +28,7 @@ def given_depth(plain: Views, given: str | Path) -> Depth:
     if path.suffix == ".npz":
         z, hit, _ = load_depth(path, plain.mask.shape)
         return Depth(z, hit, plain, None, "file")
-    try:
-        mesh = read_mesh(path)
-    except Img2mv3dError as error:
-        raise DepthError(f"{path}: neither depth.npz nor a mesh that can be read ({error})") from None
+    mesh = read_mesh(path, DepthError)
     z = np.zeros(plain.mask.shape, np.float32)
     hit = np.zeros(plain.mask.shape, np.float32)
     for view, camera in enumerate(plain.rig.cameras(plain.mask.shape[1])):
@@ -39,3 +39,17 @@ def given_depth(plain: Views, given: str | Path) -> Depth:
     if not hit.any():
         raise DepthError(f"{path}: no view sees this mesh; its unit is half the image's width, +Y up, its front to +Z")
     return Depth(z, hit, plain, None, "mesh")
+
+
+@torch.no_grad()
+def plain_colors(latents: Latents, *, decoder: PlainDecoder) -> Views:
+    """Plain views, float32 [V, H, W, 3] in [0, 1], of latents that hold no normals; masks from the colours alone, which
+    lose what is as white as the background.
+    """
+    like = next(decoder.parameters())
+    pictures = [decoder.decode(torch.from_numpy(one[None]).to(like)).float().cpu() for one in latents.color]
+    color = torch.cat(pictures).clamp(0, 1).movedim(1, -1).contiguous().numpy()
+    mask = view_masks(color, color, latents.front[..., 3].astype(np.float32) / 255)
+    color = np.where(mask[..., None] > 0, color, np.float32(1))
+    warning = "these latents hold no normals: masks are guessed from the colours, depth is that of the silhouettes"
+    return Views(color, None, mask, latents.rig, "plain", (warning,))

@@ -1,0 +1,87 @@
+"""What is imported before it is needed: nothing heavy. In fresh processes, since this one has everything loaded."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "diffusers", "nerfacc", "scipy", "trimesh", "cv2", "onnxruntime", "transformers", "PIL", "mcubes")
+
+
+def loaded(code: str, *names: str) -> list[str]:
+    """Those of the modules `names` that a fresh interpreter has loaded after `code`."""
+    tail = f"\nimport sys\nprint('LOADED', *[n for n in {names!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + tail], capture_output=True, text=True, cwd=ROOT, check=True)
+    return done.stdout.split("LOADED")[-1].split()
+
+
+def cpu_seconds(*words: str) -> float:
+    """Processor seconds (not wall: other processes must not matter) of a fresh process, the best of three."""
+    best = float("inf")
+    for _ in range(3):
+        before = os.times()
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=ROOT)
+        after = os.times()
+        best = min(best, after.children_user + after.children_system - before.children_user - before.children_system)
+    return best
+
+
+def test_importing_the_package_loads_neither_numpy_nor_anything_heavy() -> None:
+    assert loaded("import img2mv3d; dir(img2mv3d)", "numpy", "typer", *HEAVY) == []
+
+
+def test_importing_flow_store_and_weights_loads_nothing_heavy() -> None:
+    code = "import img2mv3d.pipeline, img2mv3d.store, img2mv3d.weights, img2mv3d.values, img2mv3d.photos"
+    assert loaded(code, *HEAVY) == []
+
+
+def test_help_loads_neither_numpy_nor_anything_heavy() -> None:
+    code = "from img2mv3d.cli.app import app\ntry: app(['run', '--help'])\nexcept SystemExit: pass"
+    assert loaded(code, "numpy", *HEAVY) == []
+
+
+def test_the_check_of_loaded_modules_can_fail() -> None:
+    assert loaded("import PIL", *HEAVY) == ["PIL"]
+
+
+def test_importing_and_help_are_quick() -> None:
+    bare = cpu_seconds("-c", "pass")
+    assert cpu_seconds("-c", "import img2mv3d") - bare < 0.2
+    assert cpu_seconds("-m", "img2mv3d", "--help") - bare < 0.5
+
+
+RUN = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from img2mv3d import pipeline
+from img2mv3d.plans import Plan
+from img2mv3d.sources import Source
+from img2mv3d.store import Store
+pipeline.version_of, pipeline.matting_digest = lambda stage: 1, lambda: None
+class Bundle: name, digest, framing_px = "fake", "0" * 64, 144
+folder = Path({folder!r})
+verbs = {{}}
+if {compute}:
+    from tests.fakes import FakeVerbs
+    verbs = FakeVerbs().table()
+source, store = Source("photo", folder / "photo.png"), Store(folder / "cache")
+pipeline.run(source, folder / {out!r}, Plan(), store=store, verbs=verbs, bundle=Bundle())
+"""
+
+
+@pytest.mark.parametrize("out", ["out", "elsewhere"])
+def test_a_run_whose_every_stage_is_known_loads_nothing_heavy_and_takes_no_time(tmp_path: Path, out: str) -> None:
+    (tmp_path / "photo.png").write_bytes(b"a photo")
+    first = RUN.format(root=str(ROOT), folder=str(tmp_path), out="out", compute=True)
+    again = RUN.format(root=str(ROOT), folder=str(tmp_path), out=out, compute=False)
+    assert "torch" in loaded(first, *HEAVY)
+    before, started = os.times(), time.monotonic()
+    assert loaded(again, *HEAVY) == []
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    assert min(spent, time.monotonic() - started) < 1.0

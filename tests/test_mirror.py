@@ -1,0 +1,48 @@
+"""tests/ mirrors img2mv3d/: who looks for the test of a module finds it under the same name."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ABOUT_ALL = {"arrows", "docstrings", "light_import", "mirror", "surface", "wheel", "links"}  # tests of no one module
+# Modules whose tests stand elsewhere, with the reason.
+COVERED = {
+    "__main__": "test_light_import runs it",
+    "conventions": "constants; every test of geometry stands on them",
+    "errors": "cli/test_app meets every kind",
+    "plans": "cli/test_flags compares every field",
+    "durable": "test_store",
+    "runs": "test_pipeline",
+    "verbs": "cli/test_toy runs each",
+    "cli.guard": "cli/test_app",
+    "cli.lab": "cli/test_app",
+}
+
+
+def modules() -> set[str]:
+    package = ROOT / "img2mv3d"
+    found = (p.relative_to(package).with_suffix("") for p in package.rglob("*.py"))
+    return {".".join(p.parts) for p in found if p.name != "__init__"}
+
+
+def tested() -> set[str]:
+    """Tests by the module that they are about: tests/mesh/test_files.py -> mesh.files."""
+    folder = ROOT / "tests"
+    found = (p.relative_to(folder).with_suffix("") for p in folder.rglob("test_*.py"))
+    return {".".join((*p.parts[:-1], p.name.removeprefix("test_"))) for p in found}
+
+
+def test_every_test_stands_where_its_module_stands() -> None:
+    packages = {m.rpartition(".")[0] for m in modules()}
+    strange = tested() - modules() - ABOUT_ALL
+    # a package's own test may gather what several of its modules do together
+    assert {t for t in strange if t.rpartition(".")[0] not in packages - {""}} == set()
+
+
+def test_every_module_has_a_test() -> None:
+    covered_by_package = {t.rpartition(".")[0] for t in tested()}
+    missing = {m for m in modules() - tested() - set(COVERED) if m.rpartition(".")[0] not in covered_by_package - {""}}
+    assert missing == set()
+
+
+def test_exceptions_are_still_needed() -> None:
+    assert set(COVERED) <= modules() and not set(COVERED) & tested()
