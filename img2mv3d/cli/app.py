@@ -323,3 +323,23 @@ def train_multiview(
     from img2mv3d.cli import lab
 
     lab.train("multiview", data, out, minutes, seed)
+
+
+@train_app.command("all")
+def train_all(
+    data: Annotated[Path | None, typer.Argument(help="As above; with --toy it is made [OUT/data].")] = None,
+    out: OutFolder = Path("runs/all"),
+    minutes: Minutes = 480.0,
+    seed: Seed = 0,
+    toy: Annotated[bool, typer.Option("--toy", help="Tiny networks on a few made-up objects: does it run?")] = False,
+    debug: Debug = False,
+) -> None:
+    """Everything, one after the other, within the minutes; ends with a bundle that --bundle takes.
+
+    \b
+    img2mv3d train all DATA --minutes 480 -o runs/all
+    img2mv3d run photo.png --bundle runs/all/bundle
+    """
+    from img2mv3d.cli import lab
+
+    lab.train_all(data, out, minutes, seed, toy)

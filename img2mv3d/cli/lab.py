@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from img2mv3d.errors import InputError
+from img2mv3d.errors import InputError, UsageError
 
 
 def render(meshes: Path, out: Path, poses: int, seed: int, limit: int | None) -> None:
@@ -27,20 +27,40 @@ def render(meshes: Path, out: Path, poses: int, seed: int, limit: int | None) ->
 
 def train(what: str, data: Path, out: Path, minutes: float, seed: int) -> None:
     """Train one network for so many minutes; started again, it goes on where it stopped."""
-    if not (data / "index.tsv").is_file():
-        raise InputError(f"{data}: no renders (index.tsv) in there; `img2mv3d data render` makes them")
-    import torch
-
-    from img2mv3d import machine
-
-    torch.set_num_threads(machine.thread_count())
+    _check_data(data)
+    _ready_torch()
     TRAININGS[what](data, out, minutes, seed)
     print(out.absolute())
+
+
+def train_all(data: Path | None, out: Path, minutes: float, seed: int, toy: bool) -> None:
+    """All trainings in a row, and the bundle that comes of them. toy: made-up data, tiny networks."""
+    if data is None and not toy:
+        raise UsageError("give the folder that `img2mv3d data render` wrote, or --toy")
+    if not toy:
+        _check_data(data)
+    _ready_torch()
+    from img2mv3d.train.everything import train_all
+
+    print(train_all(data or out / "data", out, minutes, toy=toy, seed=seed, report=say).absolute())
 
 
 def say(line: str) -> None:
     """A line on stderr."""
     print(line, file=sys.stderr, flush=True)
+
+
+def _check_data(data: Path) -> None:
+    if not (data / "index.tsv").is_file():
+        raise InputError(f"{data}: no renders (index.tsv) in there; `img2mv3d data render` makes them")
+
+
+def _ready_torch() -> None:
+    import torch
+
+    from img2mv3d import machine
+
+    torch.set_num_threads(machine.thread_count())
 
 
 def _encoder(data: Path, out: Path, minutes: float, seed: int) -> None:
@@ -58,9 +78,12 @@ def _decoder(data: Path, out: Path, minutes: float, seed: int) -> None:
 
 
 def _multiview(data: Path, out: Path, minutes: float, seed: int) -> None:
-    from img2mv3d.train.multiview import train
+    from img2mv3d.nets.multiview import MultiViewUNet
+    from img2mv3d.nets.tokens import TokenEncoder
+    from img2mv3d.train.everything import TOKENS, UNET
+    from img2mv3d.train.multiview import MultiViewNets, train
 
-    train(data, out, minutes, seed=seed, report=say)
+    train(data, out, minutes, seed=seed, net=MultiViewNets(MultiViewUNet(UNET), TokenEncoder(TOKENS)), report=say)
 
 
 TRAININGS: dict[str, Callable[[Path, Path, float, int], None]] = {
