@@ -36,7 +36,8 @@ def read_table(upstream: str, table: str) -> dict[str, Any]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors file, or of a pickled .bin / .pt / .pth (weights only: no code of the file runs).
+    """All tensors (of any shape and type) of a .safetensors file, or of a pickled .bin / .pt / .pth (weights only: no
+    code of the file runs).
 
     Raises WeightsError when the file is damaged or holds something else than named tensors.
     """
@@ -58,9 +59,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def rename(tensors: Mapping[str, Tensor], rules: Mapping[str, Any], where: str) -> dict[str, Tensor]:
-    """The tensors under our names. rules: `drop`, names to leave out; `keep`, prefixes to take (all, if absent);
-    `replace`, pairs (theirs, ours) of parts of names, each tried once, in order. Raises WeightsError when two tensors
-    get one name."""
+    """The same tensors, shapes untouched, under our names. rules: `drop`, names to leave out; `keep`, prefixes to take
+    (all, if absent); `replace`, pairs (theirs, ours) of parts of names, each tried once, in order. Raises WeightsError
+    when two tensors get one name."""
     renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name in rules.get("drop", ()) or not name.startswith(tuple(rules.get("keep", ("",)))):

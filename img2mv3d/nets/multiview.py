@@ -29,14 +29,13 @@ class UNetConfig:
     """All numbers of a `MultiViewUNet`. Tuples run from the finest level to the coarsest.
 
     channels: width of each level, halving the resolution between levels. reach: how far the self-attention of each
-    level, and last
-    of the middle block, looks: "off" (no transformer), "self" (own view), "views" (all views), "sparse" (first view
-    and own view), "rows" (the same pixel row of all views; for cameras at one elevation that row is the epipolar
-    line). heads: attention heads of each level (the middle block has the last level's). layers: residual blocks of a
-    level on the way down (one more on the way up).
-    groups: of all group norms. token_width: of an image token. camera_width: length of the camera vector. views: V.
-    joint_mid, joint_last: attention over the two domains after the self-attention, at the end of the block.
-    coordinates: whether pixel coordinates are appended to the input. in_channels: without the coordinates.
+    level, and last of the middle block, looks: "off" (no transformer), "self" (own view), "views" (all views), "sparse"
+    (first view and own view), "rows" (the same pixel row of all views; for cameras at one elevation that row is the
+    epipolar line). heads: attention heads of each level (the middle block has the last level's). layers: residual
+    blocks of a level on the way down (one more on the way up). groups: of all group norms. token_width: of an image
+    token. camera_width: length of the camera vector. views: V. joint_mid, joint_last: attention over the two domains
+    after the self-attention, at the end of the block. coordinates: whether pixel coordinates are appended to the input.
+    in_channels: without the coordinates.
     mean, deviation: of the clean latents by channel; shift: of a shifted cosine schedule. When given, see
     `precondition`.
     """
@@ -174,9 +173,7 @@ class MultiViewUNet(nn.Module):
         return x if known is None else known + scale * x
 
     def _quiet_start(self) -> None:
-        """Training starts from blocks that add nothing and a prediction of zero; loading weights overwrites all of
-        it.
-        """
+        """Training starts from blocks that add nothing and an output of zero; loading weights overwrites all of it."""
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
         for module in self.modules():
