@@ -1,6 +1,6 @@
 # Each target is one line. `make demo` and `make test` set up everything they need in .venv first.
 PYTHON ?= python3
-PHOTO ?= examples/coffee.png
+PHOTO ?= examples/coffee.jpg
 BIN := .venv/bin
 
 .PHONY: demo test test-slow bench lint wheel train-smoke

@@ -74,7 +74,7 @@ def without_shadows(key: Key, object_at: Bool[np.ndarray, "H W"]) -> Float32[np.
     solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # rims of what was taken away
     gone = (doubt > 0) | ((key.alpha >= 0.5) & (cv2.dilate(solid, np.ones((3, 3), np.uint8)) == 0))
     soft = cv2.GaussianBlur(gone.astype(np.float32), (0, 0), 0.7)
-    return (key.alpha * (1 - soft)).astype(np.float32)
+    return np.where(gone, 0, key.alpha * (1 - soft)).astype(np.float32)
 
 
 def _ring(shape: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
