@@ -60,11 +60,11 @@ class NodeRays:
         """World units between neighbouring nodes of a ray."""
         return 2 / (self.nodes - 1) * math.hypot(*self.forward)
 
-    def column(self, ix: Int[Tensor, "*N"], iz: Int[Tensor, "*N"]) -> Int[Tensor, "*N"]:
-        """The column [...] of nodes, 0 at the image's left."""
+    def column(self, ix: Int[Tensor, "..."], iz: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+        """The column of nodes, 0 at the image's left; ix and iz broadcast."""
         return self.right[0] * ix + self.right[1] * iz + self._offset(self.right)
 
-    def order(self, ix: Int[Tensor, "*N"], iz: Int[Tensor, "*N"]) -> Int[Tensor, "*N"]:
+    def order(self, ix: Int[Tensor, "..."], iz: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
         """A number [...] in 0 .. 2 N - 2 that grows along the ray, by the same step from node to node."""
         return self.forward[0] * ix + self.forward[1] * iz + self._offset(self.forward)
 
@@ -72,7 +72,7 @@ class NodeRays:
         """World coordinate of each column along the image's right."""
         return (torch.arange(self.columns, dtype=torch.float64) - (self.columns - 1) / 2) * self.pitch
 
-    def z(self, ix: Int[Tensor, "*N"], iz: Int[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    def z(self, ix: Int[Tensor, "..."], iz: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Depth z [...] of nodes as `conventions`: 0 at the world's origin, growing away from the camera."""
         middle = (self.nodes - 1) / 2
         steps = self.forward[0] * (ix - middle) + self.forward[1] * (iz - middle)
