@@ -20,7 +20,7 @@ from img2mv3d.values import Photo
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_SIDE = 4096  # px; longer photos are reduced: the object ends in 256 px, its texture in 2048
+MAX_SIDE = 3072  # px; longer photos are reduced: the object ends in 256 px, its texture in 2048
 MIN_SIDE = 16  # px; less cannot show an object
 MAX_PIXELS = 100_000_000  # decoded at once: 400 MB as RGBA; a 108 megapixel JPEG is decoded at half size, so it passes
 MAX_BYTES = 1 << 30  # of a file on disk

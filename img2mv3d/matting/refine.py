@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from img2mv3d.matting.keying import nearest
 
 GRAB_SIDE = 384  # px of the long side for graph cuts: they cost seconds at full size, and edges are refined after
+COLOUR_SIDE = 1024  # px of the long side at which colours are carried outwards
 BACKGROUND, OBJECT, MAYBE_BACKGROUND, MAYBE_OBJECT = cv2.GC_BGD, cv2.GC_FGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD
 
 
@@ -43,14 +44,17 @@ def follow_edges(
     in [0, 1] below which an area is flat.
     """
     small = cv2.resize(rgb, alpha.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    factors, offset = _guided_factors(small, alpha, radius, epsilon)
+    line = _guided_line(small, alpha, radius, epsilon)
+    if rgb.shape[:2] == alpha.shape:
+        return ((line[..., :3] * small).sum(-1) + line[..., 3]).clip(0, 1).astype(np.float32)
     size = (rgb.shape[1], rgb.shape[0])
-    if size != alpha.shape[::-1]:
-        factors = cv2.resize(factors, size, interpolation=cv2.INTER_LINEAR)
-        offset = cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR)
-        fine = sum(factors[..., c] * (rgb[..., c] * np.float32(1 / 255)) for c in range(3)) + offset
-    else:
-        fine = (factors * small).sum(-1) + offset
+    fine = cv2.resize(alpha, size, interpolation=cv2.INTER_LINEAR)
+    # only where the windows see both sides: elsewhere the filter changes nothing, and photos have many pixels
+    wide = cv2.blur(alpha, (4 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
+    band = cv2.resize(((wide > 1e-3) & (wide < 1 - 1e-3)).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    rows, columns = np.nonzero(band)
+    at = _sampled(line, (columns + 0.5) * alpha.shape[1] / size[0] - 0.5, (rows + 0.5) * alpha.shape[0] / size[1] - 0.5)
+    fine[rows, columns] = (at[:, :3] * (rgb[rows, columns] * np.float32(1 / 255))).sum(-1) + at[:, 3]
     return fine.clip(0, 1).astype(np.float32)
 
 
@@ -58,20 +62,42 @@ def clean_colours(rgb: UInt8[np.ndarray, "H W 3"], alpha: Float32[np.ndarray, "H
     """Colours of the object alone: where alpha is partial, that of the nearest wholly covered pixels takes over; some
     px of it are carried outwards, and far from the object everything is black.
     """
-    core = cv2.erode((alpha > 0.97).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    if not core.any():
+    core = cv2.erode((alpha > 0.97).astype(np.uint8), np.ones((3, 3), np.uint8))
+    scale = min(1.0, COLOUR_SIDE / max(alpha.shape))
+    size = (max(1, round(alpha.shape[1] * scale)), max(1, round(alpha.shape[0] * scale)))
+    small_core = cv2.resize(core, size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    if not small_core.any():
         return rgb
-    reach = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
-    ours = cv2.GaussianBlur(rgb[nearest(core)].astype(np.float32), (0, 0), 1.5)
-    trust = np.where(core, 1.0, ((alpha - 0.5) / 0.5).clip(0, 1) ** 2)[..., None].astype(np.float32)
-    mixed = rgb * trust + ours * (1 - trust)
-    return np.where(reach[..., None], mixed + 0.5, 0).astype(np.uint8)
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if scale < 1 else rgb
+    ours = cv2.GaussianBlur(small[nearest(small_core)].astype(np.float32), (0, 0), 1.5)
+    reach = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((9, 9), np.uint8))
+    rows, columns = np.nonzero(reach & ~core & 1)
+    carried = _sampled(ours, (columns + 0.5) * scale - 0.5, (rows + 0.5) * scale - 0.5)
+    trust = (((alpha[rows, columns] - 0.5) / 0.5).clip(0, 1) ** 2)[:, None]
+    clean = rgb * reach[..., None]
+    clean[rows, columns] = (rgb[rows, columns] * trust + carried * (1 - trust) + 0.5).astype(np.uint8)
+    return clean
 
 
-def _guided_factors(
+def _sampled(
+    image: Float32[np.ndarray, "h w C"], x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]
+) -> Float32[np.ndarray, "N C"]:
+    """`image` at points in px (centres at whole numbers, as OpenCV has them), bilinear."""
+    count, row = len(x), 4096  # OpenCV's maps have sides below 2^15
+    padded = -(-count // row) * row
+    maps = [np.pad(v.astype(np.float32), (0, padded - count)).reshape(-1, row) for v in (x, y)]
+    if count == 0:
+        return np.zeros((0, image.shape[2]), np.float32)
+    out = cv2.remap(image, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return out.reshape(-1, image.shape[2])[:count]
+
+
+def _guided_line(
     guide: Float32[np.ndarray, "h w 3"], target: Float32[np.ndarray, "h w"], radius: int, epsilon: float
-) -> tuple[Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w"]]:
-    """Per pixel the linear map from colour to `target`, averaged over windows of 2 * radius + 1 px."""
+) -> Float32[np.ndarray, "h w 4"]:
+    """Per pixel the linear map from colour to `target` (three factors, an offset), averaged over windows of 2 * radius
+    + 1 px.
+    """
 
     def mean(x: np.ndarray) -> np.ndarray:
         return cv2.boxFilter(x, -1, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
@@ -89,4 +115,4 @@ def _guided_factors(
     factors = np.stack([c0 * x + c1 * y + c2 * z, c1 * x + c3 * y + c4 * z, c2 * x + c4 * y + c5 * z], -1)
     factors /= np.maximum(rr * c0 + rg * c1 + rb * c2, epsilon**3 / 2)[..., None]
     offset = mean_target - (factors * mean_guide).sum(-1)
-    return mean(factors), mean(offset)
+    return mean(np.dstack([factors, offset]).astype(np.float32))
