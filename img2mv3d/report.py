@@ -1,0 +1,100 @@
+"""A run's folder -> one picture to look at: photo, cut-out, views before and after, normals, depth, mesh from four
+sides.
+
+In: a folder that `run` wrote. Out: a PIL image. Why here: most mistakes of geometry are seen, not tested; the README's
+pictures and the evaluation sheets are this function's output.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from img2mv3d.errors import PhotoError, ViewsError
+from img2mv3d.geometry.cameras import Camera
+from img2mv3d.values import Subject, Views, load_depth, load_views, read_png, to_bytes
+
+FOUR_SIDES_DEG = (0.0, 90.0, 180.0, -90.0)
+TILT_DEG = 15.0  # a little from above, as people hold things
+
+
+def sheet(folder: Path, photo: Path | None = None, tile: int = 160) -> Image.Image:
+    """The run in `folder` as rows of tiles (`tile` px a side): photo, cut-out and mesh from four sides; plain views;
+    cross-view
+    views; normals; depth. photo: the original file, left out when None. Raises InputError when a file of the run is
+    missing.
+    """
+    subject = Subject.load(folder)
+    plain, views = load_views(folder / "plain"), load_views(folder / "views")
+    z, hit, _ = load_depth(folder / "depth.npz", plain.mask.shape)
+    first = [] if photo is None else [("photo", _fit(read_png(photo, "RGB", PhotoError), tile))]
+    first += [("cut-out", _fit(_checkered(subject.image), tile))]
+    first += [
+        (f"mesh {a:+.0f}", _fit(side, tile))
+        for a, side in zip(FOUR_SIDES_DEG, mesh_from_four_sides(folder), strict=True)
+    ]
+    rows = [
+        first,
+        [(f"plain {n}", _fit(to_bytes(c), tile)) for n, c in zip(plain.rig.names, plain.color, strict=True)],
+        [(f"cross-view {n}", _fit(to_bytes(c), tile)) for n, c in zip(views.rig.names, views.color, strict=True)],
+        [(f"normal {n}", _fit(c, tile)) for n, c in zip(plain.rig.names, _normal_pictures(plain), strict=True)],
+        [(f"depth {n}", _fit(c, tile)) for n, c in zip(plain.rig.names, depth_pictures(z, hit), strict=True)],
+    ]
+    return grid(rows, tile)
+
+
+def grid(rows: list[list[tuple[str, Image.Image]]], tile: int) -> Image.Image:
+    """Rows of (caption, picture of `tile` px) as one picture on white."""
+    caption = 14
+    canvas = Image.new("RGB", (tile * max(map(len, rows)), (tile + caption) * len(rows)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for y, row in enumerate(rows):
+        for x, (text, picture) in enumerate(row):
+            canvas.paste(picture, (x * tile, y * (tile + caption) + caption))
+            draw.text((x * tile + 3, y * (tile + caption) + 1), text, fill="black")
+    return canvas
+
+
+def depth_pictures(z: np.ndarray, hit: np.ndarray) -> np.ndarray:
+    """z and hit [V, H, W] (world units, opacity) -> uint8 [V, H, W, 3], near is light, nothing is white."""
+    shade = np.clip(0.55 - 0.5 * z, 0.1, 1.0)[..., None].repeat(3, -1)
+    return to_bytes(shade * hit[..., None] + (1 - hit[..., None]))
+
+
+def mesh_from_four_sides(folder: Path, size: int = 256) -> list[np.ndarray]:
+    """mesh.glb of a run, rendered from front, right, back and left: four uint8 [size, size, 3]. Raises InputError."""
+    from img2mv3d.mesh.files import read_mesh
+    from img2mv3d.mesh.preview import render_mesh
+
+    mesh = read_mesh(folder / "mesh.glb")
+    cameras = [Camera.orbit(a, TILT_DEG, size=size) for a in FOUR_SIDES_DEG]
+    return [_over_white(render_mesh(mesh, camera, size)) for camera in cameras]
+
+
+def _normal_pictures(views: Views) -> np.ndarray:
+    if views.normal is None:
+        raise ViewsError("these views have no normals; a sheet needs them")
+    cover = views.mask[..., None]
+    return to_bytes((views.normal / 2 + 0.5) * cover + 1 - cover)
+
+
+def _over_white(rgba: np.ndarray) -> np.ndarray:
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return to_bytes(rgba[..., :3] / 255 * alpha + 1 - alpha)
+
+
+def _checkered(rgba: np.ndarray) -> np.ndarray:
+    y, x = np.indices(rgba.shape[:2]) // 16
+    board = np.where((x + y) % 2, 0.8, 1.0)[..., None]
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return to_bytes(rgba[..., :3] / 255 * alpha + board * (1 - alpha))
+
+
+def _fit(pixels: np.ndarray, tile: int) -> Image.Image:
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((tile, tile))
+    canvas = Image.new("RGB", (tile, tile), "white")
+    canvas.paste(picture, ((tile - picture.width) // 2, (tile - picture.height) // 2))
+    return canvas
