@@ -1,17 +1,17 @@
 """The only page on frames, handedness, pixels, ranges, units and letters. Everything else imports from here.
 
-World      right-handed, +Y up, the front camera on +Z looking along -Z (as glTF). This is the front camera's OpenGL frame.
+World      right-handed, +Y up, the front camera on +Z looking along -Z (as glTF): the front camera's OpenGL frame.
            Unit: half the image width is 1, so that the six views see [-1, 1]^3.
 Camera     OpenGL axes: x to the image's right, y up, z towards the viewer ("back").
 Views      `front, front_right, right, back, left, front_left`: azimuth 0, 45, 90, 180, -90, -45 degrees, elevation 0,
-           orthographic. A positive azimuth turns the camera from +Z towards +X (to the image-right side of the front view).
-Pixels     (u, v) = (to the right, downwards), pixel centres at half integers: the first pixel's centre is (0.5, 0.5), the
-           image covers [0, W] x [0, H]. Arrays are [H, W].
-z          depth along the viewing direction. Orthographic: 0 at the plane through the world's origin, growing away from the
-           camera. Perspective: from the camera plane. `t` is the length along a unit ray. `hit`: opacity in 0..1, and z is 0
-           where hit is 0. NaN never leaves a stage.
+           orthographic. A positive azimuth turns the camera from +Z towards +X (to the image-right side of the front).
+Pixels     (u, v) = (to the right, downwards), pixel centres at half integers: the first pixel's centre is (0.5, 0.5),
+           the image covers [0, W] x [0, H]. Arrays are [H, W].
+z          depth along the viewing direction. Orthographic: 0 at the plane through the world's origin, growing away from
+           the camera. Perspective: from the camera plane. `t` is the length along a unit ray. `hit`: opacity in 0..1,
+           and z is 0 where hit is 0. NaN never leaves a stage.
 Colour     float in [0, 1], sRGB as in the files, over white.
-Normals    unit vectors in world axes; code n / 2 + 1/2, over white. A surface that faces the front camera is (128, 128, 255).
+Normals    unit vectors in world axes; code n / 2 + 1/2, over white. What faces the front camera is (128, 128, 255).
 Latents    always scaled (raw * LATENT_SCALE); unscaling happens inside of the VAE wrappers.
 SDF        negative inside, world units, nodes of a grid at linspace(-1, 1, N), axes [x, y, z].
 Letters    V views, H W pixels, h w latent cells, C channels, R rays, S samples on a ray, N points or nodes, F faces,

@@ -33,7 +33,8 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_there(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); import img2mv3d, runpy; assert img2mv3d.__file__.startswith({str(site)!r}); "
+    code = f"import sys; sys.path.insert(0, {str(site)!r}); import img2mv3d, runpy; "
+    code += f"assert img2mv3d.__file__.startswith({str(site)!r}); "
     code += f"sys.argv = ['img2mv3d', *{words!r}]; runpy.run_module('img2mv3d', run_name='__main__')"
     return subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=site.parent)
 
