@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from img2mv3d import machine
 from img2mv3d.durable import digest_of
@@ -66,7 +66,7 @@ def run(
     gives a value with `save(folder)`. bundle: weights already opened, else `plan.bundle`. Raises Img2mv3dError of every
     kind, and MemoryError and OSError as they come.
     """
-    flow = Flow(source, out, plan, until, store or Store(None), report or Report(), verbs, bundle)
+    flow = Flow(source, out, plan, until, store or Store(None), report or Silence(), verbs, bundle)
     subject = flow.cached("prepare", photo=flow.photo, mask=flow.mask, matting=flow.matting)
     latents = flow.cached("generate", subject=subject)
     if source.kind == "pictures":
@@ -78,8 +78,9 @@ def run(
     return flow.finish()
 
 
-class Report:
-    """What a run tells while it goes on; this one keeps quiet. Commands give one that draws."""
+@runtime_checkable
+class Report(Protocol):
+    """What a run tells while it goes on. Commands give one that draws; a subclass that adds nothing keeps quiet."""
 
     def begin(self, stage: str, number: int, total: int) -> None:
         """A stage starts to compute; it is `number` of `total`."""
@@ -92,6 +93,10 @@ class Report:
 
     def note(self, line: str) -> None:
         """One sentence that a person should read now."""
+
+
+class Silence(Report):
+    """Tells nothing."""
 
 
 @dataclass(frozen=True)

@@ -67,12 +67,13 @@ def main() -> None:
     app(prog_name="img2mv3d")
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         from img2mv3d import __version__
 
         print(f"img2mv3d {__version__}")
         raise typer.Exit(0)
+    return wanted
 
 
 @app.callback()

@@ -35,8 +35,8 @@ class Flag:
     help: str
     home: str = ""
     choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
+    low: float | int | None = None
+    high: float | int | None = None
 
     @property
     def default(self) -> Any:
@@ -57,7 +57,7 @@ class Flag:
         return " ".join(parts)
 
 
-def _number(kind: type, decl: str, help: str, home: str, low: float, high: float) -> Flag:
+def _number(kind: type, decl: str, help: str, home: str, low: float | int, high: float | int) -> Flag:
     return Flag(kind, (decl,), help, home, low=low, high=high)
 
 

@@ -5,7 +5,9 @@ In: whatever a command raises. Out: typer's Exit. Why here: commands stay free o
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -43,7 +45,8 @@ class Guard(TyperGroup):
             self._say("interrupted; what was finished is kept, the same command goes on from there")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # `img2mv3d ... | head` has read enough
-            sys.stdout = None
+            with contextlib.suppress(OSError, ValueError):  # else the interpreter complains when it flushes at its end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except TYPERS_OWN:
             raise

@@ -1,0 +1,242 @@
+"""Commands in this process: what each does, and the exit status and one line of every kind of failure."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from img2mv3d import errors, verbs, weights
+from img2mv3d.cli.app import app
+from img2mv3d.cli.guard import as_known
+from tests.conftest import Workshop
+from tests.fakes import FakeBundle
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def img2mv3d(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command line on stand-ins, standing in the workshop's folder."""
+    monkeypatch.chdir(workshop.folder)
+    for name, verb in workshop.verbs.table().items():
+        monkeypatch.setitem(verbs.VERBS, name, verb)  # type: ignore[arg-type]
+    monkeypatch.setattr(weights, "load_bundle", lambda name: FakeBundle(str(name)))
+    monkeypatch.setenv("IMG2MV3D_CACHE", str(workshop.folder / "cache"))
+    return lambda *words: CliRunner().invoke(app, [str(w) for w in words], prog_name="img2mv3d")
+
+
+def last_line(result: Result) -> str:
+    return result.stdout.splitlines()[-1]
+
+
+def test_the_three_lines_of_the_design(img2mv3d: Run, workshop: Workshop) -> None:
+    result = img2mv3d("run", "photo.png", "-o", "out/")
+    assert result.exit_code == 0, result.output
+    assert last_line(result) == str(workshop.out / "mesh.glb") and workshop.verbs.calls["export"] == 1
+    result = img2mv3d("export", "--format", "glb")
+    assert result.exit_code == 0 and last_line(result) == str(workshop.out / "mesh.glb")
+    assert workshop.verbs.calls["export"] == 1
+    (workshop.folder / "latents.pt").write_bytes((workshop.out / "latents.pt").read_bytes())
+    result = img2mv3d("decode", "latents.pt", "--depth", "neus")
+    assert result.exit_code == 0 and last_line(result) == str(workshop.folder / "views")
+    assert (workshop.folder / "views" / "color_front.png").exists()
+
+
+def test_export_finds_the_run_here(img2mv3d: Run, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    img2mv3d("run", "photo.png")
+    monkeypatch.chdir(workshop.out)
+    result = img2mv3d("export", "--format", "ply", "--faces", 700)
+    assert result.exit_code == 0 and last_line(result) == str(workshop.out / "mesh.ply")
+
+
+def test_every_verb_goes_on_from_the_runs_folder(img2mv3d: Run, workshop: Workshop) -> None:
+    assert img2mv3d("prepare", "photo.png").exit_code == 0
+    for verb in ("generate", "depth", "decode", "reconstruct", "export"):
+        result = img2mv3d(verb, "out")
+        assert result.exit_code == 0, result.output
+        assert workshop.verbs.calls[verb] == 1
+    assert set(workshop.verbs.calls.values()) == {1}
+
+
+def test_flags_reach_the_stages_and_stay_with_the_run(img2mv3d: Run, workshop: Workshop) -> None:
+    img2mv3d("run", "photo.png", "--seed", 4, "--steps", 3, "--quality", "draft", "--faces", 900, "--until", "decode")
+    settings = json.loads((workshop.out / "run.json").read_text())["settings"]
+    assert (settings["seed"], settings["generate"]["steps"], settings["export"]["faces"]) == (4, 3, 900)
+    assert settings["depth"]["grid"] == 64
+    img2mv3d("export", "out")
+    assert json.loads((workshop.out / "run.json").read_text())["settings"] == settings
+
+
+def test_pictures_are_encoded_and_decoded(img2mv3d: Run, workshop: Workshop) -> None:
+    img2mv3d("run", "photo.png")
+    (workshop.out / "views").rename(workshop.folder / "six")
+    result = img2mv3d("decode", "six", "--depth", "none")
+    assert result.exit_code == 0 and last_line(result) == str(workshop.folder / "six" / "views")
+    result = img2mv3d("reconstruct", "six")
+    assert result.exit_code == 0 and last_line(result) == str(workshop.folder / "six" / "surface.npz")
+
+
+def test_run_begins_with_any_stage(img2mv3d: Run, workshop: Workshop) -> None:
+    img2mv3d("run", "photo.png")
+    result = img2mv3d("run", "--from", "out/views", "-o", "other")
+    assert result.exit_code == 0 and last_line(result) == str(workshop.folder / "other" / "mesh.glb")
+    result = img2mv3d("run", "--from", "out/latents.pt", "--until", "depth")
+    assert last_line(result) == str(workshop.out / "depth.npz")
+
+
+def test_json_is_one_line_with_everything(img2mv3d: Run, workshop: Workshop) -> None:
+    told = json.loads(img2mv3d("run", "photo.png", "--json").stdout)
+    assert told["result"] == str(workshop.out / "mesh.glb") and told["warnings"] == ["cut", "hull"]
+    assert told["stages"]["generate"]["how"] == "computed"
+
+
+def test_warnings_come_in_words_at_the_end(img2mv3d: Run) -> None:
+    lines = img2mv3d("run", "photo.png").stderr.splitlines()
+    assert lines[-3:-1] == ["warning: cut", "warning: hull"] and lines[-1].startswith("done in")
+    assert img2mv3d("run", "photo.png", "-q").stderr.splitlines() == ["warning: cut", "warning: hull"]
+
+
+def test_no_cache_leaves_none(img2mv3d: Run, workshop: Workshop) -> None:
+    img2mv3d("run", "photo.png", "--no-cache")
+    assert not (workshop.folder / "cache").exists()
+    img2mv3d("run", "photo.png", "--cache", "mine", "-o", "second")
+    assert (workshop.folder / "mine" / "entries").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run"], "give a photo"),
+        (["run", "photo.png", "--from", "out"], "give a photo"),
+        (["run", "photo.png", "--until", "dream"], "--until dream: expected one of prepare"),
+        (["run", "photo.png", "--steps", "0"], "--steps 0: expected 1 to 1000"),
+        (["run", "."], "is a folder"),
+        (["decode", "photo.png"], "run photo.png --until decode"),
+        (["reconstruct", "photo.png"], "reconstruct takes a folder of views or a run's folder"),
+        (["run", "photo.png", "-o", "photo.png"], "is a file, expected a folder"),
+        (["cache", "prune", "--max-size", "much"], "expected a size such as 500M"),
+        (["train", "all"], "or --toy"),
+    ],
+)
+def test_wrong_usage_is_status_2_and_one_line(img2mv3d: Run, words: list[str], says: str) -> None:
+    result = img2mv3d(*words)
+    assert result.exit_code == 2 and says in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("error: ") and result.stdout == ""
+
+
+def test_unknown_flags_and_commands_are_status_2(img2mv3d: Run) -> None:
+    assert img2mv3d("run", "photo.png", "--speed", "9").exit_code == 2
+    assert img2mv3d("dream").exit_code == 2
+
+
+def test_a_wrong_depth_is_named(img2mv3d: Run, workshop: Workshop) -> None:
+    img2mv3d("run", "photo.png")
+    result = img2mv3d("decode", "out/latents.pt", "--depth", "lidar")
+    assert result.exit_code == 2 and "--depth lidar: expected neus, none" in result.stderr
+    result = img2mv3d("decode", "out/views", "-o", "out")
+    assert result.exit_code == 2 and "overwritten by its own result" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "none.png"],
+        ["run", "--from", "none.pt"],
+        ["decode", "none.pt"],
+        ["export"],
+        ["export", "empty"],
+        ["run", "photo.png", "--mask", "none.png"],
+        ["data", "render", "empty"],
+        ["train", "encoder", "empty"],
+    ],
+)
+def test_input_that_is_not_there_is_status_3(img2mv3d: Run, workshop: Workshop, words: list[str]) -> None:
+    (workshop.folder / "empty").mkdir()
+    result = img2mv3d(*words)
+    assert result.exit_code == 3 and len(result.stderr.splitlines()) == 1, result.output
+
+
+FAILURES = [
+    (errors.LatentsError("broken"), 3, "broken"),
+    (errors.WeightsError("missing"), 4, "missing"),
+    (errors.NothingFoundError("no object"), 6, "no object"),
+    (MemoryError(), 5, "not enough memory"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 5, "not enough memory"),
+    (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), 5, "not enough memory"),
+    (OSError(errno.ENOSPC, "No space left on device", "out/x"), 5, "no room left on the disk (out/x)"),
+    (PermissionError(errno.EACCES, "Permission denied", "out/x"), 2, "not allowed to read or write (out/x)"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+    (KeyError("colour"), 1, "a defect of img2mv3d (KeyError: 'colour')"),
+]
+
+
+@pytest.mark.parametrize(("failure", "status", "says"), FAILURES, ids=lambda f: type(f).__name__)
+def test_every_kind_of_failure_has_its_status_and_one_line(
+    img2mv3d: Run, workshop: Workshop, monkeypatch: pytest.MonkeyPatch, failure: BaseException, status: int, says: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise failure
+
+    monkeypatch.setitem(verbs.VERBS, "decode", fail)  # type: ignore[arg-type]
+    result = img2mv3d("run", "photo.png", "-q")
+    assert result.exit_code == status and says in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and result.stdout == ""
+    assert (workshop.out / "depth.npz").exists()  # what was finished is kept
+    assert not [p for p in workshop.out.iterdir() if p.name.startswith(".")]
+    assert "Traceback" in img2mv3d("run", "photo.png", "--debug").stderr
+
+
+def test_a_reader_that_has_enough_is_no_failure(
+    img2mv3d: Run, monkeypatch: pytest.MonkeyPatch, workshop: Workshop
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setitem(verbs.VERBS, "decode", fail)  # type: ignore[arg-type]
+    assert img2mv3d("run", "photo.png", "-q").exit_code == 0
+
+
+def test_errors_that_are_nobodys_are_unknown() -> None:
+    assert as_known(ValueError("x")) is None and as_known(OSError(errno.EIO, "broken disk")) is None
+
+
+def test_the_cache_can_be_listed_measured_pruned_and_verified(img2mv3d: Run, workshop: Workshop) -> None:
+    img2mv3d("run", "photo.png")
+    assert len(img2mv3d("cache", "list").stdout.splitlines()) == 6
+    assert "in 6 entries" in img2mv3d("cache", "size").stdout
+    assert img2mv3d("cache", "verify").stdout == "6 entries are good, 0 were damaged and set aside\n"
+    assert img2mv3d("cache", "prune", "--max-size", "0").stdout.startswith("6 entries removed")
+    assert img2mv3d("cache", "list").stdout == ""
+
+
+def test_version_and_help_end_well(img2mv3d: Run) -> None:
+    assert img2mv3d("--version").stdout == "img2mv3d 0.1.0\n"
+    for words in ([], ["run"], ["decode"], ["cache"], ["train", "all"], ["weights", "verify"]):
+        result = img2mv3d(*words, "--help")
+        assert result.exit_code == 0 and "Usage" in result.stdout
+
+
+def test_every_command_has_help_with_an_example_or_a_sentence(img2mv3d: Run) -> None:
+    for command in app.registered_commands:
+        words = (command.callback.__doc__ or "").strip()  # type: ignore[union-attr]
+        name = command.name or command.callback.__name__  # type: ignore[union-attr]
+        assert words and (f"img2mv3d {name}" in words or name == "doctor"), name
+
+
+def test_training_without_data_or_with_files_in_the_way_is_said(img2mv3d: Run, workshop: Workshop) -> None:
+    result = img2mv3d("train", "multiview", "photo.png")
+    assert result.exit_code == 3 and "index.tsv" in result.stderr
+
+
+def test_the_exit_status_reaches_the_shell(workshop: Workshop) -> None:
+    import subprocess
+    import sys
+
+    words = [sys.executable, "-m", "img2mv3d", "run", str(workshop.folder / "none.png"), "-o", str(workshop.out)]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ}, cwd=Path(__file__).parents[2])
+    assert done.returncode == 3 and done.stderr == f"error: {workshop.folder / 'none.png'}: no such file\n"

@@ -1,0 +1,48 @@
+"""Plans out of presets, what a run was made with, and what was typed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from img2mv3d.cli.flow import plan_of, recorded_plan, run_here
+from img2mv3d.errors import InputError
+from img2mv3d.plans import PLANS, STANDARD, ExportOptions, Plan
+from img2mv3d.sources import Source, source_of
+from tests.conftest import Workshop
+
+PHOTO = Source("photo", Path("photo.png"))
+
+
+def test_nothing_typed_is_the_standard_plan() -> None:
+    assert plan_of({}, PHOTO) == STANDARD
+
+
+def test_what_was_typed_goes_before_the_preset() -> None:
+    plan = plan_of({"quality": "draft", "texture_size": 64, "seed": 9, "depth_grid": 40}, PHOTO)
+    draft = PLANS["draft"]
+    assert plan == replace(
+        draft, seed=9, export=replace(draft.export, texture_size=64), depth=replace(draft.depth, grid=40)
+    )
+
+
+def test_a_runs_own_settings_are_taken_up_again(workshop: Workshop) -> None:
+    plan = Plan(seed=3, export=ExportOptions(faces=777))
+    workshop.run(plan=plan, until="decode")
+    assert recorded_plan(source_of(workshop.out)) == plan
+    assert recorded_plan(source_of(workshop.out / "latents.pt")) == plan
+    assert plan_of({"faces": 5000}, source_of(workshop.out)).export.faces == 5000
+    assert recorded_plan(Source("photo", workshop.out / "subject.png")) == STANDARD
+    (workshop.out / "run.json").write_text("broken")
+    assert recorded_plan(source_of(workshop.out)) == STANDARD
+
+
+def test_export_without_a_folder_needs_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no run in out/ or here"):
+        run_here()
+    (tmp_path / "surface.npz").write_text("")
+    assert run_here() == Path()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "surface.npz").write_text("")
+    assert run_here() == Path("out")

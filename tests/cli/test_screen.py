@@ -1,0 +1,76 @@
+"""What is shown: plain lines without a terminal, a live line on one, nothing when quiet."""
+
+import io
+import time
+from typing import Any
+
+import pytest
+
+from img2mv3d.cli import screen
+from img2mv3d.cli.screen import Live, Plain, Quiet, beat, ended, screen_for
+
+
+def play(on: Any) -> None:
+    with on:
+        on.begin("generate", 2, 6)
+        on.progress("generate", 1, 12)
+        on.note("something")
+        on.end("generate", "computed", 1.5)
+        on.end("depth", "kept", 0.0)
+    on.warn("careful")
+    on.close(3.0)
+
+
+def test_plain_lines_tell_stage_seconds_notes_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    play(Plain())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "[2/6] generate: imagining six views ...",
+        "note: something",
+        "  generate     1.5 s",
+        "  depth        unchanged",
+        "warning: careful",
+        "done in 3.0 s",
+    ]
+
+
+def test_quiet_tells_notes_and_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+    play(Quiet())
+    assert capsys.readouterr().err.splitlines() == ["note: something", "warning: careful"]
+
+
+def test_a_terminal_gets_a_line_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    shown = screen_for(quiet=False)
+    assert isinstance(shown, Live)
+    play(shown)
+    assert "generate" in terminal.getvalue() and "done in 3.0 s" in terminal.getvalue()
+
+
+def test_the_screen_suits_the_place() -> None:
+    assert type(screen_for(quiet=True)) is Quiet and type(screen_for(quiet=False)) is Plain
+
+
+def test_a_long_stage_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(screen, "HEARTBEAT", 0.02)
+    with Plain() as shown:
+        shown.begin("decode", 4, 6)
+        time.sleep(0.3)
+    assert "still at work" in capsys.readouterr().err
+
+
+def test_beats_tell_steps_and_time_to_go() -> None:
+    assert beat("depth", 0.0, 0, 0, now=31.0) == "  depth: still at work, 31 s"
+    assert beat("depth", 1.0, 10, 40, now=11.0) == "  depth: 10 of 40, 10 s, about 30 s to go"
+
+
+def test_every_way_to_a_result_has_its_words() -> None:
+    lines = {ended("depth", how, 1.0) for how in ("computed", "cached", "kept", "edited", "given")}
+    assert len(lines) == 5

@@ -1,0 +1,51 @@
+"""What a machine has, told without torch."""
+
+from pathlib import Path
+
+import pytest
+
+from img2mv3d import machine
+
+
+def test_a_quota_cuts_the_processors_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(machine, "CGROUP_CPU", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine, "CGROUP_CPU_V1", (tmp_path / "quota", tmp_path / "period"))
+    assert machine.cpu_count() == 8
+    for text, count in (("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("5000 100000", 1)):
+        (tmp_path / "cpu.max").write_text(text)
+        assert machine.cpu_count() == count
+    (tmp_path / "cpu.max").unlink()
+    (tmp_path / "quota").write_text("300000"), (tmp_path / "period").write_text("100000")
+    assert machine.cpu_count() == 3
+
+
+def test_the_user_may_say_how_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert machine.thread_count() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert machine.thread_count() == machine.cpu_count()
+
+
+def test_hidden_cards_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.guess_device() == "cpu"
+
+
+def test_the_guess_is_right_about_this_torch() -> None:
+    import torch
+
+    assert machine.torch_cuda_build() == torch.version.cuda
+    assert (machine.guess_device() == "cuda") == torch.cuda.is_available()
+
+
+def test_peak_memory_is_that_of_the_last_stretch() -> None:
+    machine.reset_peak_memory()
+    before = machine.peak_memory()
+    block = bytearray(64 << 20)
+    block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])
+    assert machine.peak_memory() > before + (32 << 20)
+
+
+def test_free_disk_is_told_for_folders_that_are_not_there_yet(tmp_path: Path) -> None:
+    assert machine.free_disk(tmp_path / "not" / "yet") > 0
