@@ -59,17 +59,7 @@ def cover(
 
     points: (u, v) in px. key: affine over a triangle; the smallest wins a pixel. Degenerate triangles cover nothing.
     """
-    plane, low, span = _setup(points, key, faces, height, width)
-    kept = np.flatnonzero(span.prod(1) > 0)
-    counts = span[kept].prod(1)
-    ends = np.cumsum(counts)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    start = 0
-    while start < len(kept):
-        base = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, base + CHUNK, "right")))
-        found.append(_inside(kept[start:stop], counts[start:stop], plane, low, span, width))
-        start = stop
+    plane, found = _candidates(points, key, faces, height, width)
     face = np.full(height * width, -1, np.int64)
     if found:
         pixel, value, index = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -87,6 +77,14 @@ def cover(
     return face.reshape(height, width), bary.reshape(height, width, 3)
 
 
+def claims(
+    points: Float[np.ndarray, "N 2"], faces: Int[np.ndarray, "F 3"], height: int, width: int
+) -> Int[np.ndarray, "F"]:
+    """How many pixel centres lie inside of each triangle of the plane (px), whether or not others lie there, too."""
+    _, found = _candidates(points, np.zeros(len(points)), faces, height, width)
+    return sum((np.bincount(index, minlength=len(faces)) for _, _, index in found), np.zeros(len(faces), np.int64))
+
+
 def sample_bilinear(image: Float[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "P C"]:
     """Bilinear values at `uv` (px, pixel centres at half integers); outside of the image its border continues."""
     height, width = image.shape[:2]
@@ -97,6 +95,22 @@ def sample_bilinear(image: Float[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 
     upper = image[top, left] * (1 - a) + image[top, right] * a
     lower = image[bottom, left] * (1 - a) + image[bottom, right] * a
     return upper * (1 - b) + lower * b
+
+
+def _candidates(points, key, faces, height, width):
+    """(planes of the faces, list of (pixel, key, face) of all pixel centres inside of faces)."""
+    plane, low, span = _setup(points, key, faces, height, width)
+    kept = np.flatnonzero(span.prod(1) > 0)
+    counts = span[kept].prod(1)
+    ends = np.cumsum(counts)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    start = 0
+    while start < len(kept):
+        base = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, base + CHUNK, "right")))
+        found.append(_inside(kept[start:stop], counts[start:stop], plane, low, span, width))
+        start = stop
+    return plane, found
 
 
 def _setup(points, key, faces, height, width):

@@ -10,20 +10,18 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import xatlas
 from jaxtyping import Float, Int, UInt8
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import spsolve
 
 from img2mv3d.mesh.arrays import MeshArrays, face_normals, vertex_normals
-from img2mv3d.mesh.raster import cover
 from img2mv3d.mesh.sources import Looker, Source
+from img2mv3d.mesh.unwrap import Chart, unwrap
 
 SHARPNESS = 4  # power of the weights in the high band: nearly one picture only, or details would show twice
 UNSEEN = 0.01  # sum of weights below which a point counts as seen by none
 MAX_SHIFT = 0.12  # largest colour correction of a picture, per channel
 ANCHOR = 0.02  # share of the overlaps' weight that holds the correction at 0
-PADDING = 2  # texels between charts
 BLOCK = 1 << 18  # texels painted together
 
 
@@ -42,7 +40,8 @@ class Painting(NamedTuple):
 def paint(
     vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], sources: list[Source], *, texture_size: int
 ) -> Painting:
-    """The mesh (world units, closed or not) coloured by `sources`; texture_size: px a side, 0 for vertex colours.
+    """The mesh (world units, closed or not) coloured by `sources`; texture_size: px a side, 0 for vertex colours
+    (which a texture too small for its charts becomes, too).
 
     Each point takes its colour from the pictures that see it: weight = priority * cos^2 * distance to rims; the low
     band is their mean, the high band nearly the best one's alone; before that each picture is shifted by a constant
@@ -50,8 +49,10 @@ def paint(
     """
     normals = vertex_normals(vertices, faces)
     area = np.linalg.norm(face_normals(vertices, faces), axis=1) / 2
-    chart = _unwrap(vertices, faces, texture_size) if texture_size else None
-    density = 128.0 if chart is None else chart.density
+    chart = unwrap(vertices, faces, texture_size) if texture_size else None
+    if chart is not None and chart.density == 0:  # more charts than so small a texture has room for
+        chart = None
+    density = 128.0 if chart is None else max(chart.density, 1.0)
     coarse = [Looker(s, vertices, faces, min(density, 160.0)) for s in sources]
     shifts, color, total, photo = _on_vertices(vertices, normals, coarse)
     filled = _diffuse(vertices, faces, color, total)
@@ -66,35 +67,6 @@ def paint(
         vertices[chart.original].astype(np.float64), chart.faces, colors[chart.original], chart.uv, texture
     )
     return Painting(mesh, shares, shifts, float((chart.face >= 0).mean()))
-
-
-class _Chart(NamedTuple):
-    original: np.ndarray  # int64 [M], old vertex of each new one
-    faces: np.ndarray  # int64 [F, 3] into the new vertices, in the old order
-    uv: np.ndarray  # float64 [M, 2], v upwards
-    face: np.ndarray  # int64 [T, T], face of each texel, -1 for none
-    bary: np.ndarray  # float64 [T, T, 3]
-    density: float  # texels per world unit
-
-
-def _unwrap(vertices: np.ndarray, faces: np.ndarray, size: int) -> _Chart:
-    atlas = xatlas.Atlas()
-    atlas.add_mesh(vertices.astype(np.float32), faces.astype(np.uint32))
-    pack = xatlas.PackOptions()
-    pack.resolution, pack.padding = size, PADDING
-    atlas.generate(xatlas.ChartOptions(), pack)
-    original, new_faces, uv = atlas[0]
-    uv = uv.astype(np.float64)
-    uv[:, 1] = 1 - uv[:, 1]
-    new_faces = new_faces.astype(np.int64)
-    px = np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1) * size
-    face, bary = cover(px, np.zeros(len(px)), new_faces, size, size)
-    flat = px[new_faces]
-    side, other = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
-    texels = np.abs(side[:, 0] * other[:, 1] - side[:, 1] * other[:, 0]).sum() / 2
-    area = np.linalg.norm(face_normals(vertices, faces), axis=1).sum() / 2
-    density = float(np.sqrt(texels / max(area, 1e-12)))
-    return _Chart(original.astype(np.int64), new_faces, uv, face, bary, max(density, 1.0))
 
 
 def _mix(count: int, sights: list, shifts: np.ndarray, fill: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +155,7 @@ def _diffuse(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray, total: 
 
 
 def _bake(
-    chart: _Chart,
+    chart: Chart,
     vertices: np.ndarray,
     normals: np.ndarray,
     filled: np.ndarray,

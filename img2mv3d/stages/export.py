@@ -42,6 +42,8 @@ def export(surface: Surface, views: Views, subject: Subject | None, *, options: 
     overlap = silhouette_iou(body.vertices, body.faces, views)
     notes = dict(body.notes)
     notes["warnings"] = [*body.notes["warnings"], *_sentences(overlap, painting.shares, views.rig)]
+    if texture_size and painting.mesh.texture is None:
+        notes["warnings"].append(f"a texture of {texture_size} px is too small for this mesh: vertex colours instead")
     notes["seen"] = {name: round(share, 4) for name, share in painting.shares.items()}
     notes["silhouette_iou"] = {
         "mean": round(float(overlap.mean()), 4),
