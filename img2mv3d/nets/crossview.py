@@ -20,7 +20,7 @@ from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.epipolar import pluecker
 from img2mv3d.geometry.warp import Carried, carry_front, over_white
 from img2mv3d.nets.attention import EpipolarAttention, Level, make_levels
-from img2mv3d.nets.temporal import TemporalBase
+from img2mv3d.nets.temporal import TemporalBase, laid_out_like
 from img2mv3d.nets.vae import MINI_CHANNELS, SD_CHANNELS
 
 POINTS = (7, 7, 7, 2)  # N_p of the up-blocks, coarse to fine (paper)
@@ -182,7 +182,7 @@ class FrontPyramid(nn.Module):
 
     def forward(self, photo: Float[Tensor, "4 H W"]) -> tuple[Float[Tensor, "1 C _ _"], ...]:
         """One map per up-block, coarse to fine; RGBA in [-1, 1]."""
-        x = functional.silu(self.stem(photo[None].to(self.stem.weight).contiguous(memory_format=channels_last)))
+        x = functional.silu(self.stem(laid_out_like(photo[None].to(self.stem.weight), self.stem)))
         maps = []
         for i in reversed(range(len(self.INNER))):
             x = functional.silu(self.same[i](x))
@@ -221,14 +221,14 @@ class CarriedPhoto(nn.Module):
 
     def features(self, carried: Carried) -> Float[Tensor, "V C H W"]:
         """What is added to the last up-block's input."""
-        return self.out(self.read(_channels(carried).to(self.gate)))
+        return self.out(self.read(laid_out_like(_channels(carried).to(self.gate), self.read[0])))
 
     def blend(
         self, picture: Float[Tensor, "V 3 H W"], features: Float[Tensor, "V C H W"], carried: Carried
     ) -> Float[Tensor, "V 3 H W"]:
         """The picture, moved towards the carried colours by mask x visibility x gate; all pictures in [-1, 1]."""
         seen = torch.cat([features, _channels(carried).to(picture), picture], dim=1)
-        share = torch.sigmoid(self.mask(seen.contiguous(memory_format=channels_last)))
+        share = torch.sigmoid(self.mask(laid_out_like(seen, self.mask[0])))
         share = share * torch.tanh(GATE_RATE * self.gate) * carried.visible[:, None].to(picture)
         return picture + share * (carried.color.to(picture) * 2 - 1 - picture)
 
@@ -250,22 +250,18 @@ def make_guides(
     return Guides(levels, carry_front(front, z, hit, rig), torch.cat([colour, front[3:]]) * 2 - 1)
 
 
-def crop_rows(guides: Guides, start: int, stop: int) -> Guides:
-    """The guides of the rows start..stop (px, multiples of 8) of all views: a band is closed under the attention of
-    row rigs.
+def crop(guides: Guides, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Guides:
+    """The guides of the rows from..to (px, multiples of 8) of all views: where rows are epipolar, a band of whole rows
+    is closed under the attention. Columns can be cut only while the attention is off.
     """
+    across = columns or (0, guides.photo.shape[-1])
     levels = []
     for level, factor in zip(guides.levels, FACTORS, strict=True):
-        rows = slice(start // factor, stop // factor)
-        cut = {
-            "z": level.z[:, rows],
-            "hit": level.hit[:, rows],
-            "ray": level.ray[:, :, rows],
-            "photo": level.photo[:, :, rows],
-        }
+        part = (..., *(slice(first // factor, last // factor) for first, last in (rows, across)))
+        cut = {"z": level.z[part], "hit": level.hit[part], "ray": level.ray[part], "photo": level.photo[part]}
         levels.append(level._replace(**cut))
-    carried = Carried(*(m[..., start:stop, :] for m in guides.carried))
-    return Guides(tuple(levels), carried, guides.photo[:, start:stop])
+    part = (..., slice(*rows), slice(*across))
+    return Guides(tuple(levels), Carried(*(m[part] for m in guides.carried)), guides.photo[part])
 
 
 def _channels(carried: Carried) -> Float[Tensor, "V 6 H W"]:
@@ -273,4 +269,4 @@ def _channels(carried: Carried) -> Float[Tensor, "V 6 H W"]:
     notes = torch.stack([carried.visible, carried.gap, carried.cosine], dim=1)
     there = (carried.cosine > 0) | (carried.visible > 0)
     color = (carried.color * 2 - 1) * there[:, None]
-    return torch.cat([color, notes], dim=1).contiguous(memory_format=channels_last)
+    return torch.cat([color, notes], dim=1)

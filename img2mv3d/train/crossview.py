@@ -23,7 +23,7 @@ from img2mv3d.data.renders import RenderSet
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.epipolar import structured_noise
 from img2mv3d.geometry.warp import warp_error
-from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, crop_rows, make_guides
+from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, crop, make_guides
 from img2mv3d.train.decoder import picture_loss, psnr
 from img2mv3d.train.loop import LoopOptions, run_loop, save_weights
 from img2mv3d.train.pictures import tile
@@ -153,16 +153,19 @@ class CrossViewTask:
         dropped = (1 + draw_int(rng, len(z) - 1),) if draw_float(rng) < DROP_SHARE else ()
         guides = make_guides(z, hit, scene.front(draw_float(rng) < PHOTO_SHARE), SIX_VIEWS, dropped)
         target = as_float(scene.color)
-        start, stop = 0, z.shape[-1]
-        if progress < 1 - self.stage.full_share and stop > BAND:
+        size = z.shape[-1]
+        rows, columns = (0, size), (0, size)
+        if progress < 1 - self.stage.full_share and size > BAND:
             start = _band(scene.mask, rng)
-            stop = start + BAND
-        cells = slice(start // LATENT_FACTOR, stop // LATENT_FACTOR)
-        guides = crop_rows(guides, start, stop)
-        found = self.net(latents[:, :, cells], guides, draw_jitter(self.net, guides, rng))
-        top, bottom = RIM if start else 0, RIM if stop < z.shape[-1] else 0
-        rows = slice(top, stop - start - bottom)
-        return picture_loss(found[:, :, rows], target[:, :, start:stop][:, :, rows])
+            rows = (start, start + BAND)
+            if not self.stage.attention:  # only the attention needs whole rows
+                columns = (size // 16 * 3, size // 16 * 13)
+        guides = crop(guides, rows, columns)
+        part = (..., *(slice(a // LATENT_FACTOR, b // LATENT_FACTOR) for a, b in (rows, columns)))
+        found = self.net(latents[part], guides, draw_jitter(self.net, guides, rng))
+        target = target[..., slice(*rows), slice(*columns)]
+        known = (..., *(slice(RIM * (a > 0), b - a - RIM * (b < size)) for a, b in (rows, columns)))
+        return picture_loss(found[known], target[known])
 
     def held_out(self, net: nn.Module) -> dict[str, float]:
         """PSNR in the mask of the front view and of the others, colour disagreement by warping; exact latents, depth
@@ -204,6 +207,7 @@ def train(
     torch.manual_seed(seed)
     net = net or CrossViewDecoder()
     net.load_plain(plain)
+    net.to(memory_format=torch.contiguous_format)  # a quarter faster to train; `decode` of a fresh network uses its own
     train_sets, held = Scenes(Path(data), "train", sets), Scenes(Path(data), "val", held_out, ("teacher",))
     reached = 0.0
     for stage in STAGES:

@@ -7,7 +7,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import TemporalDecoder
 
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
-from img2mv3d.nets.crossview import CrossViewDecoder, crop_rows, make_guides
+from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
 
 CHANNELS = (32, 32, 32, 32)
@@ -120,9 +120,10 @@ def test_a_band_decodes_like_the_whole_away_from_its_rims():
     latents, z, hit, front = scene()
     guides = make_guides(z, hit, front, SIX_VIEWS)
     with torch.no_grad():
-        assert net(latents[:, :, 2:6], crop_rows(guides, 16, 48)).shape == (6, 3, 32, SIDE)
-    band = crop_rows(guides, 16, 48)
+        assert net(latents[:, :, 2:6], crop(guides, (16, 48))).shape == (6, 3, 32, SIDE)
+    band = crop(guides, (16, 48))
     assert [tuple(level.z.shape) for level in band.levels] == [(6, 4, 8), (6, 8, 16), (6, 16, 32), (6, 32, 64)]
+    assert torch.equal(crop(guides, (16, 48), (8, 24)).photo, guides.photo[:, 16:48, 8:24])
     assert torch.equal(band.carried.color, guides.carried.color[:, :, 16:48])
 
 
