@@ -72,7 +72,7 @@ def attention(size: int = 128, width: int = 64, repeats: int = 2) -> list[Row]:
     from img2mv3d.geometry.sdf import Sphere, render_world
     from img2mv3d.nets.attention import EpipolarAttention, make_levels
 
-    color, _, mask, z = (torch.from_numpy(x) for x in render_world(Sphere(0.5), SIX_VIEWS, size))
+    color, _, mask, z = (torch.from_numpy(x) for x in render_world(Sphere(radius=0.5), SIX_VIEWS, size))
     ray = torch.stack([pluecker(camera) for camera in SIX_VIEWS.cameras(size)])
     level = make_levels(z, mask, color[0].movedim(-1, 0), (ray,), SIX_VIEWS, (1,))[0]
     features = torch.randn(6, width, size, size, generator=torch.Generator().manual_seed(0))
