@@ -78,7 +78,7 @@ def attention(size: int = 128, width: int = 64, repeats: int = 2) -> list[Row]:
     features = torch.randn(6, width, size, size, generator=torch.Generator().manual_seed(0))
     pixels, rows, seconds = int(level.hit.sum()), [], []
     for name, points, radius in (("truncated", 7, 0.1), ("full", size, 1.0)):
-        block = EpipolarAttention(width, points, radius).eval()
+        block = EpipolarAttention(width, points=points, radius=radius).eval()
         with torch.no_grad():
             seconds.append(_best(partial(block, features, level), repeats))
         keys = pixels * points * width * 4 / 1e6
