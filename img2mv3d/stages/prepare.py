@@ -23,6 +23,7 @@ SPECK = 0.002  # share of the main piece; smaller pieces are dirt
 FAR = 0.04  # share of the photo's long side: pieces farther from the main one are other objects
 CUT = 0.2  # share of the object's box along a border of the photo from which on it counts as cut there
 GUESSED_WHOLE = 0.97  # share of the photo from which on a guessed cut-out means: nothing was told apart
+PINHOLE = 0.01  # share of the object
 DOUBT = 0.002  # share of the object that may be a shadow without anybody else being asked
 UNSURE = 0.5  # the surest pixel of a saliency map below which there is nothing to see
 
@@ -136,7 +137,16 @@ def _by_colour(rgb: np.ndarray, small: np.ndarray, name: str) -> Float32[np.ndar
     cut = refine.grab_cut(small, labels)
     if not (cut > 0.5).any():
         raise NothingFoundError(f"{name}: no object can be told from the background; give --mask FILE")
-    return _sharpened(refine.follow_edges(rgb, cut, 6))
+    return _sharpened(refine.follow_edges(rgb, _without_pinholes(cut), 6))
+
+
+def _without_pinholes(cut: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
+    """Closes holes below PINHOLE of the object: a dark eye goes to a dark background, where colour alone decides."""
+    inside = cut > 0.5
+    count, label, stats, _ = cv2.connectedComponentsWithStats((~inside).astype(np.uint8), connectivity=4)
+    small = [i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] < PINHOLE * inside.sum()]
+    holes = cv2.dilate(np.isin(label, small).astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    return np.where(holes, 1, cut).astype(np.float32)
 
 
 def _sharpened(alpha: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:

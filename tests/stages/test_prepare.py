@@ -159,6 +159,16 @@ def test_grabcut_separates_a_cluttered_background_and_repeats_itself() -> None:
     assert np.array_equal(first.full, second.full)
 
 
+def test_grabcut_keeps_an_eye_that_is_as_dark_as_the_background() -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    dark = (30 + 25 * np.sin(x / 5.0) * np.sin(y / 7.0))[..., None] * np.ones(3)
+    rgb = painted(shape("disc"), (230, 190, 40), dark)
+    eye = np.hypot(x - 110, y - 115) < 4
+    rgb[eye] = 20
+    subject = prepare(photo_of(rgb), framing_px=144, options=PrepareOptions(remover="grabcut"))
+    assert (subject.full[eye][:, 3] > 230).all() and iou(subject.full[..., 3], shape("disc")) > 0.95
+
+
 def test_large_photos_keep_their_size() -> None:
     size = (1200, 1040)
     cover = np.asarray(Image.fromarray(shape("mug")).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
