@@ -14,8 +14,8 @@ from img2mv3d.mesh.arrays import MeshLike, vertex_normals
 from img2mv3d.mesh.raster import rasterise, sample_bilinear
 
 STYLES = ("shaded", "unlit", "clay", "normal")
-LIGHTS = (((-0.45, 0.6, 0.66), 0.55), ((0.8, 0.1, 0.55), 0.2))  # direction in camera axes (right, up, back), strength
-AMBIENT = 0.42
+LIGHTS = (((-0.45, 0.6, 0.66), 0.5), ((0.8, 0.1, 0.55), 0.3))  # direction in camera axes (right, up, back), strength
+AMBIENT = 0.5
 CLAY = np.array([0.80, 0.78, 0.75])
 
 

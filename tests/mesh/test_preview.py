@@ -5,9 +5,8 @@ import pytest
 import trimesh
 
 from img2mv3d.geometry.cameras import Camera
-from img2mv3d.mesh.arrays import MeshArrays, MeshLike, vertex_normals
+from img2mv3d.mesh.arrays import MeshArrays
 from img2mv3d.mesh.preview import STYLES, render_mesh
-from img2mv3d.values import Mesh
 
 
 def ball() -> MeshArrays:
@@ -15,11 +14,6 @@ def ball() -> MeshArrays:
     vertices = np.array(body.vertices)
     red = np.where(vertices[:, :1] > 0, [[255, 0, 0]], [[0, 0, 255]]).astype(np.uint8)  # +x red, -x blue
     return MeshArrays(vertices, np.array(body.faces, np.int64), red)
-
-
-def test_values_mesh_is_mesh_like() -> None:
-    mesh = ball()
-    assert isinstance(Mesh(mesh.vertices, mesh.faces, mesh.colors), MeshLike)
 
 
 @pytest.mark.parametrize("azimuth, right_is_red", [(0.0, True), (180.0, False)])
@@ -43,9 +37,3 @@ def test_every_style_has_the_same_alpha(style: str) -> None:
 def test_normals_of_the_front_are_coded_blue() -> None:
     picture = render_mesh(ball(), Camera.orbit(0.0), 33, style="normal")
     assert np.abs(picture[16, 16, :3].astype(int) - [128, 128, 255]).max() <= 4
-
-
-def test_vertex_normals_of_a_ball_are_its_directions() -> None:
-    mesh = ball()
-    normal = vertex_normals(mesh.vertices, mesh.faces)
-    np.testing.assert_allclose(normal, mesh.vertices / 0.6, atol=0.03)

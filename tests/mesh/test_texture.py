@@ -10,7 +10,7 @@ from img2mv3d.geometry.sdf import Sphere, Torus, render_world, sample_grid, surf
 from img2mv3d.mesh.arrays import vertex_normals
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.preview import render_mesh
-from img2mv3d.mesh.sources import Looker, Source
+from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import paint
 
 SIZE = 96
@@ -109,16 +109,6 @@ def test_no_picture_sees_anything_and_still_every_colour_is_a_number() -> None:
     painting = paint(body.vertices, body.faces, [blank], texture_size=32)
     assert painting.shares == {"photo": 0.0, "views": 0.0, "none": 1.0}
     assert (np.abs(painting.mesh.texture.astype(int) - 128) <= 1).all()
-
-
-def test_a_finer_picture_is_averaged_not_skipped(ball: tuple) -> None:
-    """A chessboard finer than the samples becomes grey: no flicker."""
-    vertices, faces, _ = ball
-    board = (np.indices((1024, 1024)).sum(0) % 2).astype(np.float32)[..., None].repeat(3, -1)
-    camera = SIX_VIEWS.cameras(256)[0]
-    photo = Source(camera, board, np.ones((1024, 1024), np.float32), (4.0, 4.0), (0.0, 0.0))
-    sight = Looker(photo, vertices, faces, 64.0).look(vertices, vertex_normals(vertices, faces))
-    np.testing.assert_allclose(sight.low + sight.high, 0.5, atol=0.02)
 
 
 def test_the_texture_has_no_hard_seam_inside_of_a_filled_gutter(ball: tuple) -> None:

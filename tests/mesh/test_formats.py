@@ -1,0 +1,70 @@
+"""Bytes of mesh files: what glTF's, obj's and ply's rules ask for."""
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import trimesh
+
+from img2mv3d.mesh.arrays import MeshArrays
+from img2mv3d.mesh.files import write_mesh
+from img2mv3d.mesh.formats import linear_of_srgb, obj_files, ply_files, srgb_of_linear
+
+
+def ball(textured: bool = False) -> MeshArrays:
+    body = trimesh.creation.icosphere(subdivisions=2)
+    vertices = np.array(body.vertices) * [0.7, 0.5, 0.6]
+    colors = np.random.default_rng(0).integers(0, 256, (len(vertices), 3)).astype(np.uint8)
+    mesh = MeshArrays(vertices, np.array(body.faces, np.int64), colors)
+    if not textured:
+        return mesh
+    ramp = np.linspace(0, 255, 32).astype(np.uint8)
+    texture = np.stack(np.broadcast_arrays(ramp[None], ramp[:, None], np.uint8(90)), axis=-1)
+    return replace(mesh, uv=vertices[:, :2] / 2 + 0.5, texture=np.ascontiguousarray(texture))
+
+
+def test_the_glb_says_what_glTF_wants(tmp_path: Path) -> None:
+    path = tmp_path / "ball.glb"
+    write_mesh(ball(True), path, provenance={"bundle": "mini", "seed": 0})
+    data = path.read_bytes()
+    magic, version, length, text_length, kind = struct.unpack("<IIIII", data[:20])
+    assert (magic, version, length, kind) == (0x46546C67, 2, len(data), 0x4E4F534A)
+    tree = json.loads(data[20 : 20 + text_length])
+    assert tree["asset"]["version"] == "2.0" and tree["asset"]["extras"]["bundle"] == "mini"
+    assert tree["asset"]["extras"]["name"] == "img2mv3d" and tree["asset"]["extras"]["version"]
+    (material,) = tree["materials"]
+    surface = material["pbrMetallicRoughness"]
+    assert (surface["metallicFactor"], surface["roughnessFactor"], material["doubleSided"]) == (0.0, 1.0, False)
+    assert tree["images"][0]["mimeType"] == "image/png"
+    (primitive,) = tree["meshes"][0]["primitives"]
+    assert set(primitive["attributes"]) == {"POSITION", "NORMAL", "TEXCOORD_0"}  # COLOR_0 would multiply the texture
+    for view in tree["bufferViews"]:
+        assert view["byteOffset"] % 4 == 0
+        assert view["byteOffset"] + view["byteLength"] <= tree["buffers"][0]["byteLength"]
+
+
+def test_vertex_colours_of_a_glb_are_linear(tmp_path: Path) -> None:
+    mesh = ball()
+    write_mesh(mesh, tmp_path / "ball.glb")
+    raw = next(iter(trimesh.load_scene(tmp_path / "ball.glb", process=False).geometry.values()))
+    stored = np.asarray(raw.visual.vertex_attributes["color"])
+    np.testing.assert_allclose(stored, linear_of_srgb(mesh.colors), atol=1e-6)
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(srgb_of_linear(linear_of_srgb(levels)), levels)
+
+
+def test_the_obj_names_its_material_and_the_material_its_picture() -> None:
+    files = obj_files(ball(True), "ball", {"version": "1"})
+    assert list(files) == ["ball_color.png", "ball.mtl", "ball.obj"]
+    assert b"mtllib ball.mtl\n" in files["ball.obj"] and b"map_Kd ball_color.png\n" in files["ball.mtl"]
+    assert list(obj_files(ball(), "ball", {})) == ["ball.obj"]
+
+
+def test_the_ply_is_as_long_as_its_header_says() -> None:
+    mesh = ball()
+    data = ply_files(mesh, "ball", {})["ball.ply"]
+    header, _, body = data.partition(b"end_header\n")
+    assert b"element vertex %d\n" % len(mesh.vertices) in header
+    assert len(body) == len(mesh.vertices) * (6 * 4 + 3) + len(mesh.faces) * (1 + 3 * 4)
