@@ -65,7 +65,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the trace of an error
 
 def main() -> None:
     """The console script `img2mv3d`."""
-    # Before torch is loaded: threads that wait must sleep, not spin. On two busy cores spinning made a fit 7 times slower.
+    # Before torch is loaded: threads that wait must sleep. On two busy cores, spinning made a fit seven times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="img2mv3d")
 
