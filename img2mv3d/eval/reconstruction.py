@@ -68,7 +68,7 @@ def exact_views(solid: Solid) -> tuple[Views, Float[np.ndarray, "V H W"], Float[
     width, height = np.ptp(solid.vertices[:, 0]), np.ptp(solid.vertices[:, 1])
     framing = round(float(max(width, height)) * SPHERE * 2 * 128)
     upright = np.eye(3)
-    shots = shoot(solid, upright, framing, Light(occlusion=0), np.random.default_rng(0))
+    shots = shoot(solid, upright, framing, Light(occlusion=0.0), np.random.default_rng(0))
     mask = to_bytes(shots.mask).astype(np.float32) / 255
     normal = decode_normals(encode_normals(shots.normal, shots.mask), mask)
     placed, _ = place(solid.vertices, upright, framing)

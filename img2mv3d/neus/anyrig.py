@@ -19,7 +19,7 @@ from torch import Tensor
 from img2mv3d.geometry.cameras import PERSPECTIVE, Rig, pixel_centres, rays
 from img2mv3d.neus.losses import CHARBONNIER, NEAR
 from img2mv3d.neus.nodes import FAR
-from img2mv3d.neus.optimise import BETAS, EPS
+from img2mv3d.neus.optimise import BETAS, EDGE, EPS
 from img2mv3d.neus.options import FitOptions, Level
 from img2mv3d.neus.render import crossing, sample, section_alpha
 from img2mv3d.neus.targets import TRUST, WHOLE
@@ -103,7 +103,20 @@ def optimise_rays(
         losses.append(float(loss.detach()))
         if tick is not None:
             tick()
-    return values.detach(), losses
+    return values.detach() - _shift(values.detach(), targets), losses
+
+
+@torch.no_grad()
+def _shift(values: Float[Tensor, "N N N"], targets: RayTargets) -> float:
+    """How far rays along the silhouettes stay away from the surface, cells (median): see `LevelFit.shift`."""
+    edge = ((targets.mask > EDGE[0]) & (targets.mask < EDGE[1])).nonzero()[:, 0][: 4 * BATCH]
+    if len(edge) == 0:
+        return 0.0
+    step = SPACING / 2 * 2 / (values.shape[0] - 1)
+    t = targets.near[edge, None] + torch.arange(int((targets.far - targets.near).max() / step) + 1) * step
+    t = torch.minimum(t, targets.far[edge, None])
+    points = targets.origin[edge, None] + t[..., None] * targets.direction[edge, None]
+    return float(sample(values[None], points)[..., 0].amin(dim=1).median())
 
 
 def _data_loss(

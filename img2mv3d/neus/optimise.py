@@ -22,7 +22,6 @@ UPKEEP = 15  # steps between rebuilds of band and lists
 BETAS = (0.9, 0.99)  # of Adam
 EPS = 0.02  # of Adam, about the size of a small gradient: nodes that nobody asks stay where they are
 LOST = (0.6, 0.4)  # a ray of the object (mask above) without opacity (below) gets the hull back
-NEARLY = 2.0  # cells: so near to a surface a lost ray has lost a thin part or a hole, not the object
 SLACK = 0.5  # cells: masks are soft and a bit wrong
 EDGE = (0.3, 0.7)  # masks of rays that touch the silhouette
 
@@ -64,23 +63,20 @@ class LevelFit:
         return losses
 
     def repair(self, sharpness: float) -> None:
-        """Give rays that should hit and do not their surface back, no farther than the hull: at the place where they
-        come nearest, or the whole hull. And nothing stands outside of the hull by more than SLACK.
+        """Give the hull back to the nodes of rays that should hit and do not: min(field, hull) there. Elsewhere nothing
+        stands outside of the hull by more than SLACK: max(field, hull - SLACK).
         """
-        lower = torch.zeros(self._grid.shape)
+        need = torch.zeros(self._grid.shape, dtype=torch.bool)
         for view in self._views:
             rays = self._list(view, sharpness)
-            found, least = torch.zeros(len(view.mask)), torch.full((len(view.mask),), FAR)
+            found = torch.zeros(len(view.mask))
             if len(rays.node):
                 found[rays.target] = nodes.opacity(rays, nodes.composite(self._values, rays, sharpness))
-                least.scatter_reduce_(0, rays.target[rays.ray], self._values[rays.node], "amin")
-            lost = (view.mask > LOST[0]) & (found < LOST[1]) & view.known.flatten()
+            lost = ((view.mask > LOST[0]) & (found < LOST[1])).view(view.known.shape) & view.known
             if lost.any():
-                # a ray that nearly hits gets just that place back; where all is gone, the whole of the hull
-                amount = torch.where(least < NEARLY, least.clamp(min=0) + 0.5, 2 * FAR) * lost
-                lower = torch.maximum(lower, rays_to_block(amount.view(view.known.shape), view, self._block))
+                need |= rays_to_block(lost, view, self._block)
         self._store()
-        self._grid = torch.minimum(self._grid, torch.maximum(self._hull, self._grid - lower))
+        self._grid = torch.where(need, torch.minimum(self._grid, self._hull), self._grid)
         self._grid = torch.maximum(self._grid, self._hull - SLACK)
         self._rebuild()
 

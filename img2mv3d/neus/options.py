@@ -20,7 +20,7 @@ class Level:
     steps: int
     views: int = 6
     sharp: tuple[float, float] = (1.2, 2.5)
-    bend: float = 0.3
+    bend: float = 0.08
     repair_every: int = 0
 
 
@@ -60,6 +60,6 @@ FINAL = FitOptions(
         Level(32, 400),
         Level(64, 120),
         Level(128, 100, views=3, sharp=(1.5, 4.0), repair_every=30),
-        Level(192, 60, views=2, sharp=(1.5, 4.0), bend=0.2, repair_every=30),
+        Level(192, 60, views=2, sharp=(1.5, 4.0), bend=0.12, repair_every=30),
     )
 )

@@ -139,8 +139,8 @@ def test_rigs_without_rays_through_nodes_are_served_more_slowly(kind):
     rig = Rig(tuple("abcde"), azimuth, (10.0, 0.0, 20.0, 0.0, -10.0))
     if kind == "perspective":
         rig = Rig(tuple("abcde"), azimuth, rig.elevation_deg, "perspective", 2.0, 4.0)
-    _, normal, mask, _ = render_world(DENTED, rig, 32)
-    found = fit(normal, mask, rig, FitOptions((Level(24, 40),)))
+    _, normal, mask, _ = render_world(DENTED, rig, 48)
+    found = fit(normal, mask, rig, FitOptions((Level(32, 25),)))
     assert found.figures["source"] == "neus" and np.mean(found.figures["iou"]) > 0.9
 
 
