@@ -6,6 +6,9 @@ Why here: stages are pure and pipeline knows no stage by name, and importing it 
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +48,19 @@ def ready_torch(device: str) -> torch.device:
     return found
 
 
+def warm_up() -> None:
+    """Begin to import what generate needs, in a thread: a photo that must be cut out was never generated from, either,
+    and cutting out leaves a core free.
+    """
+
+    def load() -> None:
+        with contextlib.suppress(Exception):  # whoever really needs it meets the error, and tells it
+            importlib.import_module("img2mv3d.stages.generate")
+
+    if machine.cpu_count() > 1:
+        threading.Thread(target=load).start()  # no daemon: an interpreter must not end in the middle of an import
+
+
 def matting_digest() -> str | None:
     """sha256 of the matting model that `--remover auto` would take, None without one. Raises WeightsError."""
     from img2mv3d.matting.model import find_model
@@ -69,6 +85,8 @@ def prepare(flow: Flow, photo: Path, mask: Path | None, matting: Any) -> Subject
 
     picture = read_photo(photo)
     cover = None if mask is None else read_mask(mask)
+    if flow.until != "prepare":
+        warm_up()
     return prepare(picture, framing_px=flow.framing_px, options=flow.plan.prepare, mask=cover)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 HEARTBEAT = 10.0  # s between two plain lines of a stage that is still at work
@@ -69,7 +70,7 @@ class Plain(Quiet):
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._now: tuple[str, float, int, int] | None = None
+        self._now: Pace | None = None
 
     def __enter__(self) -> Plain:
         threading.Thread(target=self._beat, daemon=True).start()
@@ -80,13 +81,13 @@ class Plain(Quiet):
 
     def begin(self, stage: str, number: int, total: int) -> None:
         """A line: which stage, and what it does."""
-        self._now = (stage, time.monotonic(), 0, 0)
+        self._now = Pace(stage, time.monotonic())
         self.write(f"[{number}/{total}] {stage}: {PLAIN_WORDS[stage]} ...")
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Kept for the next heartbeat."""
         if self._now is not None:
-            self._now = (*self._now[:2], done, total)
+            self._now = self._now.at(done, total, time.monotonic())
 
     def end(self, stage: str, how: str, seconds: float) -> None:
         """A line: how long it took, or why it took nothing."""
@@ -99,8 +100,9 @@ class Plain(Quiet):
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
-            if self._now is not None:
-                self.write(beat(*self._now, now=time.monotonic()))
+            now = self._now
+            if now is not None:
+                self.write(now.line(time.monotonic()))
 
 
 class Live(Quiet):
@@ -154,13 +156,33 @@ def ended(stage: str, how: str, seconds: float) -> str:
     return f"  {stage:<12} {words.get(how, how)}"
 
 
-def beat(stage: str, since: float, done: int, total: int, *, now: float) -> str:
-    """One line about a stage that is at work: steps if it tells them, seconds so far, seconds to go.
-
-    >>> beat("generate", 0.0, 3, 12, now=6.0)
-    '  generate: 3 of 12, 6 s, about 18 s to go'
+@dataclass(frozen=True)
+class Pace:
+    """How a stage gets on. since: when it began, s. done of total steps. first: (s, steps) when it first told any:
+    imports and decoding come before, and say nothing about the pace of the steps.
     """
-    spent = now - since
-    if done <= 0 or total <= 0:
-        return f"  {stage}: still at work, {spent:.0f} s"
-    return f"  {stage}: {done} of {total}, {spent:.0f} s, about {spent / done * (total - done):.0f} s to go"
+
+    stage: str
+    since: float
+    done: int = 0
+    total: int = 0
+    first: tuple[float, int] | None = None
+
+    def at(self, done: int, total: int, now: float) -> Pace:
+        """The same stage, `now` at `done` of `total` steps."""
+        return replace(self, done=done, total=total, first=self.first or (now, done))
+
+    def line(self, now: float) -> str:
+        """One line: steps if it tells them, seconds so far, seconds to go.
+
+        >>> Pace("generate", 0.0).at(1, 12, 4.0).at(3, 12, 6.0).line(6.0)
+        '  generate: 3 of 12, 6 s, about 9 s to go'
+        """
+        spent = f"{now - self.since:.0f} s"
+        if self.first is None or self.total <= 0:
+            return f"  {self.stage}: still at work, {spent}"
+        began, before = self.first
+        line = f"  {self.stage}: {self.done} of {self.total}, {spent}"
+        if self.done <= before or self.done >= self.total:
+            return line
+        return f"{line}, about {(now - began) / (self.done - before) * (self.total - self.done):.0f} s to go"

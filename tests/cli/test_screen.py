@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from img2mv3d.cli import screen
-from img2mv3d.cli.screen import Live, Plain, Quiet, beat, ended, screen_for
+from img2mv3d.cli.screen import Live, Pace, Plain, Quiet, ended, screen_for
 
 
 def play(on: Any) -> None:
@@ -67,8 +67,12 @@ def test_a_long_stage_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_beats_tell_steps_and_time_to_go() -> None:
-    assert beat("depth", 0.0, 0, 0, now=31.0) == "  depth: still at work, 31 s"
-    assert beat("depth", 1.0, 10, 40, now=11.0) == "  depth: 10 of 40, 10 s, about 30 s to go"
+    pace = Pace("depth", 0.0)
+    assert pace.line(31.0) == "  depth: still at work, 31 s"
+    pace = pace.at(1, 41, 40.0)  # 40 s of imports say nothing about the pace
+    assert pace.line(41.0) == "  depth: 1 of 41, 41 s"
+    assert pace.at(11, 41, 50.0).line(50.0) == "  depth: 11 of 41, 50 s, about 30 s to go"
+    assert pace.at(41, 41, 90.0).line(91.0) == "  depth: 41 of 41, 91 s"
 
 
 def test_every_way_to_a_result_has_its_words() -> None:
