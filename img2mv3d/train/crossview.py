@@ -23,7 +23,7 @@ from img2mv3d.data.renders import RenderSet
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.epipolar import structured_noise
 from img2mv3d.geometry.warp import warp_error
-from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, crop, make_guides
+from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, Guides, crop, make_guides
 from img2mv3d.train.decoder import picture_loss, psnr
 from img2mv3d.train.loop import LoopOptions, run_loop, save_weights
 from img2mv3d.train.pictures import tile
@@ -252,7 +252,7 @@ def corrupted(latents: Float[Tensor, "V 4 h w"], rng: torch.Generator) -> Float[
     return moved + level * (fine + coarse)
 
 
-def draw_jitter(net: CrossViewDecoder, guides, rng: torch.Generator) -> tuple[Float[Tensor, "V _ _ _"], ...]:
+def draw_jitter(net: CrossViewDecoder, guides: Guides, rng: torch.Generator) -> tuple[Float[Tensor, "V _ _ _"], ...]:
     """Places of the points in their bins for every up-block; drawn even while the attention is off, so that runs stay
     comparable.
     """
