@@ -44,7 +44,7 @@ UNET = UNetConfig(
 TOKENS = TokenConfig()
 
 TOY_ENCODER = {"channels": [8, 8], "blocks": [1, 1]}
-TOY_DECODER = {"channels": [8, 8, 8, 8], "layers_per_block": 1, "groups": 4, "scale": 1.0, "post_quant": False}
+TOY_DECODER = {"channels": [32, 32, 32, 32], "layers_per_block": 1, "groups": 8, "scale": 1.0, "post_quant": False}
 TOY_UNET = UNetConfig((8, 16), ("off", "views", "views"), (1, 1), token_width=8, groups=4)
 TOY_TOKENS = TokenConfig((8, 8, 8, 8), 8, 4, 4)
 

@@ -72,13 +72,14 @@ class MultiViewTask:
         self,
         data: Path,
         net: MultiViewNets,
-        batch: MultiViewBatch,
-        schedule: Schedule,
+        batch: MultiViewBatch | None = None,
+        schedule: Schedule = SCHEDULES["mini"],
         decoder: PlainDecoder | None = None,
         encoder: Encoder | None = None,
         held_out: int = 6,
     ) -> None:
-        self.net, self.batch, self.schedule, self.decoder = net, batch, schedule, decoder
+        self.net, self.schedule, self.decoder = net, schedule, decoder
+        self.batch = batch or MultiViewBatch()
         self.pool = Pool(data, "train", pictures=False, encoder=encoder)
         self.held = Pool(data, "val", pictures=False, encoder=encoder, limit=held_out)
         self._calls = 0
@@ -93,6 +94,7 @@ class MultiViewTask:
         keep = (torch.rand(len(items), generator=rng) >= self.batch.drop).float()
         return denoiser_loss(self.net, items, t, keep, self.schedule, rng)
 
+    @torch.no_grad()
     def held_out(self, net: nn.Module) -> dict[str, float]:
         """The loss on held-out objects at three fixed noise steps, with fixed noise."""
         self.held.refresh()
@@ -147,9 +149,9 @@ def train(
     torch.manual_seed(seed)
     net = net or MultiViewNets(MultiViewUNet(MINI_UNET), TokenEncoder())
     average = copy.deepcopy(net)
-    task = MultiViewTask(Path(data), net, batch or MultiViewBatch(), SCHEDULES["mini"], decoder, encoder)
+    task = MultiViewTask(Path(data), net, batch, SCHEDULES["mini"], decoder, encoder)
     options = LoopOptions(
-        minutes=minutes, steps=steps, lr=5e-4, lr_end=3e-5, warmup=50, ema=0.998, checkpoint_minutes=6, seed=seed
+        minutes=minutes, steps=steps, lr=5e-4, lr_end=3e-5, warmup=50, ema=0.998, checkpoint_minutes=6.0, seed=seed
     )
     run_loop(task, average, Path(out), options, report)
     return average.eval()

@@ -41,11 +41,11 @@ def make_toy(data: Path) -> Path:
             "photo": np.concatenate([color[0], mask[0][..., None]], axis=-1),
             "framing_px": np.array(40, np.int32),
         }
-        name = f"toy{i}.0"
+        name = f"toy-{i}.0"
         write_npz(sets.set_path(name), **arrays)
         latents = {"color": _latents(color), "normal": _latents(normal), "photo": _latents(color[:1])[0]}
         sets.write_latents(name, "teacher", **latents)
-        lines.append("\t".join([f"toy{i}", "0", "val" if i == SETS - 1 else "train", "toy", "CC0-1.0", "1"]))
+        lines.append("\t".join([f"toy-{i}", "0", "val" if i == SETS - 1 else "train", "toy", "CC0-1.0", "1"]))
     (data / "index.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return data
 

@@ -23,9 +23,9 @@ def test_training_brings_the_encoder_nearer_to_the_teacher(toy: Path, tmp_path: 
 
 def test_only_missing_latents_are_made_and_say_who_made_them(toy: Path) -> None:
     sets = RenderSet(toy)
-    sets.latents_path("toy1.0").unlink()
+    sets.latents_path("toy-1.0").unlink()
     assert encoder.encode_missing(toy, Encoder((16, 16), (1, 1))) == 1
-    with np.load(sets.latents_path("toy1.0")) as file:
+    with np.load(sets.latents_path("toy-1.0")) as file:
         assert str(file["source"].item()) == "mini" and file["color"].shape == (6, 4, 8, 8)
         assert file["photo"].shape == (4, 8, 8)
 

