@@ -20,6 +20,7 @@ from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
 from img2mv3d.train import crossview, decoder, encoder, multiview
+from img2mv3d.train.multiview import UNET
 from img2mv3d.train.toy import make_toy
 
 SHARES = {"encoder": 0.1, "decoder": 0.3, "crossview": 0.2, "multiview": 0.4}  # of the minutes
@@ -29,18 +30,6 @@ LICENCE = "CC-BY-SA-4.0"  # what weights that learnt from share-alike objects ca
 
 ENCODER = {"channels": [64, 128], "blocks": [2, 4]}
 DECODER = {"channels": [32, 32, 64, 128], "layers_per_block": 1, "groups": 8, "scale": 1.0, "post_quant": False}
-# 32 px without attention and few channels: on a CPU, twice the steps are worth more than twice the width
-UNET = UNetConfig(
-    channels=(32, 64, 160),
-    reach=("off", "rows", "views", "views"),
-    heads=(1, 2, 4),
-    token_width=128,
-    groups=8,
-    coordinates=True,
-    shift=0.5,  # of the schedule `mini`
-    mean=(1.82, 1.18, 0.06, -0.92),  # of 56 rendered sets; white is 2.0, 1.3, 0.1, -1.1
-    deviation=(0.59, 0.67, 0.45, 0.52),
-)
 TOKENS = TokenConfig()
 
 TOY_ENCODER = {"channels": [8, 8], "blocks": [1, 1]}
