@@ -21,8 +21,8 @@ from img2mv3d.plans import DecodeOptions
 from img2mv3d.values import Depth, Latents, Views, decode_normals, to_bytes
 
 VERSION = 1
-DISAGREEMENT = 0.06  # mean colour difference at points that neighbours share, above which a warning is given
-# (exact latents of held-out objects: 0.02 to 0.04; the true views 0.013)
+DISAGREEMENT = 0.12  # mean colour difference at points that neighbours share, above which a warning is given
+# (four held-out objects: true views 0.035, exact latents 0.04 to 0.06, disturbed latents 0.07, plainly decoded 0.11)
 
 
 def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options: DecodeOptions) -> Views:
