@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: demo test test-slow bench lint wheel train-smoke
 demo: .venv/ready-matting ; $(BIN)/img2mv3d run $(PHOTO) -o out/
-test: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m pytest
+test: .venv/ready-matting,wonder3d,eval,dev ; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 test-slow: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m pytest -m slow
 bench: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m img2mv3d.eval.bench docs/benchmarks.md
 lint: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/ruff check --config .ci/ruff.toml img2mv3d tests examples

@@ -86,14 +86,12 @@ class Plan:
 STANDARD = Plan()
 DRAFT = replace(
     STANDARD,
-    generate=GenerateOptions(steps=6),
     depth=DepthOptions(grid=64),
     reconstruct=ReconstructOptions(grid=128, effort=0.5),
     export=ExportOptions(texture_size=512),
 )
 FINE = replace(
     STANDARD,
-    generate=GenerateOptions(steps=30),
     reconstruct=ReconstructOptions(grid=256),
     export=ExportOptions(faces=60_000, texture_size=2048),
 )

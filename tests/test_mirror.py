@@ -24,7 +24,7 @@ def modules() -> set[str]:
     return {".".join(p.parts) for p in found if p.name != "__init__"}
 
 
-def tested() -> set[str]:
+def has_tests() -> set[str]:
     """Tests by the module that they are about: tests/mesh/test_files.py -> mesh.files."""
     folder = ROOT / "tests"
     found = (p.relative_to(folder).with_suffix("") for p in folder.rglob("test_*.py"))
@@ -33,16 +33,16 @@ def tested() -> set[str]:
 
 def test_every_test_stands_where_its_module_stands() -> None:
     packages = {m.rpartition(".")[0] for m in modules()}
-    strange = tested() - modules() - ABOUT_ALL
+    strange = has_tests() - modules() - ABOUT_ALL
     # a package's own test may gather what several of its modules do together
     assert {t for t in strange if t.rpartition(".")[0] not in packages - {""}} == set()
 
 
 def test_every_module_has_a_test() -> None:
-    covered_by_package = {t.rpartition(".")[0] for t in tested()}
-    missing = {m for m in modules() - tested() - set(COVERED) if m.rpartition(".")[0] not in covered_by_package - {""}}
+    covered_by_package = {t.rpartition(".")[0] for t in has_tests()}
+    missing = {m for m in modules() - has_tests() - set(COVERED) if m.rpartition(".")[0] not in covered_by_package - {""}}
     assert missing == set()
 
 
 def test_exceptions_are_still_needed() -> None:
-    assert set(COVERED) <= modules() and not set(COVERED) & tested()
+    assert set(COVERED) <= modules() and not set(COVERED) & has_tests()

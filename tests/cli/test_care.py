@@ -52,7 +52,8 @@ def test_a_damaged_bundle_is_an_error_that_names_the_file(tmp_path: Path) -> Non
 def test_the_doctor_tells_everything_that_matters(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(weights, "load_bundle", lambda name: toy_bundle(tmp_path / "toy"))
+    toy = toy_bundle(tmp_path / "toy")
+    monkeypatch.setattr(weights, "load_bundle", lambda name: toy)
     care.doctor({})
     lines = capsys.readouterr().out.splitlines()
     labels = {line.split()[1] for line in lines}
