@@ -19,7 +19,7 @@ from img2mv3d.errors import Img2mv3dError, UsageError, WeightsError
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 PACKAGES = (
     *("torch", "diffusers", "safetensors", "nerfacc", "PyMCubes", "trimesh", "pillow", "numpy", "scipy"),
-    *("fast-simplification", "xatlas", "opencv-python-headless", "typer", "rich", "platformdirs", "jaxtyping"),
+    *("fast-simplification", "opencv-python-headless", "typer", "rich", "platformdirs", "jaxtyping"),
 )
 EXTRAS = ("onnxruntime", "transformers", "accelerate", "huggingface_hub", "embreex")
 
