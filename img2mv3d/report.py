@@ -29,7 +29,7 @@ def sheet(folder: Path, photo: Path | None = None, tile: int = 160) -> Image.Ima
     subject = Subject.load(folder)
     plain, views = load_views(folder / "plain"), load_views(folder / "views")
     z, hit, _ = load_depth(folder / "depth.npz", plain.mask.shape)
-    first = [] if photo is None else [("photo", _fit(read_png(photo, "RGB", PhotoError), tile))]
+    first = [] if photo is None else [("photo", _fit(_over_white(read_png(photo, "RGBA", PhotoError)), tile))]
     first += [("cut-out", _fit(_checkered(subject.image), tile))]
     first += [
         (f"mesh {a:+.0f}", _fit(side, tile))
