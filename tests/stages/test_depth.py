@@ -1,5 +1,6 @@
 """The depth stage on an exact world and on latents of noise."""
 
+import nerfacc
 import numpy as np
 import pytest
 import torch
@@ -44,3 +45,13 @@ def test_plain_views_are_finite_pictures_with_the_photos_mask_in_front():
 def test_latents_without_normals_are_refused():
     with pytest.raises(LatentsError, match="no normal"):
         plain_views(noise(with_normals=False), decoder=PlainDecoder((32, 32, 32, 32)))
+
+
+def test_the_depth_of_a_plain_cpu_run_is_composited_by_nerfacc(monkeypatch):
+    calls = []
+    weigh, gather = nerfacc.render_weight_from_alpha, nerfacc.accumulate_along_rays
+    monkeypatch.setattr(nerfacc, "render_weight_from_alpha", lambda *a, **k: calls.append("weight") or weigh(*a, **k))
+    monkeypatch.setattr(nerfacc, "accumulate_along_rays", lambda *a, **k: calls.append("sum") or gather(*a, **k))
+    color, normal, mask, _ = render_world(Sphere(radius=0.5), SIX_VIEWS, 32)
+    fit_depth(Views(color, normal, mask, SIX_VIEWS), options=DepthOptions(grid=32, effort=0.05))
+    assert {"weight", "sum"} <= set(calls)
