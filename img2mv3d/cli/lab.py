@@ -9,8 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from img2mv3d.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from img2mv3d.weights import Bundle
 
 
 def render(meshes: Path, out: Path, poses: int, seed: int, limit: int | None) -> None:
@@ -25,11 +29,14 @@ def render(meshes: Path, out: Path, poses: int, seed: int, limit: int | None) ->
     print(out.absolute())
 
 
-def train(what: str, data: Path, out: Path, minutes: float, seed: int) -> None:
-    """Train one network for so many minutes; started again, it goes on where it stopped."""
+def train(what: str, data: Path, out: Path, minutes: float, seed: int, start: str | None) -> None:
+    """Train one network for so many minutes; started again, it goes on where it stopped. start: a bundle whose
+    networks it begins with, instead of random ones."""
     _check_data(data)
     _ready_torch()
-    TRAININGS[what](data, out, minutes, seed)
+    from img2mv3d.weights import load_bundle
+
+    TRAININGS[what](data, out, minutes, seed, None if start is None else load_bundle(start))
     print(out.absolute())
 
 
@@ -63,30 +70,38 @@ def _ready_torch() -> None:
     torch.set_num_threads(machine.thread_count())
 
 
-def _encoder(data: Path, out: Path, minutes: float, seed: int) -> None:
+def _encoder(data: Path, out: Path, minutes: float, seed: int, start: Bundle | None) -> None:
     from img2mv3d.train.encoder import train
 
-    train(data, out, minutes, seed=seed, report=say)
+    net = None if start is None else start.encoder().requires_grad_(True)
+    train(data, out, minutes, seed=seed, net=net, report=say)
 
 
-def _decoder(data: Path, out: Path, minutes: float, seed: int) -> None:
+def _decoder(data: Path, out: Path, minutes: float, seed: int, start: Bundle | None) -> None:
     from img2mv3d.train import crossview, decoder
 
     # a third for the plain decoder: what looks across views stands on it
-    plain = decoder.train(data, out / "plain", minutes / 3, seed=seed, report=say)
+    net = None if start is None else start.plain_decoder().requires_grad_(True)
+    plain = decoder.train(data, out / "plain", minutes / 3, seed=seed, net=net, report=say)
     crossview.train(data, plain.state_dict(), out / "crossview", minutes * 2 / 3, seed=seed, report=say)
 
 
-def _multiview(data: Path, out: Path, minutes: float, seed: int) -> None:
+def _multiview(data: Path, out: Path, minutes: float, seed: int, start: Bundle | None) -> None:
     from img2mv3d.nets.multiview import MultiViewUNet
     from img2mv3d.nets.tokens import TokenEncoder
     from img2mv3d.train.everything import TOKENS, UNET
-    from img2mv3d.train.multiview import MultiViewNets, train
+    from img2mv3d.train.multiview import MultiViewNets, take_over, train
 
-    train(data, out, minutes, seed=seed, net=MultiViewNets(MultiViewUNet(UNET), TokenEncoder(TOKENS)), report=say)
+    net = MultiViewNets(MultiViewUNet(UNET), TokenEncoder(TOKENS))
+    parts = {}
+    if start is not None:
+        generator = start.generator()
+        take_over(net, generator.unet, generator.condition.tokens)
+        parts = {"decoder": start.plain_decoder(), "encoder": start.encoder()}
+    train(data, out, minutes, seed=seed, net=net, report=say, **parts)
 
 
-TRAININGS: dict[str, Callable[[Path, Path, float, int], None]] = {
+TRAININGS: dict[str, Callable[[Path, Path, float, int, Bundle | None], None]] = {
     "encoder": _encoder,
     "decoder": _decoder,
     "multiview": _multiview,

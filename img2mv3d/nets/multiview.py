@@ -35,7 +35,8 @@ class UNetConfig:
     blocks of a level on the way down (one more on the way up). groups: of all group norms. token_width: of an image
     token. camera_width: length of the camera vector. views: V. joint_mid, joint_last: attention over the two domains
     after the self-attention, at the end of the block. coordinates: whether pixel coordinates are appended to the input.
-    in_channels: without the coordinates.
+    in_channels: without the coordinates. mirror: whether the condition's mirror image is appended, too: seen from
+    behind, a silhouette is the front's mirror image, and convolutions cannot turn a picture round.
     mean, deviation: of the clean latents by channel; shift: of a shifted cosine schedule. When given, see
     `precondition`.
     """
@@ -51,6 +52,7 @@ class UNetConfig:
     joint_mid: bool = True
     joint_last: bool = False
     coordinates: bool = False
+    mirror: bool = False
     in_channels: int = 8
     out_channels: int = 4
     shift: float = 0.0
@@ -108,7 +110,8 @@ class MultiViewUNet(nn.Module):
         self.time_proj = Timesteps(width[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(width[0], embedding)
         self.class_embedding = TimestepEmbedding(config.camera_width, embedding)
-        self.conv_in = nn.Conv2d(config.in_channels + COORDINATES * config.coordinates, width[0], 3, padding=1)
+        extra = COORDINATES * config.coordinates + (config.in_channels - config.out_channels) * config.mirror
+        self.conv_in = nn.Conv2d(config.in_channels + extra, width[0], 3, padding=1)
 
         self.down_blocks = nn.ModuleList()
         skips = [width[0]]  # widths of the stored features, in the order in which they are stored
@@ -157,12 +160,15 @@ class MultiViewUNet(nn.Module):
         embedding = self.time_embedding(self.time_proj(t.reshape(-1).expand(n)).to(noisy.dtype))
         embedding = embedding + self.class_embedding(camera)
         known, scale = None, None
+        latent, told = noisy.tensor_split([self.config.out_channels], dim=1)
         if self.config.mean:
-            latent, known, scale = precondition(noisy[:, : self.config.out_channels], t, self.config)
-            noisy = torch.cat([latent, noisy[:, self.config.out_channels :]], dim=1)
+            latent, known, scale = precondition(latent, t, self.config)
+        parts = [latent, told]
         if self.config.coordinates:
-            noisy = torch.cat([noisy, coordinates(h, w).to(noisy).expand(n, -1, -1, -1)], dim=1)
-        x = self.conv_in(noisy)
+            parts.append(coordinates(h, w).to(noisy).expand(n, -1, -1, -1))
+        if self.config.mirror:
+            parts.append(told.flip(-1))
+        x = self.conv_in(torch.cat(parts, dim=1))
         skips = [x]
         for block in self.down_blocks:
             x = block.down(x, embedding, tokens, skips)

@@ -1,20 +1,23 @@
 """One level of the fit: Adam on the nodes of a narrow band, with gradients by hand.
 
 In: a field in cells, the views' targets, a `Level`. Out: the improved field. Why here: it owns the state between steps
-(band, lists, moments); `nodes` and `losses` hold the mathematics, `fit` the ladder.
+(band, lists, moments); `kernels` computes the steps, `nodes` and `losses` hold the mathematics, `fit` the ladder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from img2mv3d.neus import nodes
-from img2mv3d.neus.losses import field_loss, view_loss
-from img2mv3d.neus.nodes import FAR, Band, Block, RayList
+from img2mv3d.neus import kernels, nodes
+from img2mv3d.neus.losses import CHARBONNIER, NEAR
+from img2mv3d.neus.nodes import FAR, Block
 from img2mv3d.neus.options import FitOptions, Level
 from img2mv3d.neus.targets import ViewTargets, rays_to_block
 
@@ -26,10 +29,43 @@ SLACK = 0.5  # cells: masks are soft and a bit wrong
 EDGE = (0.3, 0.7)  # masks of rays that touch the silhouette
 
 
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A view's list and the targets of its rays, as `kernels.view_terms` wants them. error: of the normals, from the
+    last time that the view was drawn."""
+
+    node: np.ndarray
+    start: np.ndarray
+    target: np.ndarray
+    mask: np.ndarray
+    normal: np.ndarray
+    trust: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def of(cls, node: np.ndarray, start: np.ndarray, target: np.ndarray, view: ViewTargets) -> _View:
+        mask, normal, trust = (t.numpy()[target] for t in (view.mask, view.normal, view.trust))
+        return cls(node, start, target, mask, normal, trust, np.zeros(len(target), np.float32))
+
+    def limit(self, drop: float) -> float:
+        """The error beyond which a ray's normal counts for nothing: that of the worst `drop` of the trusted rays."""
+        trusted = self.error[self.error > 0] if drop > 0 else self.error[:0]
+        return float(np.quantile(trusted, 1 - drop)) if len(trusted) else np.inf
+
+
+class _Look(NamedTuple):
+    """What a view's rays see: number of the ray in its picture, opacity, least value on the way."""
+
+    target: Int[Tensor, " R"]
+    opacity: Float[Tensor, " R"]
+    lowest: Float[Tensor, " R"]
+
+
 class LevelFit:
     """State of the optimisation on one grid. `run` and `shift` change it, `field` reads it.
 
-    field: [Y, X, Z], cells, on the nodes of `block`. hull: the same, for repairs.
+    field: [Y, X, Z], cells, on the nodes of `block`. hull: the same, for repairs. threads: of the processor; they do
+    not change the result.
     """
 
     def __init__(
@@ -43,7 +79,8 @@ class LevelFit:
     ) -> None:
         self._grid, self._hull, self._views, self._block = field.contiguous(), hull, views, block
         self._level, self._options = level, options
-        self._moments = torch.zeros(2, field.numel())
+        self._threads = torch.get_num_threads()
+        self._moments = np.zeros((2, field.numel()), np.float32)
         self._order = torch.Generator().manual_seed(level.nodes)  # of the views; the fit is otherwise without chance
         self._queue: list[int] = []
         self._rebuild()
@@ -67,11 +104,9 @@ class LevelFit:
         stands outside of the hull by more than SLACK: max(field, hull - SLACK).
         """
         need = torch.zeros(self._grid.shape, dtype=torch.bool)
-        for view in self._views:
-            rays = self._list(view, sharpness)
+        for view, (target, opacity, _) in zip(self._views, self._looks(sharpness), strict=True):
             found = torch.zeros(len(view.mask))
-            if len(rays.node):
-                found[rays.target] = nodes.opacity(rays, nodes.composite(self._values, rays, sharpness))
+            found[target] = opacity
             lost = ((view.mask > LOST[0]) & (found < LOST[1])).view(view.known.shape) & view.known
             if lost.any():
                 need |= rays_to_block(lost, view, self._block)
@@ -87,15 +122,13 @@ class LevelFit:
         self._store()
         self._grid = torch.maximum(self._grid, self._hull - SLACK)
         self._rebuild()
-        lowest = []
-        for view in self._views:
-            rays = self._list(view, 1e-3)  # so flat that no list is cut
-            low = torch.full((len(rays.start),), FAR).scatter_reduce_(0, rays.ray, self._values[rays.node], "amin")
-            mask = view.mask[rays.target]
-            lowest.append(low[(mask > EDGE[0]) & (mask < EDGE[1])])
-        touching = torch.cat(lowest)
-        shift = float(touching.median()) if len(touching) else 0.0
-        self._values = self._values - shift
+        touching = []
+        for view, (target, _, lowest) in zip(self._views, self._looks(1e-3), strict=True):  # so flat that none is cut
+            mask = view.mask[target]
+            touching.append(lowest[(mask > EDGE[0]) & (mask < EDGE[1])])
+        found = torch.cat(touching)
+        shift = float(found.median()) if len(found) else 0.0
+        self._values[:-2] -= np.float32(shift)
         return shift
 
     def _step(self, number: int) -> float:
@@ -108,55 +141,33 @@ class LevelFit:
             if level.repair_every and number % level.repair_every == 0:
                 self.repair(sharp)
         drawn = self._draw(min(level.views, len(self._views)))
-        values, band = self._values, self._band
-        gradient, bend = nodes.differences(values, band)
-        loss, d_gradient, d_bend = field_loss(values, gradient, bend, options.eikonal, level.bend)
-        d_field = torch.zeros_like(values)
+        missing = [i for i in drawn if i not in self._lists]
+        self._lists |= dict(zip(missing, self._make_lists(missing, sharp), strict=True))
+        count = self._near.shape[0]
+        loss = sum(
+            kernels.in_ranges(
+                kernels.node_terms, count, count, self._threads,
+                self._values, self._near, sharp, options.eikonal, level.bend, NEAR,
+                self._phi, self._gradient, self._d_gradient, self._d_bend,
+            )
+        )  # fmt: skip
         scale = len(self._views) / len(drawn)
-        for i in drawn:
-            if i not in self._lists:
-                self._lists[i] = self._list(self._views[i], sharp)
-            if len(self._lists[i].node):
-                loss += scale * self._view(self._views[i], self._lists[i], sharp, scale, gradient, d_field, d_gradient)
-        d_field += nodes.differences_backward(d_gradient, d_bend, band)
-        rate = options.rate[0] * (options.rate[1] / options.rate[0]) ** share
-        self._adam(d_field, rate, number + 1)
+        for view in (self._lists[i] for i in drawn):
+            loss += scale * sum(
+                kernels.in_ranges(
+                    kernels.view_terms, len(view.target), len(view.node), self._threads,
+                    self._values, self._phi, self._gradient, view.node, view.start,
+                    view.mask, view.normal, view.trust, np.float32(CHARBONNIER), view.limit(options.drop),
+                    sharp, scale, self._d_field, self._d_gradient, view.error,
+                )
+            )  # fmt: skip
+        rate = options.rate[0] * (options.rate[1] / options.rate[0]) ** share / (1 - BETAS[0] ** (number + 1))
+        kernels.in_ranges(
+            kernels.update, count, count, self._threads,
+            self._values, self._near, self._d_field, self._d_gradient, self._d_bend, self._mean, self._square,
+            rate, 1 / (1 - BETAS[1] ** (number + 1)), BETAS, EPS,
+        )  # fmt: skip
         return loss
-
-    def _view(
-        self,
-        view: ViewTargets,
-        rays: RayList,
-        sharp: float,
-        scale: float,
-        gradient: Float[Tensor, "M 3"],
-        d_field: Float[Tensor, " M"],
-        d_gradient: Float[Tensor, "M 3"],
-    ) -> float:
-        """Loss of one view; adds its gradients, times `scale`, to d_field and d_gradient."""
-        sections = nodes.composite(self._values, rays, sharp)
-        normal = nodes.accumulate(rays, sections.node_weight, gradient)
-        target = rays.target
-        loss, d_opacity, d_normal = view_loss(
-            nodes.opacity(rays, sections),
-            normal,
-            view.mask[target],
-            view.normal[target],
-            view.trust[target],
-            self._options.drop,
-        )
-        d_entry = (scale * d_normal)[rays.ray]
-        d_node_weight = (d_entry * gradient[rays.node]).sum(dim=1)
-        d_gradient[rays.node] += sections.node_weight[:, None] * d_entry  # a node meets a view once
-        d_field += nodes.backward(self._values, rays, sections, sharp, scale * d_opacity, d_node_weight)
-        return loss
-
-    def _adam(self, gradient: Float[Tensor, " M"], rate: float, count: int) -> None:
-        mean, square = self._band_moments
-        mean.mul_(BETAS[0]).add_(gradient, alpha=1 - BETAS[0])
-        square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        size = (square / (1 - BETAS[1] ** count)).sqrt_().add_(EPS)
-        self._values = (self._values - (rate / (1 - BETAS[0] ** count)) * mean / size).clamp_(-FAR, FAR)
 
     def _draw(self, count: int) -> list[int]:
         if len(self._queue) < count:
@@ -164,16 +175,50 @@ class LevelFit:
         drawn, self._queue = self._queue[:count], self._queue[count:]
         return sorted(set(drawn))
 
-    def _list(self, view: ViewTargets, sharpness: float) -> RayList:
-        return nodes.list_rays(self._values, self._band, view.rays, view.known, sharpness)
+    def _looks(self, sharpness: float) -> list[_Look]:
+        """What all views see now."""
+        lists = kernels.in_threads(lambda i: self._list(i, sharpness), range(len(self._views)), self._threads)
+        looks = []
+        for node, start, target in lists:
+            opacity, lowest = (np.empty(len(target), np.float32) for _ in range(2))
+            kernels.look(self._values, node, start, sharpness, opacity, lowest)
+            looks.append(_Look(*(torch.from_numpy(a) for a in (target, opacity, lowest))))
+        return looks
+
+    def _list(self, i: int, sharpness: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(node, start, target) of view i."""
+        view, count = self._views[i], self._near.shape[0]
+        node, target = np.empty(count, np.int32), np.empty(count, np.int64)
+        start = np.empty(count + 1, np.int32)
+        rays = view.rays
+        entries, found = kernels.list_rays(
+            self._position, self._values, view.known.numpy(), sharpness, self._block.low,
+            rays.right, rays.forward, rays.offset, node, start, target,
+        )  # fmt: skip
+        return node[:entries].copy(), start[: found + 1].copy(), target[:found].copy()
+
+    def _make_lists(self, wanted: list[int], sharpness: float) -> list[_View]:
+        made = kernels.in_threads(lambda i: self._list(i, sharpness), wanted, self._threads)
+        return [_View.of(*parts, self._views[i]) for i, parts in zip(wanted, made, strict=True)]
 
     def _rebuild(self) -> None:
-        self._grid, self._band = nodes.find_band(self._grid, self._block)
-        self._values: Tensor = self._grid.flatten()[self._band.index]
-        self._band_moments = self._moments[:, self._band.index]
-        self._lists: dict[int, RayList] = {}
+        """Band, moments and lists round the surface as it is now in `_grid`."""
+        self._grid, band = nodes.find_band(self._grid, self._block)
+        self._index = band.index.numpy()
+        count = len(self._index)
+        self._near = np.ascontiguousarray(band.neighbours.numpy().T, dtype=np.int32)
+        self._position = np.full(self._grid.numel(), -1, np.int32)
+        self._position[self._index] = np.arange(count, dtype=np.int32)
+        self._position = self._position.reshape(self._grid.shape)
+        self._values = np.empty(count + 2, np.float32)
+        self._values[:count], self._values[count:] = self._grid.numpy().reshape(-1)[self._index], (FAR, -FAR)
+        self._mean, self._square = (m[self._index] for m in self._moments)
+        self._phi, self._gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
+        self._d_field, self._d_bend = np.zeros(count, np.float32), np.zeros(count + 2, np.float32)
+        self._d_gradient = np.zeros((count + 2, 3), np.float32)
+        self._lists: dict[int, _View] = {}
 
     def _store(self) -> None:
-        band: Band = self._band
-        self._grid.view(-1)[band.index] = self._values
-        self._moments[:, band.index] = self._band_moments
+        """Write the band's values and moments back."""
+        self._grid.numpy().reshape(-1)[self._index] = self._values[:-2]
+        self._moments[0, self._index], self._moments[1, self._index] = self._mean, self._square

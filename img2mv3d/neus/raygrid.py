@@ -62,11 +62,16 @@ class NodeRays:
 
     def column(self, ix: Int[Tensor, "..."], iz: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
         """The column of nodes, 0 at the image's left; ix and iz broadcast."""
-        return self.right[0] * ix + self.right[1] * iz + self._offset(self.right)
+        return self.right[0] * ix + self.right[1] * iz + self.offset
 
     def order(self, ix: Int[Tensor, "..."], iz: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
         """A number [...] in 0 .. 2 N - 2 that grows along the ray, by the same step from node to node."""
         return self.forward[0] * ix + self.forward[1] * iz + self._offset(self.forward)
+
+    @property
+    def offset(self) -> int:
+        """What is added to make columns begin at 0."""
+        return self._offset(self.right)
 
     def u(self) -> Float[Tensor, " C"]:
         """World coordinate of each column along the image's right."""

@@ -44,7 +44,6 @@ class DecoderTask:
 
     def __init__(self, data: Path, net: PlainDecoder, batch: DecoderBatch, held_out: int = 6) -> None:
         self.net, self.batch = net, batch
-        nn.init.ones_(net.conv_out.bias)  # white; otherwise the rims, which see least, stay grey for long
         self.pool = Pool(data, "train")
         self.held = Pool(data, "val", sources=("teacher",), limit=held_out)
         self._calls = 0

@@ -39,6 +39,7 @@ UNET = UNetConfig(
     token_width=128,
     groups=8,
     coordinates=True,
+    mirror=True,
     shift=0.5,  # of the schedule `mini`
     mean=(1.82, 1.18, 0.06, -0.92),  # of 56 rendered sets; white is 2.0, 1.3, 0.1, -1.1
     deviation=(0.59, 0.67, 0.45, 0.52),
@@ -168,6 +169,18 @@ def train(
     )
     run_loop(task, average, Path(out), options, report)
     return average.eval()
+
+
+def take_over(net: MultiViewNets, unet: MultiViewUNet, tokens: TokenEncoder) -> None:
+    """Start `net` from trained networks of the same widths. Inputs that they did not have start with weights of zero,
+    so that the first prediction is theirs. Raises RuntimeError when anything else differs.
+    """
+    tensors = unet.state_dict()
+    old, wanted = tensors["conv_in.weight"], net.unet.conv_in.weight
+    if old.shape[1] < wanted.shape[1]:
+        tensors["conv_in.weight"] = torch.cat([old, old.new_zeros(*wanted[:, old.shape[1] :].shape)], dim=1)
+    net.unet.load_state_dict(tensors)
+    net.tokens.load_state_dict(tokens.state_dict())
 
 
 def denoiser_loss(

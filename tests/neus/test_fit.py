@@ -127,7 +127,7 @@ def test_bad_normals_end_in_a_finite_closed_surface(fault):
 
 def test_a_fit_worse_than_the_hull_hands_out_the_hull_and_says_so(monkeypatch):
     _, normal, mask, _ = world(BLOCK)
-    monkeypatch.setattr(module.LevelFit, "shift", lambda self: self._values.add_(2.0))
+    monkeypatch.setattr(module.LevelFit, "shift", lambda self: self._values.__iadd__(2.0))
     found = fit(normal, mask, SIX_VIEWS, SHORT)
     assert found.figures["source"] == "hull" and "hull is used instead" in found.warnings[0]
     assert (found.sdf < 0).any()

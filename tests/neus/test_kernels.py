@@ -1,0 +1,143 @@
+"""The compiled steps of the fit against their readable twins, number for number."""
+
+import numpy as np
+import pytest
+import torch
+
+from img2mv3d.geometry.sdf import Box, Sphere, sample_grid
+from img2mv3d.neus import kernels, nodes
+from img2mv3d.neus.losses import CHARBONNIER, NEAR, field_loss, view_loss
+from img2mv3d.neus.raygrid import NodeRays
+
+N = 20
+S = 2.0
+WHOLE = nodes.Block((0, 0, 0), (N, N, N), N)
+PART = nodes.Block((2, 1, 3), (15, 17, 14), N)
+ROUND = [0.0, 45.0, 90.0, 135.0, 180.0, -135.0, -90.0, -45.0]
+
+
+def rough(block):
+    """A box with a dent and noise, in cells, on the block's nodes; no two alike."""
+    solid = Box((0.05, 0, -0.1), (0.4, 0.35, 0.35)) - Sphere((0.2, 0.2, 0.2), 0.3)
+    field = torch.from_numpy(sample_grid(solid, N)).permute(1, 0, 2).contiguous() * ((N - 1) / 2)
+    field = field + 0.2 * torch.randn(field.shape, generator=torch.Generator().manual_seed(0)).clamp(-4, 4)
+    return nodes.find_band(field[block.slices].contiguous(), block)
+
+
+def arrays(field, band):
+    """(values with the two far ones, near, position) as the kernels take them."""
+    index = band.index.numpy()
+    values = np.append(field.numpy().reshape(-1)[index], [nodes.FAR, -nodes.FAR]).astype(np.float32)
+    position = np.full(field.numel(), -1, np.int32)
+    position[index] = np.arange(len(index))
+    near = np.ascontiguousarray(band.neighbours.numpy().T, dtype=np.int32)
+    return values, near, position.reshape(field.shape)
+
+
+def listed(field, band, block, rays, known, sharpness):
+    values, _, position = arrays(field, band)
+    count = len(values)
+    node, start, target = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64)
+    entries, found = kernels.list_rays(
+        position, values, known.numpy(), sharpness, block.low, rays.right, rays.forward, rays.offset, node, start, target
+    )
+    return node[:entries], start[: found + 1], target[:found]
+
+
+@pytest.mark.parametrize("block", [WHOLE, PART])
+@pytest.mark.parametrize("azimuth_deg", ROUND)
+@pytest.mark.parametrize("sharpness", [1e-3, 8.0])
+def test_lists_are_the_twins(block, azimuth_deg, sharpness):
+    field, band = rough(block)
+    rays = NodeRays.of(azimuth_deg, N)
+    known = torch.rand(N, rays.columns, generator=torch.Generator().manual_seed(1)) > 0.2
+    node, start, target = listed(field, band, block, rays, known, sharpness)
+    twin = nodes.list_rays(field.flatten()[band.index], band, rays, known, sharpness)
+    assert np.array_equal(node, twin.node.numpy())
+    assert np.array_equal(start[:-1], twin.start.numpy()) and start[-1] == len(node)
+    assert np.array_equal(target, twin.target.numpy())
+
+
+@pytest.mark.parametrize("azimuth_deg", [0.0, 135.0])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, monkeypatch):
+    monkeypatch.setattr(kernels, "SMALL", 0)
+    field, band = rough(WHOLE)
+    rays = NodeRays.of(azimuth_deg, N)
+    known = torch.ones(N, rays.columns, dtype=torch.bool)
+    values, near, _ = arrays(field, band)
+    node, start, target = listed(field, band, WHOLE, rays, known, S)
+    count, rng = len(near), torch.Generator().manual_seed(2)
+    mask, trust = torch.rand(2, len(target), generator=rng)
+    normal = torch.randn(len(target), 3, generator=rng)
+    phi, gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
+    d_field, d_bend, d_gradient = np.zeros(count, np.float32), np.zeros(count + 2, np.float32), np.zeros((count + 2, 3))
+    d_gradient, error = d_gradient.astype(np.float32), np.zeros(len(target), np.float32)
+    own = kernels.in_ranges(
+        kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.08, NEAR, phi, gradient, d_gradient, d_bend
+    )
+    seen = kernels.in_ranges(
+        kernels.view_terms, len(target), len(node), threads, values, phi, gradient, node, start,
+        mask.numpy(), normal.numpy(), trust.numpy(), np.float32(CHARBONNIER), np.inf, S, 2.0, d_field, d_gradient, error,
+    )  # fmt: skip
+
+    f = torch.from_numpy(values[:-2])
+    twin = nodes.list_rays(f, band, rays, known, S)
+    g, bend = nodes.differences(f, band)
+    field_cost, d_g, d_b = field_loss(f, g, bend, 0.03, 0.08)
+    sections = nodes.composite(f, twin, S)
+    view_cost, d_opacity, d_normal = view_loss(
+        nodes.opacity(twin, sections), nodes.accumulate(twin, sections.node_weight, g), mask, normal, trust, 0.0
+    )
+    d_entry = 2 * d_normal[twin.ray]
+    d_g[twin.node] += sections.node_weight[:, None] * d_entry
+    d_f = nodes.backward(f, twin, sections, S, 2 * d_opacity, (d_entry * g[twin.node]).sum(1))
+    assert sum(own) == pytest.approx(field_cost, rel=1e-4) and sum(seen) == pytest.approx(view_cost, rel=1e-4)
+    for found, wanted in ((gradient, g), (d_gradient[:-2], d_g), (d_bend[:-2], d_b), (d_field, d_f)):
+        assert np.abs(found - wanted.numpy()).max() < 1e-4 * max(1.0, float(wanted.abs().max()))
+
+    # one step of Adam from rest goes by the rate against the sign of the whole gradient, where that is not small
+    whole = (d_f + nodes.differences_backward(d_g, d_b, band)).numpy()
+    mean, square = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    before = values.copy()
+    kernels.in_ranges(
+        kernels.update, count, count, threads,
+        values, near, d_field, d_gradient, d_bend, mean, square, 0.1 / (1 - 0.9), 1 / (1 - 0.99), (0.9, 0.99), 1e-6,
+    )  # fmt: skip
+    assert np.abs(mean / 0.1 - whole).max() < 1e-3 * np.abs(whole).max()
+    moved, wanted = before[:-2] - values[:-2], 0.1 * np.sign(whole)
+    free = (np.abs(whole) > 1e-3) & (np.abs(before[:-2]) < nodes.FAR - 0.2)
+    assert np.allclose(moved[free], wanted[free], atol=2e-3) and not d_field.any()
+    assert np.array_equal(values[-2:], before[-2:])
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch):
+    monkeypatch.setattr(kernels, "SMALL", 0)
+    field, band = rough(WHOLE)
+    results = []
+    for threads in (1, 2, 5):
+        values, near, _ = arrays(field, band)
+        count = len(near)
+        phi, gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
+        d_bend, d_gradient = np.zeros(count + 2, np.float32), np.zeros((count + 2, 3), np.float32)
+        kernels.in_ranges(
+            kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.1, NEAR, phi, gradient, d_gradient, d_bend
+        )
+        results.append(np.concatenate([phi, gradient.ravel(), d_gradient.ravel(), d_bend]))
+    assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
+
+
+def test_rays_beyond_the_limit_have_no_trust_but_tell_their_error():
+    field, band = rough(WHOLE)
+    rays = NodeRays.of(0.0, N)
+    values, near, _ = arrays(field, band)
+    node, start, target = listed(field, band, WHOLE, rays, torch.ones(N, N, dtype=torch.bool), S)
+    count, rows = len(near), len(target)
+    phi, gradient = np.full(count, 0.5, np.float32), np.zeros((count, 3), np.float32)
+    d_field, d_gradient, error = np.zeros(count, np.float32), np.zeros((count + 2, 3), np.float32), np.zeros(rows, np.float32)
+    ones = np.ones(rows, np.float32)
+    kernels.view_terms(
+        values, phi, gradient, node, start, ones, np.ones((rows, 3), np.float32), ones, np.float32(0.1), 0.5, S, 1.0,
+        d_field, d_gradient, error, 0, rows,
+    )  # fmt: skip
+    assert not d_gradient.any() and error == pytest.approx(np.sqrt(3 + 0.01), rel=1e-5)
