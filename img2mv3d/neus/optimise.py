@@ -6,6 +6,7 @@ In: a field in cells, the views' targets, a `Level`. Out: the improved field. Wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,8 +27,7 @@ BETAS = (0.9, 0.99)  # of Adam
 EPS = 0.02  # of Adam, about the size of a small gradient: nodes that nobody asks stay where they are
 LOST = (0.6, 0.4)  # a ray of the object (mask above) without opacity (below) gets the hull back
 SLACK = 0.5  # cells: masks are soft and a bit wrong
-THIN = 1.5  # cells: where the hull is nowhere deeper within THIN_REACH cells, it is held (`FitOptions.hold`)
-THIN_REACH = 2
+THIN = (1.5, 0.025)  # cells, world units: where the hull is nowhere deeper than the larger, it is held (`FitOptions`)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +62,13 @@ class _Look(NamedTuple):
     lowest: Float[Tensor, " R"]
 
 
-def _thin(hull: Float[Tensor, "Y X Z"]) -> Bool[Tensor, "Y X Z"]:
-    """Nodes at thin parts of the hull. Plates and rods of two cells are seen at their rims only; inside, where nobody
+def _thin(hull: Float[Tensor, "Y X Z"], cell: float) -> Bool[Tensor, "Y X Z"]:
+    """Nodes at thin parts of the hull. Plates and rods of some cells are seen at their rims only; inside, where nobody
     looks, the curvature term would eat them. What the hull shows there is nearly always right."""
-    depth = F.max_pool3d((-hull).clamp(min=0)[None, None], 2 * THIN_REACH + 1, 1, THIN_REACH)[0, 0]
-    return (depth > 0) & (depth < THIN) & (hull < 1)
+    limit = max(THIN[0], THIN[1] / cell)
+    reach = math.ceil(limit)
+    depth = F.max_pool3d((-hull).clamp(min=0)[None, None], 2 * reach + 1, 1, reach)[0, 0]
+    return (depth > 0) & (depth < limit) & (hull < 1)
 
 
 class LevelFit:
@@ -88,10 +90,11 @@ class LevelFit:
         self._grid, self._hull, self._views, self._block = field.contiguous(), hull, views, block
         self._level, self._options = level, options
         self._threads = torch.get_num_threads()
-        self._thin = _thin(hull).numpy().reshape(-1).astype(np.float32)
+        self._thin = _thin(hull, 2 / (level.nodes - 1)).numpy().reshape(-1).astype(np.float32)
         self._moments = np.zeros((2, field.numel()), np.float32)
         self._order = torch.Generator().manual_seed(level.nodes)  # of the views; the fit is otherwise without chance
         self._queue: list[int] = []
+        self.loss_per_ray = 0.0  # of the last step
         self._rebuild()
 
     def field(self) -> Float[Tensor, "Y X Z"]:
@@ -160,6 +163,7 @@ class LevelFit:
             self._values, self._near, self._d_field, self._d_gradient, self._d_bend, self._mean, self._square,
             rate, 1 / (1 - BETAS[1] ** (number + 1)), BETAS, EPS,
         )  # fmt: skip
+        self.loss_per_ray = loss / max(scale * sum(len(self._lists[i].target) for i in drawn), 1.0)
         return loss
 
     def _draw(self, count: int) -> list[int]:

@@ -162,6 +162,22 @@ def test_the_surface_is_neither_shrunk_nor_grown(solid):
     assert np.abs(seen.sum(axis=(1, 2)) / mask.sum(axis=(1, 2)) - 1).max() < 0.02
 
 
+def test_views_that_contradict_each_other_get_a_calm_surface():
+    _, normal, mask, _ = world(BLOCK)
+    rng = np.random.default_rng(0)
+    noise = np.repeat(np.repeat(rng.normal(size=(6, 12, 12, 3)), 8, axis=1), 8, axis=2)
+    torn = normal + 0.8 * noise * (mask[..., None] > 0)
+    torn = (torn / np.maximum(np.linalg.norm(torn, axis=-1, keepdims=True), 1e-6)).astype(np.float32)
+    options = FitOptions((Level(32, 100), Level(64, 40)))
+    exact, calm = fit(normal, mask, SIX_VIEWS, options), fit(torn, mask, SIX_VIEWS, options)
+    assert exact.figures["disagreement"] < module.DISAGREE[0] < module.DISAGREE[1] < calm.figures["disagreement"]
+
+    def area(sdf):
+        return sum((np.diff(np.sign(sdf), axis=axis) != 0).sum() for axis in range(3))
+
+    assert area(calm.sdf) < 1.1 * area(exact.sdf)
+
+
 def test_a_ladder_is_cut_or_grown_to_the_grid_that_is_asked_for():
     assert [level.nodes for level in QUICK.scaled(64).levels] == [32, 64]
     assert [level.nodes for level in FINAL.scaled(256, 0.5).levels] == [32, 64, 128, 192, 256]
