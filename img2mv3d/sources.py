@@ -14,6 +14,7 @@ from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.durable import digest_file, digest_of
 from img2mv3d.errors import DepthError, InputError, PhotoError
 
+STAGES = ("prepare", "generate", "depth", "decode", "reconstruct", "export")
 # Where each stage's files lie under a run's folder; patterns of pathlib.
 STAGE_FILES = {
     "prepare": ("subject.png", "subject_full.png", "prepare.json"),
@@ -101,6 +102,11 @@ def source_of(path: Path) -> Source:
     if name == "run.json":
         return Source("run", path.parent)
     return Source("photo", path)
+
+
+def order_of(stage: str) -> int:
+    """The stage's place in the flow, 0 to 5; encode stands in for generate."""
+    return STAGES.index("generate" if stage == "encode" else stage)
 
 
 def stage_files(root: Path, stage: str) -> dict[str, Path]:

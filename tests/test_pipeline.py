@@ -18,9 +18,8 @@ from PIL import Image
 from img2mv3d import pipeline
 from img2mv3d.durable import digest_file
 from img2mv3d.errors import InputError, PhotoError, UsageError
-from img2mv3d.pipeline import STAGES
 from img2mv3d.plans import ExportOptions, GenerateOptions, Plan
-from img2mv3d.sources import Source, source_of
+from img2mv3d.sources import STAGES, Source, source_of
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle
 
@@ -383,12 +382,12 @@ KILLED = """
 import os, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from img2mv3d import pipeline
+from img2mv3d import inputs, pipeline
 from img2mv3d.plans import Plan
 from img2mv3d.sources import Source
 from img2mv3d.store import Store
 from tests.fakes import FakeBundle, FakeVerbs
-pipeline.version_of, pipeline.matting_digest, os.fsync = lambda stage: 1, lambda: None, lambda handle: None
+pipeline.version_of, inputs.matting_digest, os.fsync = lambda stage: 1, lambda: None, lambda handle: None
 folder = Path({folder!r})
 print("ready", flush=True)
 sys.stdin.readline()
