@@ -1,5 +1,6 @@
 """The real stages on tiny networks, through the command line: every verb runs, twice is once, killed is not lost."""
 
+import contextlib
 import json
 import os
 import random
@@ -42,18 +43,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(folder: Path, *words: str) -> subprocess.Popen[str]:
+def done(folder: Path, *words: str) -> str:
+    """stderr of a command that must end well, in a process of its own."""
     env = {**os.environ, "IMG2MV3D_CACHE": str(folder / "cache")}
     line = [sys.executable, "-m", "img2mv3d", *words]
-    return subprocess.Popen(line, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def done(folder: Path, *words: str) -> tuple[str, str]:
-    """stdout and stderr of a command that must end well."""
-    process = command(folder, *words)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    return out, err
+    process = subprocess.run(line, cwd=folder, env=env, text=True, capture_output=True)
+    assert process.returncode == 0, process.stderr
+    return process.stderr
 
 
 def in_process(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[str, str]:
@@ -76,7 +72,7 @@ def test_a_photo_becomes_a_mesh_and_again_is_nothing_new(place: Path, monkeypatc
     assert in_process(place, monkeypatch, *words)[0] == str(place / "out" / "mesh.glb")
     before = contents(place / "out")
     assert set(one_of_each_kind(before)) == KINDS
-    _, err = done(place, *words)  # in a fresh process: same keys, same bytes
+    err = done(place, *words)  # in a fresh process: same keys, same bytes
     assert err.count("unchanged") == 6 and contents(place / "out") == before
 
 
@@ -128,51 +124,92 @@ def in_work(out: Path) -> str | None:
     return next((stage for stage in STAGES if stage not in through), None)
 
 
-def drafts(out: Path, process: subprocess.Popen[str]) -> list[Path]:
-    return list(out.glob(f".img2mv3d-*-{process.pid}"))
+# A process that has imported everything and forks for each run: a kill then meets work, not seconds of imports.
+WARM = """
+import os, sys
+from img2mv3d.cli.app import main
+from img2mv3d.stages import decode, depth, export, generate, given, prepare, reconstruct
+for line in sys.stdin:
+    if not (child := os.fork()):
+        said = os.open("said", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        os.dup2(said, 1), os.dup2(said, 2)
+        sys.argv[1:] = line.split()
+        main()
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
-def kill_in(process: subprocess.Popen[str], out: Path, stage: str, after: float, *, writing: bool) -> bool:
-    """Kill a run `after` seconds from the moment when `stage` begins, or when it begins to write its files; True when
-    it was not over before.
-    """
+class Warm:
+    """Runs in `folder`, one at a time, each in a process of its own that can be killed."""
 
-    def begun() -> bool:
-        here = in_work(out)
-        if here is not None and STAGES.index(here) < STAGES.index(stage):
-            return False
-        return any(not writing or files for draft in drafts(out, process) for _, _, files in os.walk(draft))
+    def __init__(self, folder: Path) -> None:
+        env = {**os.environ, "IMG2MV3D_CACHE": str(folder / "cache"), "OMP_WAIT_POLICY": "PASSIVE"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.folder, self.process = folder, 0
+        self._parent = subprocess.Popen([sys.executable, "-c", WARM], cwd=folder, env=env, **pipes)
 
-    while process.poll() is None and not begun():
-        time.sleep(0.002)
-    time.sleep(after)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return process.returncode == -signal.SIGKILL
+    def start(self, *words: str) -> None:
+        self._parent.stdin.write(" ".join(words) + "\n")
+        self._parent.stdin.flush()
+        self.process = int(self._parent.stdout.readline())
+
+    def over(self) -> bool:
+        try:
+            os.kill(self.process, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process, signal.SIGKILL)
+
+    def end(self) -> tuple[int, str]:
+        """The exit code, once it is over, and what it said."""
+        return int(self._parent.stdout.readline()), (self.folder / "said").read_text()
+
+    def close(self) -> None:
+        self._parent.communicate()
+
+
+def begun(out: Path, process: int, stage: str, writing: bool) -> bool:
+    """Has `process` come to `stage` (or further), and, if asked, to the first of its files?"""
+    here = in_work(out)
+    if here is not None and STAGES.index(here) < STAGES.index(stage):
+        return False
+    return any(not writing or files for draft in out.glob(f".img2mv3d-*-{process}") for *_, files in os.walk(draft))
 
 
 @pytest.mark.slow
 def test_killed_at_a_hundred_random_moments_the_real_stages_end_the_same(place: Path) -> None:
     """Six kills on the way to each mesh, one in each stage; every other one while that stage's files are written."""
-    words = ("run", "ball.png", "--bundle", "toy", *QUICK)
-    done(place, *words, "-o", "undisturbed")
+    rng, warm, out = random.Random(0), Warm(place), place / "killed"
+    words = ("run", "ball.png", "--bundle", "toy", *QUICK, "-o")
+    warm.start(*words, "undisturbed")
+    assert warm.end()[0] == 0
     wanted = contents(place / "undisturbed")
     seconds = {s: about["seconds"] for s, about in record(place / "undisturbed")["last"].items()}
-    rng, out = random.Random(0), place / "killed"
     killed: Counter[str] = Counter()
-    turns = 0
-    while killed.total() < 100:
+    for turn in range(17):
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(place / "cache")
         for number, stage in enumerate(STAGES):
-            process = command(place, *words, "-o", "killed")
-            writing = bool((turns + number) % 2)
-            if kill_in(process, out, stage, rng.uniform(0, 0.3 if writing else seconds[stage]), writing=writing):
+            writing = bool((turn + number) % 2)
+            warm.start(*words, "killed")
+            while not warm.over() and not begun(out, warm.process, stage, writing):
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, 0.1 if writing else seconds[stage]))
+            warm.kill()
+            if warm.end()[0] == -signal.SIGKILL:
                 killed[f"{in_work(out)}{', writing' * writing}"] += 1
-        _, err = done(place, *words, "-o", "killed")
-        assert contents(out) == wanted and not any(word in err for word in ("edited", "damaged", "not from this run"))
-        turns += 1
-        print(f"{turns} meshes, {killed.total()} kills: {dict(killed)}", flush=True)
+        warm.start(*words, "killed")
+        code, said = warm.end()
+        assert code == 0 and not any(word in said for word in ("edited", "damaged", "not from this run")), said
+        assert contents(out) == wanted
+        print(f"{turn + 1} meshes, {killed.total()} kills: {dict(sorted(killed.items()))}", flush=True)
+    warm.close()
+    assert killed.total() >= 80
     assert all(sum(n for where, n in killed.items() if where.startswith(stage)) >= 5 for stage in STAGES), killed
 
 
