@@ -57,7 +57,7 @@ DepthFrom = Annotated[
 ]
 Bundle = Annotated[str, typer.Argument(help="Name or folder of a bundle.")]
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall clock for the training.")]
-Start = Annotated[str | None, typer.Option("--start", help="Begin with the networks of this bundle (mini, or a folder).")]
+Start = Annotated[str | None, typer.Option("--start", help="Begin with the networks of this bundle (name or folder).")]
 DataFolder = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data render` wrote.")]
 OutFolder = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.")]

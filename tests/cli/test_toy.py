@@ -191,7 +191,8 @@ def test_killed_at_a_hundred_random_moments_the_real_stages_end_the_same(place: 
     wanted = contents(place / "undisturbed")
     seconds = {s: about["seconds"] for s, about in record(place / "undisturbed")["last"].items()}
     killed: Counter[str] = Counter()
-    for turn in range(17):
+    turn = 0
+    while killed.total() < 100:
         shutil.rmtree(out, ignore_errors=True)
         shutil.rmtree(place / "cache")
         for number, stage in enumerate(STAGES):
@@ -207,9 +208,9 @@ def test_killed_at_a_hundred_random_moments_the_real_stages_end_the_same(place: 
         code, said = warm.end()
         assert code == 0 and not any(word in said for word in ("edited", "damaged", "not from this run")), said
         assert contents(out) == wanted
-        print(f"{turn + 1} meshes, {killed.total()} kills: {dict(sorted(killed.items()))}", flush=True)
+        turn += 1
+        print(f"{turn} meshes, {killed.total()} kills: {dict(sorted(killed.items()))}", flush=True)
     warm.close()
-    assert killed.total() >= 80
     assert all(sum(n for where, n in killed.items() if where.startswith(stage)) >= 5 for stage in STAGES), killed
 
 

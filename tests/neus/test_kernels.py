@@ -38,9 +38,8 @@ def listed(field, band, block, rays, known, sharpness):
     values, _, position = arrays(field, band)
     count = len(values)
     node, start, target = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64)
-    entries, found = kernels.list_rays(
-        position, values, known.numpy(), sharpness, block.low, rays.right, rays.forward, rays.offset, node, start, target
-    )
+    axes = (block.low, rays.right, rays.forward, rays.offset)
+    entries, found = kernels.list_rays(position, values, known.numpy(), sharpness, *axes, node, start, target)
     return node[:entries], start[: found + 1], target[:found]
 
 
@@ -78,7 +77,8 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     )
     seen = kernels.in_ranges(
         kernels.view_terms, len(target), len(node), threads, values, phi, gradient, node, start,
-        mask.numpy(), normal.numpy(), trust.numpy(), np.float32(CHARBONNIER), np.inf, S, 2.0, d_field, d_gradient, error,
+        mask.numpy(), normal.numpy(), trust.numpy(), np.float32(CHARBONNIER), np.inf, S, 2.0,
+        d_field, d_gradient, error,
     )  # fmt: skip
 
     f = torch.from_numpy(values[:-2])
@@ -121,8 +121,9 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch):
         phi, gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
         d_bend, d_gradient = np.zeros(count + 2, np.float32), np.zeros((count + 2, 3), np.float32)
         kernels.in_ranges(
-            kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.1, NEAR, phi, gradient, d_gradient, d_bend
-        )
+            kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.1, NEAR,
+            phi, gradient, d_gradient, d_bend,
+        )  # fmt: skip
         results.append(np.concatenate([phi, gradient.ravel(), d_gradient.ravel(), d_bend]))
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
 
@@ -134,7 +135,8 @@ def test_rays_beyond_the_limit_have_no_trust_but_tell_their_error():
     node, start, target = listed(field, band, WHOLE, rays, torch.ones(N, N, dtype=torch.bool), S)
     count, rows = len(near), len(target)
     phi, gradient = np.full(count, 0.5, np.float32), np.zeros((count, 3), np.float32)
-    d_field, d_gradient, error = np.zeros(count, np.float32), np.zeros((count + 2, 3), np.float32), np.zeros(rows, np.float32)
+    d_field, d_gradient = np.zeros(count, np.float32), np.zeros((count + 2, 3), np.float32)
+    error = np.zeros(rows, np.float32)
     ones = np.ones(rows, np.float32)
     kernels.view_terms(
         values, phi, gradient, node, start, ones, np.ones((rows, 3), np.float32), ones, np.float32(0.1), 0.5, S, 1.0,
