@@ -87,9 +87,11 @@ def read_npz(path: Path, error: type[InputError], *, required: tuple[str, ...]) 
                 raise error(f"{path}: unpacks to more than 1 GiB")
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+    except (InputError, MemoryError):
+        raise
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as reason:
+    except Exception as reason:  # zip, zlib and numpy's headers raise many kinds; all mean the same to the user
         raise error(f"{path}: cannot be read as npz ({reason})") from None
     missing = [name for name in required if name not in arrays]
     if missing:
@@ -175,6 +177,8 @@ def read_latents(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             if sum(i.file_size for i in archive.infolist()) > limit:
                 raise LatentsError(f"{path}: unpacks to more than {limit >> 20} MiB; give one that `generate` wrote")
+            if damaged := archive.testzip():  # torch.load does not look at the checksums
+                raise LatentsError(f"{path}: {damaged} in it is damaged; give a file that `generate` wrote")
         record = torch.load(path, map_location="cpu", weights_only=True)
     except LatentsError:
         raise

@@ -142,7 +142,7 @@ def _kind_of_npz(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
-    except (OSError, zipfile.BadZipFile) as reason:
+    except Exception as reason:  # a damaged directory of a zip raises many kinds
         raise InputError(f"{path}: cannot be read as npz ({reason})") from None
     if "sdf.npy" in names:
         return "surface"

@@ -102,6 +102,16 @@ def test_a_latents_file_with_code_or_rubbish_runs_nothing(
     assert not (tmp_path / "payload-ran").exists()
 
 
+def test_latents_with_a_flipped_bit_among_their_numbers_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "latents.pt"
+    write_latents(path, some_record())
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(LatentsError, match="damaged"):
+        read_latents(path)
+
+
 def test_pictures_come_back_as_they_were(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 4), np.uint8)
     write_png(tmp_path / "a.png", pixels)
@@ -145,6 +155,30 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, reader: Callable[[Path], A
         (tmp_path / "file").write_bytes(content)
     with pytest.raises(ViewsError, match="file"):
         reader(tmp_path / "file")
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "png": lambda path: write_png(path, np.arange(192, dtype=np.uint8).reshape(6, 8, 4)),
+    "json": lambda path: write_json(path, {"warnings": ["one", "two"], "numbers": [1, 2.5, -3e4]}),
+    "npz": lambda path: write_npz(path, z=np.linspace(0, 1, 60).reshape(3, 4, 5), notes=pack_notes({"a": "b"})),
+}
+
+
+@pytest.mark.parametrize("kind", list(WRITERS))
+def test_a_flipped_bit_anywhere_gives_a_value_or_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    WRITERS[kind](path)
+    data = path.read_bytes()
+    refused = 0
+    for bit in range(8 * len(data)):
+        harmed = bytearray(data)
+        harmed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(harmed)
+        try:
+            READERS[kind](path)
+        except ViewsError:
+            refused += 1
+    assert refused > len(data)
 
 
 def test_colours_survive_their_code_within_half_a_step() -> None:
