@@ -1,7 +1,7 @@
 """The slow path: a fit along rays for rigs that have no rays through the nodes (other angles, perspective).
 
 In: a field to start from, normals and masks of any rig, a `Level`. Out: the improved field. Why here: `fit` serves any
-rig; only the house's own is fast. Autograd through trilinear samples and nerfacc; same losses as the fast path.
+rig; only the house's own is fast. Autograd through trilinear samples and nerfacc; silhouettes by the mask term alone.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from torch import Tensor
 from img2mv3d.geometry.cameras import PERSPECTIVE, Rig, pixel_centres, rays
 from img2mv3d.neus.losses import CHARBONNIER, NEAR
 from img2mv3d.neus.nodes import FAR
-from img2mv3d.neus.optimise import BETAS, EDGE, EPS
+from img2mv3d.neus.optimise import BETAS, EPS
 from img2mv3d.neus.options import FitOptions, Level
 from img2mv3d.neus.render import crossing, sample, section_alpha
 from img2mv3d.neus.targets import TRUST, WHOLE
 
 BATCH = 1024  # rays a step
 SPACING = 0.75  # cells between samples
+EDGE = (0.3, 0.7)  # masks of rays that touch the silhouette
 FINEST = 64  # nodes a side: finer levels would take minutes
 
 
@@ -108,7 +109,8 @@ def optimise_rays(
 
 @torch.no_grad()
 def _shift(values: Float[Tensor, "N N N"], targets: RayTargets) -> float:
-    """How far rays along the silhouettes stay away from the surface, cells (median): see `LevelFit.shift`."""
+    """How far rays along the silhouettes stay away from the surface, cells (median). Sigmoids have tails, so
+    that the mask term alone leaves the surface too small by some 0.4 px."""
     edge = ((targets.mask > EDGE[0]) & (targets.mask < EDGE[1])).nonzero()[:, 0][: 4 * BATCH]
     if len(edge) == 0:
         return 0.0

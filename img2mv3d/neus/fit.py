@@ -80,7 +80,6 @@ def fit(
         if whole is not None:
             state.repair(level.sharp[0])
         losses = state.run(tick)
-        state.shift()
         whole = _whole(state.field(), block)
     field_, figures = _judge(whole[block.slices], hull, views, block, warnings)
     figures |= {"nodes": options.levels[-1].nodes, "missing": missing, "loss": round(losses[-1], 3)}

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from img2mv3d.neus.losses import CHARBONNIER, ENOUGH, NEAR, SURE
 from img2mv3d.neus.nodes import CUT, FAR, OPAQUE
 
 SMALL = 12_000  # items (nodes or entries) below which a second thread costs more than it brings
@@ -30,7 +31,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(**options)(inspect.unwrap(function))
 
 
-_FAR, _OPAQUE, _CUT = np.float32(FAR), np.float32(OPAQUE), CUT  # compiled code keeps these as constants
+# compiled code keeps these as constants
+_FAR, _OPAQUE, _CUT = np.float32(FAR), np.float32(OPAQUE), CUT
+_SMOOTH, _NEAR, _SURE, _ENOUGH = (np.float32(x) for x in (CHARBONNIER, NEAR, SURE, ENOUGH))
 
 
 def in_ranges(work: Callable[..., Any], count: int, items: int, threads: int, *arguments: Any) -> list[Any]:
@@ -54,12 +57,14 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @_compiled
-def node_terms(values, near, sharp, eikonal, curvature, reach, phi, gradient, d_gradient, d_bend, first, last):
+def node_terms(
+    values, near, sharp, eikonal, curvature, hold, want, phi, gradient, d_field, d_gradient, d_bend, first, last
+):
     """Phi, raw gradients and the field's own losses of nodes first..last.
 
-    values: float32 [M + 2], cells, the last two FAR and -FAR. near: int32 [M, 6], `Band.neighbours` transposed.
-    reach: cells, `losses.NEAR`. Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient
-    [M + 2, 3] and d_bend [M + 2], the gradients of the loss, which is returned (`losses.field_loss`).
+    values: float32 [M + 2], cells, the last two FAR and -FAR. near: int32 [M, 6], `Band.neighbours` transposed. hold,
+    want: float32 [M]. Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient [M + 2, 3] and
+    d_bend [M + 2]; added to: d_field [M]: the gradients of the loss, which is returned (`losses.field_loss`).
     """
     loss = 0.0
     for i in range(first, last):
@@ -69,7 +74,7 @@ def node_terms(values, near, sharp, eikonal, curvature, reach, phi, gradient, d_
         z0, z1 = values[near[i, 4]], values[near[i, 5]]
         gx, gy, gz = np.float32(0.5) * (x1 - x0), np.float32(0.5) * (y1 - y0), np.float32(0.5) * (z1 - z0)
         gradient[i, 0], gradient[i, 1], gradient[i, 2] = gx, gy, gz
-        if abs(value) < reach:
+        if abs(value) < _NEAR:
             length = max(np.sqrt(gx * gx + gy * gy + gz * gz), np.float32(1e-6))
             stretch = length - np.float32(1)
             bend = (y0 + y1 + x0 + x1 + z0 + z1) / np.float32(6) - value
@@ -80,20 +85,23 @@ def node_terms(values, near, sharp, eikonal, curvature, reach, phi, gradient, d_
         else:
             d_gradient[i, 0] = d_gradient[i, 1] = d_gradient[i, 2] = np.float32(0)
             d_bend[i] = np.float32(0)
+        if hold[i] > np.float32(0):
+            off = value - want[i]
+            loss += hold[i] * off * off
+            d_field[i] += np.float32(2) * hold[i] * off
     return loss
 
 
 @_compiled
 def view_terms(
-    values, phi, gradient, node, start, mask, normal, trust, smooth, limit, sharp, scale, d_field, d_gradient, error,
+    values, phi, gradient, node, start, mask, normal, trust, rim, limit, sharp, scale, d_field, d_gradient, error,
     first, last,
 ):  # fmt: skip
     """One view's losses on rays first..last, and their gradients times `scale` added to d_field and d_gradient.
 
     node: int32 [K], start: int32 [R + 1]; mask, trust: float32 [R], normal: float32 [R, 3], the targets of the rays.
-    smooth: `losses.CHARBONNIER`. limit: rays whose normal is off by more have no trust. Written: error [R], how far
-    the normals are off where they are trusted, else 0. Returns the loss. The formulas are those of `nodes.composite`,
-    `nodes.backward` and `losses.view_loss`.
+    rim, limit: of `losses.view_loss`. Written: error [R], how far the normals are off where they are trusted, else 0.
+    Returns the loss. The formulas are those of `nodes.composite`, `nodes.backward` and `losses.view_loss`.
     """
     longest = 0
     for r in range(first, last):
@@ -107,9 +115,12 @@ def view_terms(
         begin, count = start[r], start[r + 1] - start[r]
         light, phi_before, value_before, before = one, far, _FAR, node[begin]
         nx = ny = nz = zero
+        lowest, deepest = _FAR, begin
         for k in range(count):
             i = node[begin + k]
             value, p = values[i], phi[i]
+            if value < lowest:
+                lowest, deepest = value, begin + k
             entering = light
             if p < phi_before:
                 light = light * (p / phi_before)
@@ -125,12 +136,19 @@ def view_terms(
             phi_before, value_before, before = p, value, i
         off = (one - light) - mask[r]
         ex, ey, ez = nx - normal[r, 0], ny - normal[r, 1], nz - normal[r, 2]
-        length = np.sqrt(ex * ex + ey * ey + ez * ez + smooth * smooth)
+        length = np.sqrt(ex * ex + ey * ey + ez * ez + _SMOOTH * _SMOOTH)
         known = trust[r]
         error[r] = length if known > zero else zero
         if length > limit:
             known = zero
-        loss += off * off + known * length
+        miss = lowest - (np.float32(0.5) - mask[r])
+        if (mask[r] > one - _SURE and miss < zero) or (mask[r] < _SURE and miss > zero):
+            miss = zero
+        miss = min(max(miss, -one), one)
+        if abs(miss) < _ENOUGH:
+            off = zero
+        loss += off * off + known * length + rim * miss * miss
+        d_field[node[deepest]] += np.float32(2 * scale * rim) * miss
         pull = np.float32(scale) * known / length
         dx, dy, dz = pull * ex, pull * ey, pull * ez
         d_opacity = np.float32(2 * scale) * off

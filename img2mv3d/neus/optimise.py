@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from img2mv3d.neus import kernels, nodes
-from img2mv3d.neus.losses import CHARBONNIER, NEAR
 from img2mv3d.neus.nodes import FAR, Block
 from img2mv3d.neus.options import FitOptions, Level
 from img2mv3d.neus.targets import ViewTargets, rays_to_block
@@ -26,7 +26,8 @@ BETAS = (0.9, 0.99)  # of Adam
 EPS = 0.02  # of Adam, about the size of a small gradient: nodes that nobody asks stay where they are
 LOST = (0.6, 0.4)  # a ray of the object (mask above) without opacity (below) gets the hull back
 SLACK = 0.5  # cells: masks are soft and a bit wrong
-EDGE = (0.3, 0.7)  # masks of rays that touch the silhouette
+THIN = 1.5  # cells: where the hull is nowhere deeper within THIN_REACH cells, it is held (`FitOptions.hold`)
+THIN_REACH = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +62,17 @@ class _Look(NamedTuple):
     lowest: Float[Tensor, " R"]
 
 
-class LevelFit:
-    """State of the optimisation on one grid. `run` and `shift` change it, `field` reads it.
+def _thin(hull: Float[Tensor, "Y X Z"]) -> Bool[Tensor, "Y X Z"]:
+    """Nodes at thin parts of the hull. Plates and rods of two cells are seen at their rims only; inside, where nobody
+    looks, the curvature term would eat them. What the hull shows there is nearly always right."""
+    depth = F.max_pool3d((-hull).clamp(min=0)[None, None], 2 * THIN_REACH + 1, 1, THIN_REACH)[0, 0]
+    return (depth > 0) & (depth < THIN) & (hull < 1)
 
-    field: [Y, X, Z], cells, on the nodes of `block`. hull: the same, for repairs. threads: of the processor; they do
+
+class LevelFit:
+    """State of the optimisation on one grid. `run` and `repair` change it, `field` reads it.
+
+    field: [Y, X, Z], cells, on the nodes of `block`. hull: the same, for repairs. The number of torch's threads does
     not change the result.
     """
 
@@ -80,6 +88,7 @@ class LevelFit:
         self._grid, self._hull, self._views, self._block = field.contiguous(), hull, views, block
         self._level, self._options = level, options
         self._threads = torch.get_num_threads()
+        self._thin = _thin(hull).numpy().reshape(-1).astype(np.float32)
         self._moments = np.zeros((2, field.numel()), np.float32)
         self._order = torch.Generator().manual_seed(level.nodes)  # of the views; the fit is otherwise without chance
         self._queue: list[int] = []
@@ -115,22 +124,6 @@ class LevelFit:
         self._grid = torch.maximum(self._grid, self._hull - SLACK)
         self._rebuild()
 
-    def shift(self) -> float:
-        """Move the whole surface so that rays along the silhouettes just touch it: sigmoids have tails, so the mask
-        term alone leaves it too small by some 0.4 px. Returns the shift in cells.
-        """
-        self._store()
-        self._grid = torch.maximum(self._grid, self._hull - SLACK)
-        self._rebuild()
-        touching = []
-        for view, (target, _, lowest) in zip(self._views, self._looks(1e-3), strict=True):  # so flat that none is cut
-            mask = view.mask[target]
-            touching.append(lowest[(mask > EDGE[0]) & (mask < EDGE[1])])
-        found = torch.cat(touching)
-        shift = float(found.median()) if len(found) else 0.0
-        self._values[:-2] -= np.float32(shift)
-        return shift
-
     def _step(self, number: int) -> float:
         level, options = self._level, self._options
         share = number / max(level.steps - 1, 1)
@@ -147,8 +140,8 @@ class LevelFit:
         loss = sum(
             kernels.in_ranges(
                 kernels.node_terms, count, count, self._threads,
-                self._values, self._near, sharp, options.eikonal, level.bend, NEAR,
-                self._phi, self._gradient, self._d_gradient, self._d_bend,
+                self._values, self._near, sharp, options.eikonal, level.bend, self._hold, self._want,
+                self._phi, self._gradient, self._d_field, self._d_gradient, self._d_bend,
             )
         )  # fmt: skip
         scale = len(self._views) / len(drawn)
@@ -157,7 +150,7 @@ class LevelFit:
                 kernels.in_ranges(
                     kernels.view_terms, len(view.target), len(view.node), self._threads,
                     self._values, self._phi, self._gradient, view.node, view.start,
-                    view.mask, view.normal, view.trust, np.float32(CHARBONNIER), view.limit(options.drop),
+                    view.mask, view.normal, view.trust, options.rim, view.limit(options.drop),
                     sharp, scale, self._d_field, self._d_gradient, view.error,
                 )
             )  # fmt: skip
@@ -212,6 +205,8 @@ class LevelFit:
         self._position = self._position.reshape(self._grid.shape)
         self._values = np.empty(count + 2, np.float32)
         self._values[:count], self._values[count:] = self._grid.numpy().reshape(-1)[self._index], (FAR, -FAR)
+        self._want = self._hull.numpy().reshape(-1)[self._index]
+        self._hold = self._thin[self._index] * np.float32(self._options.hold)
         self._mean, self._square = (m[self._index] for m in self._moments)
         self._phi, self._gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
         self._d_field, self._d_bend = np.zeros(count, np.float32), np.zeros(count + 2, np.float32)

@@ -26,12 +26,15 @@ class Level:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """levels: coarse to fine. eikonal: weight a node. rate: Adam's step at start and end of a level, cells. drop: share
+    """levels: coarse to fine. eikonal: weight a node. rim: weight a ray of the distance between surface and silhouette.
+    hold: weight a node of the hull where it is thin. rate: Adam's step at start and end of a level, cells. drop: share
     of a view's trusted normals, those with the largest errors, that count for nothing.
     """
 
     levels: tuple[Level, ...]
     eikonal: float = 0.03
+    rim: float = 1.0
+    hold: float = 0.1
     rate: tuple[float, float] = (0.12, 0.018)
     drop: float = 0.0
 
@@ -51,15 +54,15 @@ class FitOptions:
 QUICK = FitOptions(
     (
         Level(32, 300),
-        Level(64, 100, views=3),
-        Level(128, 50, views=3, sharp=(1.5, 4.0)),
+        Level(64, 100),
+        Level(128, 80, views=3, sharp=(1.5, 4.0)),
     )
 )
 FINAL = FitOptions(
     (
         Level(32, 400),
-        Level(64, 120),
-        Level(128, 100, views=3, sharp=(1.5, 4.0), repair_every=30),
-        Level(192, 60, views=2, sharp=(1.5, 4.0), bend=0.12, repair_every=30),
+        Level(64, 150),
+        Level(128, 120, views=3, sharp=(1.5, 4.0), repair_every=30),
+        Level(192, 80, views=3, sharp=(1.5, 4.0), bend=0.12, repair_every=30),
     )
 )

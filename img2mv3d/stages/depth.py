@@ -21,7 +21,7 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 1
+VERSION = 2
 
 
 def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:

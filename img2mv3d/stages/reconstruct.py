@@ -13,7 +13,7 @@ from img2mv3d.neus.fit import FINAL, fit
 from img2mv3d.plans import ReconstructOptions
 from img2mv3d.values import Surface, Views
 
-VERSION = 1
+VERSION = 2
 
 
 def reconstruct(

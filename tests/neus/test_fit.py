@@ -127,7 +127,7 @@ def test_bad_normals_end_in_a_finite_closed_surface(fault):
 
 def test_a_fit_worse_than_the_hull_hands_out_the_hull_and_says_so(monkeypatch):
     _, normal, mask, _ = world(BLOCK)
-    monkeypatch.setattr(module.LevelFit, "shift", lambda self: self._values.__iadd__(2.0))
+    monkeypatch.setattr(module.LevelFit, "run", lambda self, tick: [self._values.__iadd__(2.0).sum()])
     found = fit(normal, mask, SIX_VIEWS, SHORT)
     assert found.figures["source"] == "hull" and "hull is used instead" in found.warnings[0]
     assert (found.sdf < 0).any()
@@ -142,6 +142,24 @@ def test_rigs_without_rays_through_nodes_are_served_more_slowly(kind):
     _, normal, mask, _ = render_world(DENTED, rig, 48)
     found = fit(normal, mask, rig, FitOptions((Level(32, 25),)))
     assert found.figures["source"] == "neus" and np.mean(found.figures["iou"]) > 0.9
+
+
+def test_plates_thinner_than_two_cells_are_not_eaten_from_inside():
+    table = Box((0, 0.2, 0), (0.5, 0.025, 0.5)) | Box((0, -0.2, 0), (0.06, 0.4, 0.06))
+    _, normal, mask, _ = world(table, 128)
+    found = fit(normal, mask, SIX_VIEWS, FitOptions((Level(32, 60), Level(64, 60))))
+    middle = found.sdf[:, round((0.2 + 1) * 31.5), :]
+    plate = np.abs(np.linspace(-1, 1, 64)) < 0.4
+    assert (middle[np.ix_(plate, plate)] < 0).mean() > 0.95  # the top is 1.6 cells thick
+    assert found.figures["source"] == "neus" and min(found.figures["iou"]) > 0.93
+
+
+@pytest.mark.parametrize("solid", [Sphere(radius=0.6), Box((0, 0, 0), (0.4, 0.5, 0.3), 22)])
+def test_the_surface_is_neither_shrunk_nor_grown(solid):
+    _, normal, mask, _ = world(solid)
+    found = fit(normal, mask, SIX_VIEWS, FitOptions((Level(32, 60), Level(64, 60))))
+    seen = render_views(found.sdf, SIX_VIEWS, 96).opacity
+    assert np.abs(seen.sum(axis=(1, 2)) / mask.sum(axis=(1, 2)) - 1).max() < 0.02
 
 
 def test_a_ladder_is_cut_or_grown_to_the_grid_that_is_asked_for():

@@ -6,7 +6,7 @@ import torch
 
 from img2mv3d.geometry.sdf import Box, Sphere, sample_grid
 from img2mv3d.neus import kernels, nodes
-from img2mv3d.neus.losses import CHARBONNIER, NEAR, field_loss, view_loss
+from img2mv3d.neus.losses import field_loss, view_loss
 from img2mv3d.neus.raygrid import NodeRays
 
 N = 20
@@ -38,8 +38,19 @@ def listed(field, band, block, rays, known, sharpness):
     values, _, position = arrays(field, band)
     count = len(values)
     node, start, target = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64)
-    axes = (block.low, rays.right, rays.forward, rays.offset)
-    entries, found = kernels.list_rays(position, values, known.numpy(), sharpness, *axes, node, start, target)
+    entries, found = kernels.list_rays(
+        position,
+        values,
+        known.numpy(),
+        sharpness,
+        block.low,
+        rays.right,
+        rays.forward,
+        rays.offset,
+        node,
+        start,
+        target,
+    )
     return node[:entries], start[: found + 1], target[:found]
 
 
@@ -69,29 +80,40 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     count, rng = len(near), torch.Generator().manual_seed(2)
     mask, trust = torch.rand(2, len(target), generator=rng)
     normal = torch.randn(len(target), 3, generator=rng)
+    hold, want = (x.numpy() for x in torch.rand(2, count, generator=rng))
+    limit = 1.5  # some normals are off by more
     phi, gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
-    d_field, d_bend, d_gradient = np.zeros(count, np.float32), np.zeros(count + 2, np.float32), np.zeros((count + 2, 3))
-    d_gradient, error = d_gradient.astype(np.float32), np.zeros(len(target), np.float32)
+    d_field, d_bend, d_gradient = (np.zeros(s, np.float32) for s in (count, count + 2, (count + 2, 3)))
+    error = np.zeros(len(target), np.float32)
     own = kernels.in_ranges(
-        kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.08, NEAR, phi, gradient, d_gradient, d_bend
-    )
+        kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.08, hold, want, phi, gradient,
+        d_field, d_gradient, d_bend,
+    )  # fmt: skip
     seen = kernels.in_ranges(
         kernels.view_terms, len(target), len(node), threads, values, phi, gradient, node, start,
-        mask.numpy(), normal.numpy(), trust.numpy(), np.float32(CHARBONNIER), np.inf, S, 2.0,
-        d_field, d_gradient, error,
+        mask.numpy(), normal.numpy(), trust.numpy(), 0.7, limit, S, 2.0, d_field, d_gradient, error,
     )  # fmt: skip
 
     f = torch.from_numpy(values[:-2])
     twin = nodes.list_rays(f, band, rays, known, S)
     g, bend = nodes.differences(f, band)
-    field_cost, d_g, d_b = field_loss(f, g, bend, 0.03, 0.08)
+    field_cost, d_g, d_b, d_f = field_loss(f, g, bend, 0.03, 0.08, torch.from_numpy(hold), torch.from_numpy(want))
     sections = nodes.composite(f, twin, S)
-    view_cost, d_opacity, d_normal = view_loss(
-        nodes.opacity(twin, sections), nodes.accumulate(twin, sections.node_weight, g), mask, normal, trust, 0.0
-    )
-    d_entry = 2 * d_normal[twin.ray]
+    lowest = torch.full((len(target),), nodes.FAR).scatter_reduce(0, twin.ray, f[twin.node], "amin")
+    view = view_loss(
+        nodes.opacity(twin, sections), nodes.accumulate(twin, sections.node_weight, g), lowest, mask, normal, trust,
+        0.7, limit,
+    )  # fmt: skip
+    view_cost = view.loss
+    d_entry = 2 * view.d_normal[twin.ray]
     d_g[twin.node] += sections.node_weight[:, None] * d_entry
-    d_f = nodes.backward(f, twin, sections, S, 2 * d_opacity, (d_entry * g[twin.node]).sum(1))
+    d_f += nodes.backward(f, twin, sections, S, 2 * view.d_opacity, (d_entry * g[twin.node]).sum(1))
+    deepest = [
+        twin.node[a : b + 1][f[twin.node[a : b + 1]].argmin()] for a, b in zip(twin.start, twin.last, strict=True)
+    ]
+    d_f[torch.stack(deepest)] += 2 * view.d_lowest
+    assert (view.error > limit).any() and (view.error < limit).any()
+    assert np.allclose(error, torch.where(trust > 0, view.error, 0.0), atol=1e-4)
     assert sum(own) == pytest.approx(field_cost, rel=1e-4) and sum(seen) == pytest.approx(view_cost, rel=1e-4)
     for found, wanted in ((gradient, g), (d_gradient[:-2], d_g), (d_bend[:-2], d_b), (d_field, d_f)):
         assert np.abs(found - wanted.numpy()).max() < 1e-4 * max(1.0, float(wanted.abs().max()))
@@ -121,25 +143,8 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch):
         phi, gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
         d_bend, d_gradient = np.zeros(count + 2, np.float32), np.zeros((count + 2, 3), np.float32)
         kernels.in_ranges(
-            kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.1, NEAR,
-            phi, gradient, d_gradient, d_bend,
+            kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.1, np.zeros(count, np.float32),
+            np.zeros(count, np.float32), phi, gradient, np.zeros(count, np.float32), d_gradient, d_bend,
         )  # fmt: skip
         results.append(np.concatenate([phi, gradient.ravel(), d_gradient.ravel(), d_bend]))
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
-
-
-def test_rays_beyond_the_limit_have_no_trust_but_tell_their_error():
-    field, band = rough(WHOLE)
-    rays = NodeRays.of(0.0, N)
-    values, near, _ = arrays(field, band)
-    node, start, target = listed(field, band, WHOLE, rays, torch.ones(N, N, dtype=torch.bool), S)
-    count, rows = len(near), len(target)
-    phi, gradient = np.full(count, 0.5, np.float32), np.zeros((count, 3), np.float32)
-    d_field, d_gradient = np.zeros(count, np.float32), np.zeros((count + 2, 3), np.float32)
-    error = np.zeros(rows, np.float32)
-    ones = np.ones(rows, np.float32)
-    kernels.view_terms(
-        values, phi, gradient, node, start, ones, np.ones((rows, 3), np.float32), ones, np.float32(0.1), 0.5, S, 1.0,
-        d_field, d_gradient, error, 0, rows,
-    )  # fmt: skip
-    assert not d_gradient.any() and error == pytest.approx(np.sqrt(3 + 0.01), rel=1e-5)
