@@ -9,7 +9,7 @@ test: .venv/ready-matting,wonder3d,eval,dev ; OMP_NUM_THREADS=1 $(BIN)/python -m
 test-slow: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m pytest -m slow
 bench: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m img2mv3d.eval.bench docs/benchmarks.md
 lint: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/ruff check --config .ci/ruff.toml img2mv3d tests examples
-wheel: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/python -m build --wheel
+wheel: .venv/ready-matting,wonder3d,eval,dev ; rm -rf build && $(BIN)/python -m build --wheel --no-isolation
 train-smoke: .venv/ready-matting,wonder3d,eval,dev ; $(BIN)/img2mv3d train all --minutes 1 --toy -o runs/smoke
 
 # one stamp for each set of extras

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from img2mv3d.errors import WeightsError
+from img2mv3d.manifests import data_folder
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,10 +23,7 @@ SHOWN = 4  # names in a message
 
 def read_table(upstream: str, table: str) -> dict[str, Any]:
     """third_party/<upstream>/<table>.toml: from the installed package, else from the checkout. Raises WeightsError."""
-    try:
-        path: Any = resources.files("img2mv3d._upstream").joinpath(upstream, f"{table}.toml")
-    except ModuleNotFoundError:  # an editable install does not find the two mapped folders
-        path = Path(__file__).parents[1] / "third_party" / upstream / f"{table}.toml"
+    path = data_folder("_upstream", "third_party") / upstream / f"{table}.toml"
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

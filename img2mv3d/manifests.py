@@ -22,6 +22,13 @@ WHOLE = 64 << 20  # bytes; of larger files the digest takes the size and slices,
 SLICES, SLICE = 16, 1 << 20
 
 
+def data_folder(packed: str, original: str) -> Path:
+    """Where a folder of data lies: in the installed package as `packed`, in a checkout beside it as `original`."""
+    package = Path(__file__).parent
+    inside = package / packed
+    return inside if inside.is_dir() else package.parent / original
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the bundle in `folder`. Raises WeightsError when it cannot be read or lacks what every bundle
     has.

@@ -8,25 +8,26 @@ somebody has to know where things come from.
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from img2mv3d import machine
 from img2mv3d.durable import digest_of
 from img2mv3d.errors import InputError, UsageError
+from img2mv3d.inputs import Node, given_depth, mask, matting, photo, pictures
+from img2mv3d.outputs import Outputs
 from img2mv3d.plans import Plan
+from img2mv3d.progress import Report, Silence
 from img2mv3d.runs import RunFolder
-from img2mv3d.sources import Source, digest_files, digest_input, stage_files
+from img2mv3d.sources import STAGES, Source, digest_files, digest_input, order_of, stage_files
 from img2mv3d.store import RECIPES, Store, key
-from img2mv3d.values import Depth, Latents, Subject, Surface, Views, load_views
-from img2mv3d.verbs import VERBS, matting_digest
+from img2mv3d.values import Depth, Latents, Subject, Surface, Views
+from img2mv3d.verbs import VERBS
 
-STAGES = ("prepare", "generate", "depth", "decode", "reconstruct", "export")
 NOUNS = {
     "prepare": Subject,
     "encode": Latents,
@@ -34,11 +35,6 @@ NOUNS = {
     "depth": Depth,
     "decode": Views,
     "reconstruct": Surface,
-}
-OPTIONAL = dict.fromkeys((*STAGES, "encode"), ()) | {  # inputs that a stage can do without
-    "prepare": ("mask", "matting"),
-    "depth": ("given",),
-    "export": ("subject",),
 }
 RESULTS = {  # what a run that ends with the stage points to
     "prepare": "subject.png",
@@ -67,36 +63,17 @@ def run(
     kind, and MemoryError and OSError as they come.
     """
     flow = Flow(source, out, plan, until, store or Store(None), report or Silence(), verbs, bundle)
-    subject = flow.cached("prepare", photo=flow.photo, mask=flow.mask, matting=flow.matting)
+    subject = flow.cached(
+        "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
+    )
     latents = flow.cached("generate", subject=subject)
     if source.kind == "pictures":
-        latents = flow.cached("encode", pictures=flow.pictures)
-    depth = flow.cached("depth", latents=latents, given=flow.given_depth)
+        latents = flow.cached("encode", pictures=pictures(source))
+    depth = flow.cached("depth", latents=latents, given=given_depth(source))
     views = flow.cached("decode", latents=latents, depth=depth)
     surface = flow.cached("reconstruct", views=views)
     flow.cached("export", surface=surface, views=views, subject=subject)
     return flow.finish()
-
-
-@runtime_checkable
-class Report(Protocol):
-    """What a run tells while it goes on. Commands give one that draws; a subclass that adds nothing keeps quiet."""
-
-    def begin(self, stage: str, number: int, total: int) -> None:
-        """A stage starts to compute; it is `number` of `total`."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` steps of the stage are through."""
-
-    def end(self, stage: str, how: str, seconds: float) -> None:
-        """The stage's output stands: computed, cached, kept, edited or given, after `seconds` here and now."""
-
-    def note(self, line: str) -> None:
-        """One sentence that a person should read now."""
-
-
-class Silence(Report):
-    """Tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -109,21 +86,6 @@ class Result:
     warnings: tuple[str, ...]
     stages: dict[str, dict[str, Any]]
     seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """Something on disk that a stage takes: its digest (None: not there), and a way to its value for whoever must
-    compute from it.
-    """
-
-    digest: str | None = None
-    read: Callable[[], Any] = lambda: None
-
-    @cached_property
-    def value(self) -> Any:
-        """The noun itself, read once."""
-        return self.read()
 
 
 class Flow:
@@ -142,15 +104,15 @@ class Flow:
     ) -> None:
         if until not in STAGES:
             raise UsageError(f"--until {until}: expected one of {', '.join(STAGES)}")
-        if source.stage and _order(source.stage) >= _order(until):
+        if source.stage and order_of(source.stage) >= order_of(until):
             raise UsageError(f"{source.path} is what {source.stage} gives: nothing is left to do until {until}")
         self.source, self.plan, self.until = source, plan, until
-        self._store, self._report, self._verbs, self._bundle = store, report, verbs, bundle
+        self._report, self._verbs, self._bundle = report, verbs, bundle
         self._started = time.perf_counter()
         self._done: dict[str, dict[str, Any]] = {}
         identity = self._identity()  # reads the input: a missing photo must not leave an empty out/
         self.folder = RunFolder(out, report.note)
-        self._in_place = self.folder.folder == source.root and source.kind != "photo"
+        self._outputs = Outputs(source, self.folder, store, until, report.note)
         self._begin(identity)
 
     # ----------------------------------------------------------------------------------------- what the verbs use
@@ -187,51 +149,17 @@ class Flow:
         """The callback progress(done, total) for a stage."""
         return lambda done, total: self._report.progress(stage, done, total)
 
-    # ---------------------------------------------------------------------------------------------- what is given
-
-    @property
-    def photo(self) -> Node:
-        """The photo's file, where the run begins with one."""
-        if self.source.kind != "photo":
-            return Node()
-        return Node(digest_input(self.source.path), lambda: self.source.path)
-
-    @property
-    def mask(self) -> Node:
-        """The mask's file that came with the photo."""
-        if self.source.mask is None:
-            return Node()
-        return Node(digest_input(self.source.mask), lambda: self.source.mask)
-
-    @property
-    def matting(self) -> Node:
-        """The model that the remover `auto` would use: a photo cut out without it is cut out anew once it is there."""
-        by_model = self.source.kind == "photo" and self.plan.prepare.remover in ("auto", "u2netp")
-        return Node(matting_digest() if by_model and self.source.mask is None else None)
-
-    @property
-    def pictures(self) -> Node:
-        """The folder of views that must be encoded first."""
-        return Node(digest_files(self.source.files("decode")), lambda: load_views(self.source.path))
-
-    @property
-    def given_depth(self) -> Node:
-        """What stands in for the quick fit: "none" or a file."""
-        if self.source.depth in (None, "neus"):
-            return Node()
-        if self.source.depth == "none":
-            return Node("none", lambda: "none")
-        path = Path(self.source.depth)
-        return Node(digest_input(path), lambda: path)
-
     # ------------------------------------------------------------------------------------------------- the stages
 
     def cached(self, stage: str, **inputs: Node | None) -> Node | None:
         """The stage's output, from wherever it comes cheapest; None where this run does not go."""
-        if _order(stage) > _order(self.until) or (self.source.kind == "pictures" and stage in ("prepare", "generate")):
+        if order_of(stage) > order_of(self.until) or (
+            self.source.kind == "pictures" and stage in ("prepare", "generate")
+        ):
             return None
         started = time.perf_counter()
-        how = self._settle(stage, {name: inputs.get(name) or Node() for name in RECIPES[stage].inputs})
+        nodes = {name: inputs.get(name) or Node() for name in RECIPES[stage].inputs}
+        how = self._outputs.settle(stage, nodes, partial(self._key, stage), partial(self._compute, stage, nodes))
         if how is None:
             return None
         seconds = time.perf_counter() - started
@@ -275,7 +203,7 @@ class Flow:
     def _begin(self, identity: dict[str, Any]) -> None:
         record = self.folder.record
         before = record["source"]
-        if not self._in_place and before is not None and before["digest"] != identity["digest"]:
+        if not self._outputs.in_place and before is not None and before["digest"] != identity["digest"]:
             self.folder.restart(identity)
         record = self.folder.record
         if record["source"] is None:
@@ -285,100 +213,20 @@ class Flow:
         record.update(version=__version__, settings=asdict(self.plan), seed=self.plan.seed, device=self.device)
         record.update(arithmetic=self.arithmetic, until=self.until)
 
-    def _settle(self, stage: str, inputs: dict[str, Node]) -> str | None:
-        """Make the stage's files stand under out/, and say how; None when there is no way to them."""
-        folder, source = self.folder, self.source
-        before_source = source.stage is not None and _order(stage) < _order(source.stage)
-        if stage == source.stage or before_source:  # given, or lying beside what was given
-            return self._take(stage)
-        if stage == "prepare" and source.kind == "run":
-            return "kept" if stage_files(folder.folder, stage) else None
-        digests = {name: node.digest for name, node in inputs.items()}
-        missing = [n for n, digest in digests.items() if digest is None and n not in OPTIONAL[stage]]
-        if source.kind == "run" and stage != self.until:
-            if stage_files(folder.folder, stage) and (missing or self._follows(stage, digests)):
-                return "edited" if folder.edited(stage) else "kept"
-            if missing:
-                return None
-        if missing:
-            raise InputError(f"{source.path}: {stage} needs {' and '.join(missing)}, not found there")
-        return self._produce(stage, inputs, digests)
-
-    def _follows(self, stage: str, digests: dict[str, str | None]) -> bool:
-        """Was the stage's output made from just these inputs, as far as is known? How does not matter here: a run from
-        another machine or version stays as it is.
-        """
-        made_from = self.folder.record["stages"].get(stage, {}).get("inputs", {})
-        return all(made_from.get(name, digest) == digest for name, digest in digests.items() if name != "given")
-
-    def _take(self, stage: str) -> str | None:
-        files = self.source.files(stage)
-        if not files:
-            return None
-        if self._in_place and all(path == self.folder.folder / name for name, path in files.items()):
-            return "given"
-        about = {"key": digest_files(files), "inputs": {}, "version": 0}
-        if names := self.folder.edited(stage):
-            return self._keep_edited(stage, names)
-        draft = self.folder.draft()
-        try:
-            self.folder.copy_in(files, draft)
-            self.folder.replace(stage, draft, about)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return "given"
-
-    def _produce(self, stage: str, inputs: dict[str, Node], digests: dict[str, str | None]) -> str:
-        folder, name = self.folder, self._key(stage, digests)
-        written = self._own(stage, folder.files(stage))
-        edited = [n for n in folder.edited(stage) if n in written]
-        if edited and set(folder.present(written)) == set(written):
-            return self._keep_edited(stage, edited)
-        about = folder.record["stages"].get(stage, {})
-        if not edited and about.get("key") == name and written and folder.present(written) == written:
-            if not self._store.holds(name):  # lost or damaged there: what stands here is as good
-                self._store.put(name, stage, folder.folder, written, about)
-            return "kept"
-        draft = folder.draft()
-        try:
-            how, about = self._fetch(stage, name, inputs, draft)
-            about = {**about, "key": name, "inputs": digests}
-            folder.replace(stage, draft, about, keep=edited)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return self._keep_edited(stage, edited) if edited else how
-
-    def _own(self, stage: str, written: dict[str, str]) -> dict[str, str]:
-        """Of the files on record those of the last output: an earlier export's other format is not among them."""
-        names = self.folder.record["stages"].get(stage, {}).get("names", written)
-        return {n: digest for n, digest in written.items() if n in names}
-
-    def _fetch(self, stage: str, name: str, inputs: dict[str, Node], draft: Path) -> tuple[str, dict[str, Any]]:
-        entry = self._store.get(name, draft)
-        if entry is None:
-            with self._store.lock(name) as look_again:
-                entry = self._store.get(name, draft) if look_again else None
-                if entry is None:
-                    return "computed", self._compute(stage, name, inputs, draft)
-        return "cached", entry.made
-
-    def _compute(self, stage: str, name: str, inputs: dict[str, Node], draft: Path) -> dict[str, Any]:
-        order = _order(stage) + 1
-        self._report.begin(stage, order, _order(self.until) + 1)
+    def _compute(self, stage: str, inputs: dict[str, Node], draft: Path) -> dict[str, Any]:
+        """Call the verb, leave its files in `draft`, and say what there is to know about them."""
+        self._report.begin(stage, order_of(stage) + 1, order_of(self.until) + 1)
         machine.reset_peak_memory()
         started = time.perf_counter()
         value = self._verbs[stage](self, **{key: node.value for key, node in inputs.items()})
         value.save(draft)
-        names = sorted(str(p.relative_to(draft)) for p in draft.rglob("*") if p.is_file())
-        about = {
+        return {
             "version": version_of(stage),
             "seconds": round(time.perf_counter() - started, 3),
             "peak_bytes": machine.peak_memory(),
             "warnings": list(getattr(value, "warnings", ())),
-            "names": names,
+            "names": sorted(str(p.relative_to(draft)) for p in draft.rglob("*") if p.is_file()),
         }
-        self._store.put(name, stage, draft, names, about)
-        return about
 
     def _key(self, stage: str, digests: dict[str, str | None]) -> str:
         recipe = RECIPES[stage]
@@ -395,11 +243,6 @@ class Flow:
             arithmetic=self.arithmetic if recipe.arithmetic else None,
         )
 
-    def _keep_edited(self, stage: str, names: list[str]) -> str:
-        shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        self._report.note(f"{shown} was edited: taken as it is, what depends on it is redone (delete it to undo)")
-        return "edited"
-
 
 def version_of(stage: str) -> int:
     """VERSION of the stage's module, read from its source, since importing it would load torch."""
@@ -408,7 +251,3 @@ def version_of(stage: str) -> int:
     if found is None:
         raise ValueError(f"{path} has no VERSION")
     return int(found.group(1))
-
-
-def _order(stage: str) -> int:
-    return STAGES.index("generate" if stage == "encode" else stage)

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from img2mv3d.errors import PhotoError, ViewsError
+from img2mv3d.formats import read_png, to_bytes
 from img2mv3d.geometry.cameras import Camera
-from img2mv3d.values import Subject, Views, load_depth, load_views, read_png, to_bytes
+from img2mv3d.values import Subject, Views, load_depth, load_views
 
 FOUR_SIDES_DEG = (0.0, 90.0, 180.0, -90.0)
 TILT_DEG = 15.0  # a little from above, as people hold things

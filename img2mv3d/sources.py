@@ -14,6 +14,7 @@ from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.durable import digest_file, digest_of
 from img2mv3d.errors import DepthError, InputError, PhotoError
 
+STAGES = ("prepare", "generate", "depth", "decode", "reconstruct", "export")
 # Where each stage's files lie under a run's folder; patterns of pathlib.
 STAGE_FILES = {
     "prepare": ("subject.png", "subject_full.png", "prepare.json"),
@@ -103,6 +104,11 @@ def source_of(path: Path) -> Source:
     return Source("photo", path)
 
 
+def order_of(stage: str) -> int:
+    """The stage's place in the flow, 0 to 5; encode stands in for generate."""
+    return STAGES.index("generate" if stage == "encode" else stage)
+
+
 def stage_files(root: Path, stage: str) -> dict[str, Path]:
     """Relative names to those files of the stage's output that lie under the run's folder `root`."""
     found = [p for pattern in STAGE_FILES[stage] for p in root.glob(pattern) if p.is_file()]
@@ -136,7 +142,7 @@ def _kind_of_npz(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
-    except (OSError, zipfile.BadZipFile) as reason:
+    except Exception as reason:  # a damaged directory of a zip raises many kinds
         raise InputError(f"{path}: cannot be read as npz ({reason})") from None
     if "sdf.npy" in names:
         return "surface"

@@ -1,28 +1,37 @@
 """The seven nouns of the flow, as frozen values: what each stage takes and gives, and how each lies on disk.
 
 In and out: numpy arrays and plain numbers; `save(folder)` writes the files that DESIGN calls by name, `load(folder)`
-reads and checks them. Inverses stand side by side. Why here: stages, store and commands share these and nothing else.
-Torch is imported only where a latents file is read or written, so that a cached run stays light.
+reads and checks them; formats.py knows the bytes. Why here: stages, store and commands share these and nothing else.
 """
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from img2mv3d.conventions import IMAGE_SIZE, LATENT_CHANNELS, LATENT_FACTOR
-from img2mv3d.errors import DepthError, InputError, LatentsError, PhotoError, SurfaceError, ViewsError
+from img2mv3d.conventions import IMAGE_SIZE
+from img2mv3d.errors import DepthError, PhotoError, SurfaceError, ViewsError
+from img2mv3d.formats import (
+    MAX_VIEWS,
+    decode_normals,
+    encode_normals,
+    pack_notes,
+    read_json,
+    read_latents,
+    read_npz,
+    read_png,
+    to_bytes,
+    unpack_notes,
+    write_json,
+    write_latents,
+    write_npz,
+    write_png,
+)
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.framing import Framing
-
-LATENTS_FORMAT = "img2mv3d-latents/1"
-MAX_VIEWS = 16
-MAX_SIDE = 1024  # px of a view, nodes of a grid: larger files are refused before anything is allocated
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +110,12 @@ class Latents:
 
     def save(self, folder: Path) -> None:
         """Write latents.pt; readable with torch.load(weights_only=True). Equal values give equal bytes."""
-        save_latents(self, folder / "latents.pt")
+        write_latents(folder / "latents.pt", vars(self))
 
     @classmethod
     def load(cls, folder: Path) -> Latents:
         """Read `folder`/latents.pt. Raises LatentsError."""
-        return load_latents(folder / "latents.pt")
+        return cls(**read_latents(folder / "latents.pt"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +166,8 @@ class Depth:
     def save(self, folder: Path) -> None:
         """Write plain/*.png, depth.npz (z, hit, origin, warnings) and, if there is one, coarse.npz (sdf)."""
         save_views(self.plain, folder / "plain")
-        notes = json.dumps({"origin": self.origin, "warnings": list(self.warnings)})
-        write_npz(folder / "depth.npz", z=self.z, hit=self.hit, notes=np.frombuffer(notes.encode(), np.uint8))
+        notes = {"origin": self.origin, "warnings": list(self.warnings)}
+        write_npz(folder / "depth.npz", z=self.z, hit=self.hit, notes=pack_notes(notes))
         if self.coarse is not None:
             write_npz(folder / "coarse.npz", sdf=self.coarse)
 
@@ -168,8 +177,8 @@ class Depth:
         plain = load_views(folder / "plain")
         z, hit, notes = load_depth(folder / "depth.npz", plain.mask.shape)
         coarse = None
-        if (folder / "coarse.npz").exists():
-            coarse = _grid(folder / "coarse.npz")
+        if (path := folder / "coarse.npz").exists():
+            coarse = _grid(read_npz(path, SurfaceError, required=("sdf",)), path)
         return cls(z, hit, plain, coarse, notes.get("origin", "file"), tuple(notes.get("warnings", ())))
 
 
@@ -187,13 +196,16 @@ class Surface:
 
     def save(self, folder: Path) -> None:
         """Write surface.npz."""
-        notes = json.dumps({"figures": self.figures, "warnings": list(self.warnings)}, sort_keys=True)
-        write_npz(folder / "surface.npz", sdf=self.sdf, notes=np.frombuffer(notes.encode(), np.uint8))
+        notes = {"figures": self.figures, "warnings": list(self.warnings)}
+        write_npz(folder / "surface.npz", sdf=self.sdf, notes=pack_notes(notes))
 
     @classmethod
     def load(cls, folder: Path) -> Surface:
         """Read `folder`/surface.npz. Raises SurfaceError."""
-        return load_surface(folder / "surface.npz")
+        path = folder / "surface.npz"
+        arrays = read_npz(path, SurfaceError, required=("sdf",))
+        notes = unpack_notes(arrays, path, SurfaceError)
+        return cls(_grid(arrays, path), notes.get("figures", {}), tuple(notes.get("warnings", ())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,111 +225,7 @@ class Mesh:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-# ---------------------------------------------------------------------------------------------------------- files
-
-
-def save_latents(latents: Latents, path: Path) -> None:
-    """Write the dict that DESIGN section 2 describes. The bytes depend on the values alone, not on the file's name."""
-    import io
-
-    import torch
-
-    record = {
-        "format": LATENTS_FORMAT,
-        "color": torch.from_numpy(np.ascontiguousarray(latents.color, np.float32)),
-        "normal": None
-        if latents.normal is None
-        else torch.from_numpy(np.ascontiguousarray(latents.normal, np.float32)),
-        "front": torch.from_numpy(np.ascontiguousarray(latents.front.transpose(2, 0, 1))),
-        "rig": latents.rig.to_dict(),
-        "framing_px": int(latents.framing_px),
-        "vae": dict(latents.vae),
-        "bundle": latents.bundle,
-        "seed": int(latents.seed),
-        "settings": dict(latents.settings),
-    }
-    buffer = io.BytesIO()  # torch.save puts a file's own name into the archive: a buffer has none
-    torch.save(record, buffer)
-    path.write_bytes(buffer.getvalue())
-
-
-def load_latents(path: Path) -> Latents:
-    """Read and check a latents file. Raises LatentsError; nothing in the file is run, sizes are checked before
-    reading.
-    """
-    import torch
-
-    limit = 64 << 20
-    try:
-        if path.stat().st_size > limit:
-            raise LatentsError(
-                f"{path}: larger than {limit >> 20} MiB, this is no latents file; give one that `generate` wrote"
-            )
-        with zipfile.ZipFile(path) as archive:
-            if sum(i.file_size for i in archive.infolist()) > limit:
-                raise LatentsError(f"{path}: unpacks to more than {limit >> 20} MiB; give one that `generate` wrote")
-        record = torch.load(path, map_location="cpu", weights_only=True)
-    except LatentsError:
-        raise
-    except FileNotFoundError:
-        raise LatentsError(f"{path}: no such file; `img2mv3d generate` makes one") from None
-    except Exception as error:  # torch raises many kinds; all mean the same to the user
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise LatentsError(f"{path}: cannot be read as latents ({reason}); give a file that `generate` wrote") from None
-    return _latents_of(record, path)
-
-
-def _latents_of(record: Any, path: Path) -> Latents:
-    import torch
-
-    def bad(what: str) -> LatentsError:
-        return LatentsError(f"{path}: {what}; give a file that `generate` wrote")
-
-    if not isinstance(record, dict) or record.get("format") != LATENTS_FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise bad(f"format {found!r}, expected {LATENTS_FORMAT!r}")
-    missing = {"color", "normal", "front", "rig", "framing_px", "vae", "bundle", "seed", "settings"} - set(record)
-    if missing:
-        raise bad(f"lacks {', '.join(sorted(missing))}")
-    try:
-        rig = Rig.from_dict(record["rig"])
-        framing_px, seed = int(record["framing_px"]), int(record["seed"])
-        vae = {str(k): str(v) for k, v in record["vae"].items()}
-        settings = dict(record["settings"])
-    except (ValueError, TypeError, AttributeError) as error:
-        raise bad(str(error)) from None
-    color, normal, front = record["color"], record["normal"], record["front"]
-    for name, tensor in (("color", color), ("normal", normal)):
-        if tensor is None and name == "normal":
-            continue
-        if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32 or tensor.ndim != 4:
-            raise bad(f"{name} is no float32 tensor [V, {LATENT_CHANNELS}, h, w]")
-        if tensor.shape[0] != len(rig) or tensor.shape[1] != LATENT_CHANNELS or tensor.shape[2:] != color.shape[2:]:
-            raise bad(f"{name} has shape {tuple(tensor.shape)}, expected ({len(rig)}, {LATENT_CHANNELS}, h, w)")
-        if (
-            not 1 <= tensor.shape[0] <= MAX_VIEWS
-            or not 4 <= min(tensor.shape[2:]) <= max(tensor.shape[2:]) <= MAX_SIDE // LATENT_FACTOR
-        ):
-            raise bad(f"{name} has shape {tuple(tensor.shape)}, outside of what can be decoded")
-        if not torch.isfinite(tensor).all():
-            raise bad(f"{name} holds NaN or infinite values")
-    if not isinstance(front, torch.Tensor) or front.dtype != torch.uint8 or front.ndim != 3 or front.shape[0] != 4:
-        raise bad("front is no uint8 tensor [4, H, W]")
-    if tuple(front.shape[1:]) != tuple(LATENT_FACTOR * s for s in color.shape[2:]):
-        raise bad(
-            f"front is {front.shape[2]} x {front.shape[1]} px for {color.shape[3]} x {color.shape[2]} cells of 8 px"
-        )
-    return Latents(
-        color.contiguous().numpy(),
-        None if normal is None else normal.contiguous().numpy(),
-        np.ascontiguousarray(front.numpy().transpose(1, 2, 0)),
-        rig,
-        framing_px,
-        vae,
-        str(record["bundle"]),
-        seed,
-        settings,
-    )
+# ------------------------------------------------------------------------------------- parts that stand alone, too
 
 
 def save_views(views: Views, folder: Path) -> None:
@@ -385,20 +293,12 @@ def load_depth(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.
         raise DepthError(f"{path}: z {z.shape} and hit {hit.shape}, expected {shape} (views, height, width)")
     if not np.isfinite(z).all() or not np.isfinite(hit).all():
         raise DepthError(f"{path}: holds NaN or infinite values; write 0 where nothing was hit")
-    notes = json.loads(bytes(arrays["notes"])) if "notes" in arrays else {}
+    notes = unpack_notes(arrays, path, DepthError)
     return np.where(hit > 0, z, 0).astype(np.float32), hit.clip(0, 1), notes
 
 
-def load_surface(path: Path) -> Surface:
-    """Read surface.npz. Raises SurfaceError."""
-    sdf = _grid(path)
-    arrays = read_npz(path, SurfaceError, required=("sdf",))
-    notes = json.loads(bytes(arrays["notes"])) if "notes" in arrays else {}
-    return Surface(sdf, notes.get("figures", {}), tuple(notes.get("warnings", ())))
-
-
-def _grid(path: Path) -> np.ndarray:
-    sdf = read_npz(path, SurfaceError, required=("sdf",))["sdf"].astype(np.float32)
+def _grid(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    sdf = arrays["sdf"].astype(np.float32)
     if sdf.ndim != 3 or len(set(sdf.shape)) != 1 or not 8 <= sdf.shape[0] <= 512 or not np.isfinite(sdf).all():
         raise SurfaceError(f"{path}: sdf must be a finite cube of 8 to 512 nodes a side, found shape {sdf.shape}")
     return sdf
@@ -407,96 +307,3 @@ def _grid(path: Path) -> np.ndarray:
 def _pair(numbers: Any) -> tuple[float, float]:
     first, second = numbers
     return float(first), float(second)
-
-
-def to_bytes(values: np.ndarray) -> np.ndarray:
-    """float [0, 1] -> uint8, rounded and clipped. / 255 undoes it."""
-    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def encode_normals(normal: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Unit normals [..., 3] and mask [...] in [0, 1] -> uint8 [..., 3], n / 2 + 1/2 composited over white."""
-    cover = mask[..., None]
-    return to_bytes((normal / 2 + 0.5) * cover + (1 - cover))
-
-
-def decode_normals(code: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint8 [..., 3] and mask [...] -> unit normals float32 [..., 3]; (0, 0, 0) where the mask is below 1/2. Undoes
-    `encode_normals`.
-    """
-    cover = np.clip(mask, 0.5, 1)[..., None]
-    normal = ((code.astype(np.float32) / 255 - (1 - cover)) / cover) * 2 - 1
-    length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    return np.where((mask[..., None] >= 0.5) & (length > 1e-3), normal / np.maximum(length, 1e-3), 0).astype(np.float32)
-
-
-def write_png(path: Path, pixels: np.ndarray) -> None:
-    """uint8 [H, W, 3 or 4] -> PNG; the same pixels give the same bytes."""
-    from PIL import Image
-
-    Image.fromarray(pixels).save(path, format="PNG", compress_level=4)
-
-
-def read_png(path: Path, mode: str, error: type[InputError]) -> np.ndarray:
-    """A picture of ours -> uint8 [H, W, C] in `mode`. Raises `error` when missing, unreadable or over MAX_SIDE * 16
-    px a side.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            if max(picture.size) > MAX_SIDE * 16:
-                raise error(f"{path}: {picture.size[0]} x {picture.size[1]} px is too large")
-            return np.array(picture.convert(mode))
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
-        raise error(f"{path}: cannot be read as a picture ({reason})") from None
-
-
-def write_json(path: Path, notes: Any) -> None:
-    """Sorted, indented JSON with a final newline."""
-    path.write_text(json.dumps(notes, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, error: type[InputError]) -> dict[str, Any]:
-    """A JSON object. Raises `error` when missing or malformed."""
-    try:
-        notes = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, ValueError) as reason:
-        raise error(f"{path}: is no JSON ({reason})") from None
-    if not isinstance(notes, dict):
-        raise error(f"{path}: expected a JSON object")
-    return notes
-
-
-def write_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Deterministic compressed npz: fixed dates and order, so that equal arrays give equal bytes."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name in sorted(arrays):
-            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(info, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
-
-
-def read_npz(path: Path, error: type[InputError], *, required: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """All arrays of an npz, nothing pickled. Raises `error` when missing, broken, over 1 GiB unpacked or without
-    `required` keys.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(i.file_size for i in archive.infolist()) > 1 << 30:
-                raise error(f"{path}: unpacks to more than 1 GiB")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as reason:
-        raise error(f"{path}: cannot be read as npz ({reason})") from None
-    missing = [name for name in required if name not in arrays]
-    if missing:
-        raise error(f"{path}: lacks the arrays {', '.join(missing)}")
-    return arrays

@@ -167,8 +167,8 @@ class Written:
 
     def save(self, folder: Path) -> None:
         """Write mesh.<format> and mesh.json into `folder`."""
+        from img2mv3d.formats import write_json
         from img2mv3d.mesh.files import write_mesh
-        from img2mv3d.values import write_json
 
         facts = write_mesh(self.mesh, folder / f"mesh.{self.format}")
         write_json(folder / "mesh.json", {**self.mesh.notes, **facts})

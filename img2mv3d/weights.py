@@ -12,13 +12,12 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from img2mv3d import convert
 from img2mv3d.errors import WeightsError
-from img2mv3d.manifests import FORMAT, MANIFEST, PARTS, digest_of, read_manifest, to_toml
+from img2mv3d.manifests import FORMAT, MANIFEST, PARTS, data_folder, digest_of, read_manifest, to_toml
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -222,7 +221,8 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
 
     Raises WeightsError when there is none. Parts are read, and checked, when they are asked for.
     """
-    folder = _mini_folder() if str(name_or_folder) == "mini" else Path(name_or_folder).expanduser()
+    ours = str(name_or_folder) == "mini"
+    folder = data_folder("_weights", "weights") / "mini" if ours else Path(name_or_folder).expanduser()
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         listed = [Path(MANIFEST), *(Path(entry["file"]) for entry in manifest["parts"].values())]
@@ -355,14 +355,6 @@ def _mini_digest() -> str:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _mini_folder() -> Path:
-    """Inside of the installed package, else in the checkout (an editable install does not find mapped folders)."""
-    try:
-        return Path(str(resources.files("img2mv3d._weights").joinpath("mini")))
-    except ModuleNotFoundError:
-        return Path(__file__).parents[1] / "weights" / "mini"
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

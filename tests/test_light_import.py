@@ -58,11 +58,11 @@ RUN = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from img2mv3d import pipeline
+from img2mv3d import inputs, pipeline
 from img2mv3d.plans import Plan
 from img2mv3d.sources import Source
 from img2mv3d.store import Store
-pipeline.version_of, pipeline.matting_digest = lambda stage: 1, lambda: None
+pipeline.version_of, inputs.matting_digest = lambda stage: 1, lambda: None
 class Bundle: name, digest, framing_px = "fake", "0" * 64, 144
 folder = Path({folder!r})
 verbs = {{}}

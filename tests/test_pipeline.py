@@ -18,20 +18,14 @@ from PIL import Image
 from img2mv3d import pipeline
 from img2mv3d.durable import digest_file
 from img2mv3d.errors import InputError, PhotoError, UsageError
-from img2mv3d.pipeline import STAGES
 from img2mv3d.plans import ExportOptions, GenerateOptions, Plan
-from img2mv3d.sources import Source, source_of
+from img2mv3d.sources import STAGES, Source, source_of
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle
+from tests.folders import KINDS, contents, flip, one_of_each_kind
 
 ROOT = Path(__file__).parents[1]
 EVERY = dict.fromkeys(STAGES, 1)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Digests of all results; run.json tells times and may differ."""
-    found = (p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
-    return {str(p.relative_to(folder)): digest_file(p) for p in found}
 
 
 def paint(path: Path) -> None:
@@ -41,19 +35,9 @@ def paint(path: Path) -> None:
     Image.new("RGBA", size, (9, 99, 9, 255)).save(path)
 
 
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) * 2 // 3] ^= 8
-    path.write_bytes(data)
-
-
 def test_the_files_of_the_table_stand_under_out(workshop: Workshop) -> None:
     result = workshop.run()
-    found = {name.partition("/")[0] for name in contents(workshop.out)}
-    assert found == {
-        *("subject.png", "subject_full.png", "prepare.json", "latents.pt", "plain", "depth.npz", "coarse.npz"),
-        *("views", "surface.npz", "mesh.glb", "mesh.json"),
-    }
+    assert set(one_of_each_kind(contents(workshop.out))) == KINDS
     assert result.path == workshop.out / "mesh.glb" and result.path.is_absolute()
     assert result.warnings == ("cut", "hull")
     assert workshop.verbs.calls == EVERY
@@ -118,21 +102,35 @@ def test_a_raised_version_redoes_the_stage(workshop: Workshop, monkeypatch: pyte
     assert workshop.verbs.calls == {"export": 1}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_damaged_entry_is_mended_from_out_or_computed_anew(workshop: Workshop, stage: str) -> None:
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_flipped_bit_in_the_cache_is_mended_from_out_or_computed_anew(workshop: Workshop, kind: str) -> None:
     workshop.run()
     before = contents(workshop.out)
-    (victim,) = [e for e in workshop.store.entries() if e.stage == stage]
-    place = workshop.folder / "cache" / "entries" / victim.key[:2] / victim.key
-    for name in sorted(victim.files)[::4]:
-        flip(place / "files" / name)
-        workshop.run()
-        assert not workshop.verbs.calls and any("damaged" in note for note in workshop.told.notes)
-        assert workshop.store.holds(victim.key)
-    flip(place / "files" / name)
+    name = one_of_each_kind(before)[kind]
+    (victim,) = [e for e in workshop.store.entries() if name in e.files]
+    stored = workshop.folder / "cache" / "entries" / victim.key[:2] / victim.key / "files" / name
+    flip(stored)
+    workshop.run()
+    assert not workshop.verbs.calls and any("damaged" in note for note in workshop.told.notes)
+    assert workshop.store.holds(victim.key)
+    flip(stored)
     workshop.run(out=workshop.folder / "second")
-    assert workshop.verbs.calls == {stage: 1} and any("damaged" in note for note in workshop.told.notes)
+    assert workshop.verbs.calls == {victim.stage: 1} and any("damaged" in note for note in workshop.told.notes)
     assert contents(workshop.out) == contents(workshop.folder / "second") == before
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_flipped_bit_under_out_is_said_and_undone_by_deleting_the_file(workshop: Workshop, kind: str) -> None:
+    workshop.run()
+    before = contents(workshop.out)
+    name = one_of_each_kind(before)[kind]
+    flip(workshop.out / name)
+    stage = json.loads((workshop.out / "run.json").read_text())["files"][name]["stage"]
+    workshop.run(until=stage)
+    assert not workshop.verbs.calls and [n for n in workshop.told.notes if n.startswith(f"{name} was edited")]
+    (workshop.out / name).unlink()
+    workshop.run()
+    assert not workshop.verbs.calls and contents(workshop.out) == before
 
 
 def test_a_lost_cache_is_filled_from_out(workshop: Workshop) -> None:
@@ -383,12 +381,12 @@ KILLED = """
 import os, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from img2mv3d import pipeline
+from img2mv3d import inputs, pipeline
 from img2mv3d.plans import Plan
 from img2mv3d.sources import Source
 from img2mv3d.store import Store
 from tests.fakes import FakeBundle, FakeVerbs
-pipeline.version_of, pipeline.matting_digest, os.fsync = lambda stage: 1, lambda: None, lambda handle: None
+pipeline.version_of, inputs.matting_digest, os.fsync = lambda stage: 1, lambda: None, lambda handle: None
 folder = Path({folder!r})
 print("ready", flush=True)
 sys.stdin.readline()

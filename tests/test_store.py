@@ -14,6 +14,7 @@ from img2mv3d import store as store_module
 from img2mv3d.durable import sealed, unsealed
 from img2mv3d.plans import Plan
 from img2mv3d.store import RECIPES, Store, default_folder, key
+from tests.folders import flip
 
 A, B = "a" * 64, "b" * 64
 DEPTH = {"options": {"grid": 128, "effort": 1.0}, "inputs": {"latents": A, "given": None}}
@@ -48,12 +49,6 @@ def test_no_cache_keeps_nothing_and_finds_nothing(tmp_path: Path) -> None:
     assert store.get(A, tmp_path) is None and store.size() == 0 and store.prune(0) == (0, 0) and not store.entries()
     with store.lock(A) as waited:
         assert not waited
-
-
-def flip(path: Path, bit: int = 5) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1 << bit
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("victim", ["files/views/a.png", "files/views.json", "entry.json"])

@@ -57,7 +57,7 @@ DepthFrom = Annotated[
 ]
 Bundle = Annotated[str, typer.Argument(help="Name or folder of a bundle.")]
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall clock for the training.")]
-Start = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
+FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
 DataFolder = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data render` wrote.")]
 OutFolder = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.")]
@@ -294,7 +294,7 @@ def train_encoder(
     out: OutFolder = Path("runs/encoder"),
     minutes: Minutes = 60.0,
     seed: Seed = 0,
-    start: Start = None,
+    start: FirstBundle = None,
     debug: Debug = False,
 ) -> None:
     """The small image encoder, on the teacher's latents."""
@@ -309,7 +309,7 @@ def train_decoder(
     out: OutFolder = Path("runs/decoder"),
     minutes: Minutes = 120.0,
     seed: Seed = 0,
-    start: Start = None,
+    start: FirstBundle = None,
     debug: Debug = False,
 ) -> None:
     """The plain decoder, then the parts that look across views."""
@@ -324,7 +324,7 @@ def train_multiview(
     out: OutFolder = Path("runs/multiview"),
     minutes: Minutes = 240.0,
     seed: Seed = 0,
-    start: Start = None,
+    start: FirstBundle = None,
     debug: Debug = False,
 ) -> None:
     """The denoiser that imagines six views."""

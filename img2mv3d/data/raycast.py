@@ -1,6 +1,6 @@
 """First hits of rays on a triangle mesh, on one CPU core (Embree through `embreex`).
 
-In: vertices, faces, rays. Out: which face, how far, where on it.
+In: vertices, faces, rays. Out: which face, how far, where on it; directions to look in.
 Why here: the renderer and the evaluation of surfaces shoot the same rays; nobody else needs Embree.
 """
 
@@ -60,3 +60,12 @@ class Raycaster:
             np.ascontiguousarray(origin, np.float32), np.ascontiguousarray(direction, np.float32), query="OCCLUDED"
         )
         return np.asarray(hit) >= 0
+
+
+def sphere_directions(count: int) -> Float[np.ndarray, "count 3"]:
+    """Unit vectors spread evenly over the sphere (Fibonacci's spiral)."""
+    index = np.arange(count) + 0.5
+    y = 1 - 2 * index / count
+    angle = np.pi * (1 + 5**0.5) * index
+    radius = np.sqrt(1 - y * y)
+    return np.stack([np.cos(angle) * radius, y, np.sin(angle) * radius], axis=1)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 
 from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.data.corpus import Solid
-from img2mv3d.data.raycast import Raycaster
+from img2mv3d.data.raycast import Raycaster, sphere_directions
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, pixel_centres, rays
 
 FRAMING_RANGE_PX = (112, 176)  # long side of the front silhouette, px of 256
@@ -307,7 +307,7 @@ def _occlusion(
         np.add.at(total, faces[:, corner], model.normals * (sign * (area + 1e-9))[:, None])
     total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
     reference = np.where(np.linalg.norm(total, axis=1, keepdims=True) > 0.5, total, reference).astype(np.float32)
-    sphere = _sphere(2 * AO_RAYS) @ _random_rotation(rng)
+    sphere = sphere_directions(2 * AO_RAYS) @ _random_rotation(rng)
     opened = np.ones((len(vertices), 2), np.float32)
     for side, sign in enumerate((1.0, -1.0)):
         gain, reduce = np.zeros(len(vertices)), np.full(len(vertices), 1e-9)
@@ -320,15 +320,6 @@ def _occlusion(
             reduce[use] += cosine[use]
         opened[:, side] = gain / reduce
     return reference, opened
-
-
-def _sphere(count: int) -> Float[np.ndarray, "count 3"]:
-    """Directions spread evenly over the sphere (Fibonacci's spiral)."""
-    index = np.arange(count) + 0.5
-    y = 1 - 2 * index / count
-    angle = np.pi * (1 + 5**0.5) * index
-    radius = np.sqrt(1 - y * y)
-    return np.stack([np.cos(angle) * radius, y, np.sin(angle) * radius], axis=1)
 
 
 def _random_rotation(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:

@@ -21,11 +21,12 @@ from img2mv3d.data.raycast import Raycaster
 from img2mv3d.data.scene import Light, place, shoot
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.surface import surface_score, visible_points
+from img2mv3d.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS, pixel_centres, rays
 from img2mv3d.geometry.hull import carve
 from img2mv3d.mesh.extract import is_closed, isosurface
 from img2mv3d.neus.fit import FINAL, QUICK, fit
-from img2mv3d.values import Views, decode_normals, encode_normals, to_bytes
+from img2mv3d.values import Views
 
 SPHERE = 0.5 / 0.675  # world radius of an object's bounding sphere: its corpus radius 1/2 in Wonder3D's object units
 HULL_NODES = 128

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
-from img2mv3d.data.raycast import Raycaster
+from img2mv3d.data.raycast import Raycaster, sphere_directions
 
 DIRECTIONS = 48  # from which a surface is looked at
 SAMPLES = 20_000  # on each surface, spread evenly over its visible area: 0.5 % of a sphere's box diagonal apart
@@ -114,15 +114,6 @@ def _seen(world: Raycaster, points: np.ndarray, normals: np.ndarray, directions:
         start = points[left] + 1e-4 * np.sign(facing)[:, None] * normals[left]
         seen[left] = ~world.blocked(start, np.broadcast_to(direction, start.shape))
     return seen
-
-
-def sphere_directions(count: int) -> Float[np.ndarray, "count 3"]:
-    """Unit vectors spread evenly over the sphere (Fibonacci's spiral)."""
-    index = np.arange(count) + 0.5
-    y = 1 - 2 * index / count
-    angle = np.pi * (1 + 5**0.5) * index
-    radius = np.sqrt(1 - y * y)
-    return np.stack([np.cos(angle) * radius, y, np.sin(angle) * radius], axis=1)
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -83,18 +83,6 @@ class UNetConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()})
 
 
-# Ours, for 32 x 32 latents: rows of the six views at 16 (96 keys a query), everything at 8. Heads are 48 wide: a CPU
-# dislikes narrow ones. Rows at 32, too, cost a quarter more per training step; so do 64 channels.
-MINI_UNET = UNetConfig(
-    channels=(48, 96, 192),
-    reach=("off", "rows", "views", "views"),
-    heads=(1, 2, 4),
-    token_width=128,
-    groups=8,
-    coordinates=True,
-)
-
-
 class MultiViewUNet(nn.Module):
     """Wonder3D's network, generalised by `UNetConfig`; parameter names are those of Stable Diffusion 1.x UNets.
 

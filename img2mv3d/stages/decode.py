@@ -15,10 +15,11 @@ from torch import Tensor
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import DepthError, LatentsError
+from img2mv3d.formats import decode_normals, to_bytes
 from img2mv3d.geometry.warp import warp_error
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DecodeOptions
-from img2mv3d.values import Depth, Latents, Views, decode_normals, to_bytes
+from img2mv3d.values import Depth, Latents, Views
 
 VERSION = 1
 DISAGREEMENT = 0.12  # mean colour difference at points that neighbours share, above which a warning is given

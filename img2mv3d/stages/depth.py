@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Float
 
 from img2mv3d.errors import LatentsError
+from img2mv3d.formats import decode_normals, to_bytes
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
-from img2mv3d.values import Depth, Latents, Views, decode_normals, to_bytes
+from img2mv3d.values import Depth, Latents, Views
 
 VERSION = 2
 

@@ -12,8 +12,9 @@ import torch
 
 from img2mv3d.conventions import FRONT, LATENT_FACTOR
 from img2mv3d.errors import ViewsError
+from img2mv3d.formats import encode_normals, to_bytes
 from img2mv3d.nets.vae import Encoder
-from img2mv3d.values import Latents, Views, encode_normals, to_bytes
+from img2mv3d.values import Latents, Views
 
 VERSION = 1
 

@@ -6,7 +6,6 @@ it, and it alone turns normal latents into maps.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.nets.vae import PlainDecoder
-from img2mv3d.train.loop import LoopOptions, run_loop
+from img2mv3d.train.loop import LoopOptions, train_average
 from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import Pool, as_float, box_crop, draw_float, draw_int
 
@@ -103,11 +102,9 @@ def train(
     network.
     """
     torch.manual_seed(seed)
-    net = net or PlainDecoder()
-    average = copy.deepcopy(net)
+    task = DecoderTask(Path(data), net or PlainDecoder(), DecoderBatch())
     options = LoopOptions(minutes=minutes, steps=steps, lr=1e-3, lr_end=3e-5, ema=0.99, seed=seed)
-    run_loop(DecoderTask(Path(data), net, DecoderBatch()), average, Path(out), options, report)
-    return average.eval()
+    return train_average(task, Path(out), options, report)
 
 
 def picture_loss(found: Float[Tensor, "N 3 H W"], wanted: Float[Tensor, "N 3 H W"]) -> Float[Tensor, ""]:

@@ -6,7 +6,6 @@ Why here: the teacher is five times dearer than rendering, the small encoder is 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.data.teacher import encode_sets
 from img2mv3d.nets.vae import Encoder
-from img2mv3d.train.loop import LoopOptions, run_loop
+from img2mv3d.train.loop import LoopOptions, train_average
 from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import (
     Pool,
@@ -116,11 +115,9 @@ def train(
     network.
     """
     torch.manual_seed(seed)
-    net = net or Encoder()
-    average = copy.deepcopy(net)
+    task = EncoderTask(Path(data), net or Encoder(), EncoderBatch())
     options = LoopOptions(minutes=minutes, steps=steps, lr=2e-3, lr_end=3e-5, ema=0.99, weight_decay=1e-4, seed=seed)
-    run_loop(EncoderTask(Path(data), net, EncoderBatch()), average, Path(out), options, report)
-    return average.eval()
+    return train_average(task, Path(out), options, report)
 
 
 def encode_missing(data: Path, encoder: Encoder, *, share: tuple[int, int] = (0, 1)) -> int:

@@ -6,6 +6,7 @@ log and pictures. Why here: encoder, decoders and denoiser differ in batch and l
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
@@ -127,6 +128,15 @@ def run_loop(
         _log(folder, state, stretch, optimiser.param_groups[0]["lr"], report)
     _save(folder, task, average, optimiser, rng, state, report)
     return state
+
+
+def train_average(
+    task: Task, folder: Path, options: LoopOptions, report: Callable[[str], None] = print
+) -> nn.Module:
+    """The moving average of `task.net` after `run_loop`, ready for use: another network of the same class."""
+    average = copy.deepcopy(task.net)
+    run_loop(task, average, folder, options, report)
+    return average.eval()
 
 
 def copy_parameters(target: nn.Module, source: nn.Module) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from img2mv3d.data.raycast import Raycaster
+from img2mv3d.data.raycast import Raycaster, sphere_directions
 
 TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32), np.array([[0, 1, 2]], np.int32)
 
@@ -27,3 +27,9 @@ def test_no_rays_give_no_hits():
     none = np.zeros((0, 3))
     world = Raycaster(*TRIANGLE)
     assert len(world.first(none, none).face) == 0 and len(world.blocked(none, none)) == 0
+
+
+def test_directions_are_unit_and_balanced():
+    directions = sphere_directions(48)
+    assert np.linalg.norm(directions, axis=1) == pytest.approx(1)
+    assert np.abs(directions.mean(0)).max() < 0.03

@@ -9,8 +9,8 @@ import trimesh
 from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.data.corpus import Solid
 from img2mv3d.data.scene import Light, place, random_framing, random_light, random_pose, shoot
+from img2mv3d.formats import encode_normals
 from img2mv3d.geometry.cameras import SIX_VIEWS, pixel_centres, project, unproject
-from img2mv3d.values import encode_normals
 
 FLAT = Light(ambient=1.0, sky=0.0, key=0.0, fill=0.0, occlusion=0.0)
 FRONT, RIGHT, BACK, LEFT = (VIEW_NAMES.index(n) for n in ("front", "right", "back", "left"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from img2mv3d.eval.surface import compare_meshes, sphere_directions, surface_score, visible_points
+from img2mv3d.eval.surface import compare_meshes, surface_score, visible_points
 
 
 def _sphere(radius: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +54,3 @@ def test_nothing_found_scores_nothing():
     assert score.f_score == {0.01: 0.0, 0.02: 0.0} and score.chamfer == float("inf")
     with pytest.raises(ValueError):
         surface_score(np.zeros((0, 3)), np.zeros((0, 3)))
-
-
-def test_directions_are_unit_and_balanced():
-    directions = sphere_directions(48)
-    assert np.linalg.norm(directions, axis=1) == pytest.approx(1)
-    assert np.abs(directions.mean(0)).max() < 0.03

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from img2mv3d.convert import load_strictly
 from img2mv3d.nets.multiview import (
     COORDINATES,
-    MINI_UNET,
     MultiViewUNet,
     UNetConfig,
     camera_vector,
@@ -20,6 +19,7 @@ from img2mv3d.nets.multiview import (
     pack,
     unpack,
 )
+from img2mv3d.train.multiview import UNET
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unet"
 CASES = {  # seed of the weights, gain of queries and keys
@@ -71,13 +71,11 @@ def test_published_size_has_the_published_keys_and_parameters():
     assert sum(p.numel() for p in net.parameters()) == 910_785_284
 
 
-def test_mini_is_about_ten_million_parameters_with_wide_heads():
+def test_ours_is_a_hundredth_of_the_published_one_with_wide_heads():
     with torch.device("meta"):
-        net = MultiViewUNet(MINI_UNET)
-    assert 8e6 <= sum(p.numel() for p in net.parameters()) <= 11e6
-    attending = [
-        (c, h) for c, h, r in zip(MINI_UNET.channels, MINI_UNET.heads, MINI_UNET.reach, strict=False) if r != "off"
-    ]
+        net = MultiViewUNet(UNET)
+    assert 6e6 <= sum(p.numel() for p in net.parameters()) <= 11e6
+    attending = [(c, h) for c, h, r in zip(UNET.channels, UNET.heads, UNET.reach, strict=False) if r != "off"]
     assert all(width // heads >= 32 for width, heads in attending)
 
 
@@ -143,7 +141,7 @@ def test_coordinates_run_to_the_right_and_downwards_from_pixel_centres():
 
 
 def test_configs_survive_a_manifest():
-    assert UNetConfig.from_dict(MINI_UNET.to_dict()) == MINI_UNET
+    assert UNetConfig.from_dict(UNET.to_dict()) == UNET
 
 
 @pytest.mark.parametrize("numbers", [{"reach": ["all", "views", "views"]}, {"heads": [1]}, {"widths": 3}])

@@ -1,0 +1,30 @@
+"""What a run tells while it goes on: a stage begins, is so far, stands; or a sentence that a person should read.
+
+In: calls from the flow. Out: whatever the report makes of them. Why here: the flow speaks to a screen, to a test or to
+nobody in the same words, and none of these needs the flow.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Report(Protocol):
+    """What a run tells while it goes on. Commands give one that draws; a subclass that adds nothing keeps quiet."""
+
+    def begin(self, stage: str, number: int, total: int) -> None:
+        """A stage starts to compute; it is `number` of `total`."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` steps of the stage are through."""
+
+    def end(self, stage: str, how: str, seconds: float) -> None:
+        """The stage's output stands: computed, cached, kept, edited or given, after `seconds` here and now."""
+
+    def note(self, line: str) -> None:
+        """One sentence that a person should read now."""
+
+
+class Silence(Report):
+    """Tells nothing."""
