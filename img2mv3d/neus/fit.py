@@ -31,10 +31,10 @@ FALLBACK = 0.05  # mean silhouette IoU below the hull's by more: the fit failed
 STRICT = 0.9  # IoU of the strict hull with the masks below which contradictions of one view, then two, are let pass
 TOLERATED = 2
 NOTHING_COMMON = "the silhouettes have no point in common; look at the views and their masks"
-# Loss per ray after the coarsest level, between which the curvature term grows to CALM times its weight. Measured on 24
-# objects with exact views: at most 0.11; on views that mini generates: 0.15 and more. Normals that contradict each
-# other, followed to the letter, leave cracks.
-DISAGREE = (0.11, 0.15)
+# How far normals are off after the coarsest level (`LevelFit.disagreement`), between which the curvature term grows to
+# CALM times its weight. Measured on 15 objects with exact views: at most 0.165 (0.21 where nearly all is thin); on what
+# mini generates: 0.217 and more. Normals that contradict each other, followed to the letter, leave cracks.
+DISAGREE = (0.17, 0.21)
 CALM = 50.0
 TINY_PX = 12  # a mask of fewer px shows nothing
 
@@ -45,7 +45,7 @@ __all__ = ["FINAL", "QUICK", "Fit", "FitOptions", "Level", "fit"]
 class Fit:
     """sdf: float32 [N, N, N], world units, axes x, y, z on [-1, 1]^3, negative inside, cut at FAR cells, positive on
     the border, so that its surface is closed. figures: plain numbers: iou and hull_iou by view, nodes, source ("neus"
-    or "hull"), missing (views that the hull overruled), disagreement (loss per ray after the coarsest level), loss.
+    or "hull"), missing (views that the hull overruled), disagreement (of the views' normals, see DISAGREE), loss.
     warnings: one sentence each.
     """
 
@@ -87,7 +87,7 @@ def fit(
             state.repair(level.sharp[0])
         losses = state.run(tick)
         if whole is None:
-            disagreement = state.loss_per_ray
+            disagreement = state.disagreement()
             calm = _calm(disagreement)
             if calm > 1:  # cracks of the coarsest level would stay
                 state = LevelFit(hull, hull, views, block, _calmed(level, calm), options)

@@ -27,6 +27,7 @@ BETAS = (0.9, 0.99)  # of Adam
 EPS = 0.02  # of Adam, about the size of a small gradient: nodes that nobody asks stay where they are
 LOST = (0.6, 0.4)  # a ray of the object (mask above) without opacity (below) gets the hull back
 SLACK = 0.5  # cells: masks are soft and a bit wrong
+DEEP = 1.0  # cells
 THIN = (1.5, 0.025)  # cells, world units: where the hull is nowhere deeper than the larger, it is held (`FitOptions`)
 
 
@@ -94,7 +95,6 @@ class LevelFit:
         self._moments = np.zeros((2, field.numel()), np.float32)
         self._order = torch.Generator().manual_seed(level.nodes)  # of the views; the fit is otherwise without chance
         self._queue: list[int] = []
-        self.loss_per_ray = 0.0  # of the last step
         self._rebuild()
 
     def field(self) -> Float[Tensor, "Y X Z"]:
@@ -110,6 +110,17 @@ class LevelFit:
             if tick is not None:
                 tick()
         return losses
+
+    def disagreement(self) -> float:
+        """How far the normals of the last steps are off (`losses.ViewLoss.error`), mean over trust; only of rays that
+        lie more than DEEP inside of their silhouettes: at thin parts a coarse grid is wrong, not the views.
+        """
+        errors, weights = 0.0, 0.0
+        for i, view in self._lists.items():
+            deep = self._views[i].distance.numpy().reshape(-1)[view.target] < -DEEP
+            weight = view.trust * deep
+            errors, weights = errors + float((weight * view.error).sum()), weights + float(weight.sum())
+        return errors / weights if weights else 0.0
 
     def repair(self, sharpness: float) -> None:
         """Give the hull back to the nodes of rays that should hit and do not: min(field, hull) there. Elsewhere nothing
@@ -163,7 +174,6 @@ class LevelFit:
             self._values, self._near, self._d_field, self._d_gradient, self._d_bend, self._mean, self._square,
             rate, 1 / (1 - BETAS[1] ** (number + 1)), BETAS, EPS,
         )  # fmt: skip
-        self.loss_per_ray = loss / max(scale * sum(len(self._lists[i].target) for i in drawn), 1.0)
         return loss
 
     def _draw(self, count: int) -> list[int]:
