@@ -27,8 +27,12 @@ SMALL = 12_000  # items (nodes or entries) below which a second thread costs mor
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiled when first called. Unwrapped: the tests' shape checker wraps every function of the package."""
-    options = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
-    return njit(**options)(inspect.unwrap(function))
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+    function = inspect.unwrap(function)
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written: compile every time
+        return njit(**options)(function)
 
 
 # compiled code keeps these as constants
