@@ -88,9 +88,45 @@ def measure(name: str, solid: Solid, methods: Sequence[str]) -> list[Record]:
         except NothingFoundError:
             sdf, source = None, "nothing"
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        figures = (0.0, 9.0, 9.0, 180.0, 0.0, 0.0, False) if sdf is None else _score(sdf, views, z, truth)
+        figures = (0.0, 9.0, 9.0, 180.0, 0.0, 0.0, False) if sdf is None else score(sdf, views, z, truth)
         records.append(Record(name, method, *figures, source, round(cpu, 2), round(wall, 2)))
     return records
+
+
+def score(
+    sdf: Float[np.ndarray, "N N N"], views: Views, z: Float[np.ndarray, "V H W"], truth: Float[np.ndarray, "P 3"]
+) -> tuple[float, float, float, float, float, float, bool]:
+    """A field against the truth: (iou, z_mean, z_median, normal_deg, f_01, f_02, closed), see `Record`.
+
+    sdf: world units. z: of the truth, world units, 0 outside. truth: visible points of the true surface.
+    """
+    vertices, faces = isosurface(sdf)
+    world = Raycaster(vertices, faces)
+    cross = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
+    outward = cross / np.maximum(np.linalg.norm(cross, axis=1, keepdims=True), 1e-20)
+    size = views.mask.shape[1]
+    iou, off, angle = [], [], []
+    for i, camera in enumerate(views.rig.cameras(size)):
+        origin, direction = rays(camera, pixel_centres(size).astype(np.float64).reshape(-1, 2))
+        hits = world.first(origin - 2 * direction, direction)
+        found, wanted = (hits.face >= 0).reshape(size, size), views.mask[i] > 0.5
+        both = found & wanted
+        iou.append(both.sum() / max((found | wanted).sum(), 1))
+        off.append(np.abs(hits.t.reshape(size, size) - 2 - z[i])[both])
+        cosine = (outward[hits.face].reshape(size, size, 3)[both] * views.normal[i][both]).sum(-1)
+        angle.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
+    off, angle = np.concatenate(off), np.concatenate(angle)
+    f_score = surface_score(visible_points(vertices, faces, np.random.default_rng(2)), truth).f_score
+    empty = len(off) == 0
+    return (
+        float(np.mean(iou)),
+        9.0 if empty else float(off.mean()),
+        9.0 if empty else float(np.median(off)),
+        180.0 if empty else float(np.median(angle)),
+        f_score[0.01],
+        f_score[0.02],
+        is_closed(faces),
+    )
 
 
 def table(records: Sequence[Record]) -> str:
@@ -156,38 +192,6 @@ def _final(views: Views) -> tuple[np.ndarray, str]:
 
 
 METHODS: dict[str, Callable[[Views], tuple[np.ndarray, str]]] = {"hull": _hull, "quick": _quick, "final": _final}
-
-
-def _score(
-    sdf: Float[np.ndarray, "N N N"], views: Views, z: Float[np.ndarray, "V H W"], truth: Float[np.ndarray, "P 3"]
-) -> tuple[float, float, float, float, float, float, bool]:
-    vertices, faces = isosurface(sdf)
-    world = Raycaster(vertices, faces)
-    cross = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
-    outward = cross / np.maximum(np.linalg.norm(cross, axis=1, keepdims=True), 1e-20)
-    size = views.mask.shape[1]
-    iou, off, angle = [], [], []
-    for i, camera in enumerate(views.rig.cameras(size)):
-        origin, direction = rays(camera, pixel_centres(size).astype(np.float64).reshape(-1, 2))
-        hits = world.first(origin - 2 * direction, direction)
-        found, wanted = (hits.face >= 0).reshape(size, size), views.mask[i] > 0.5
-        both = found & wanted
-        iou.append(both.sum() / max((found | wanted).sum(), 1))
-        off.append(np.abs(hits.t.reshape(size, size) - 2 - z[i])[both])
-        cosine = (outward[hits.face].reshape(size, size, 3)[both] * views.normal[i][both]).sum(-1)
-        angle.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
-    off, angle = np.concatenate(off), np.concatenate(angle)
-    score = surface_score(visible_points(vertices, faces, np.random.default_rng(2)), truth).f_score
-    empty = len(off) == 0
-    return (
-        float(np.mean(iou)),
-        9.0 if empty else float(off.mean()),
-        9.0 if empty else float(np.median(off)),
-        180.0 if empty else float(np.median(angle)),
-        score[0.01],
-        score[0.02],
-        is_closed(faces),
-    )
 
 
 def _pair(values: Sequence[float], digits: int) -> str:
