@@ -61,8 +61,8 @@ QUICK = FitOptions(
 FINAL = FitOptions(
     (
         Level(32, 400),
-        Level(64, 150),
-        Level(128, 120, views=3, sharp=(1.5, 4.0), repair_every=30),
-        Level(192, 80, views=3, sharp=(1.5, 4.0), bend=0.12, repair_every=30),
+        Level(64, 250),
+        Level(128, 200, sharp=(1.5, 4.0), repair_every=30),
+        Level(192, 120, views=3, sharp=(1.5, 4.0), bend=0.12, repair_every=30),
     )
 )

@@ -110,18 +110,33 @@ def rays_to_block(picture: Tensor, view: ViewTargets, block: Block) -> Tensor:
     return _over_block(picture, view.rays, block)
 
 
-def silhouette_iou(field: Float[Tensor, "Y X Z"], views: list[ViewTargets], block: Block) -> list[float]:
-    """Intersection over union of the field's silhouettes (rays with a node inside) and the masks, by view."""
-    iy, ix, iz = (field < 0).nonzero().T + torch.tensor(block.low)[:, None]
+def silhouette_iou(
+    field: Float[Tensor, "Y X Z"], views: list[ViewTargets], block: Block, slack: float = 0.0
+) -> list[float]:
+    """Intersection over union of the field's silhouettes and the masks, by view.
+
+    A ray is covered when a node on it lies inside. slack: cells by which the surface may be off without counting as
+    wrong: parts thinner than a cell pass between the nodes.
+    """
+    near, deep = (_covered(field < limit, views, block) for limit in (slack, -slack))
     figures = []
-    for view in views:
-        covered = torch.zeros(view.known.numel(), dtype=torch.bool)
-        covered[iy * view.rays.columns + view.rays.column(ix, iz)] = True
-        covered &= view.known.flatten()
-        wanted = (view.mask > 0.5) & view.known.flatten()
-        union = int((covered | wanted).sum())
-        figures.append(int((covered & wanted).sum()) / union if union else 1.0)
+    for view, reached, overdone in zip(views, near, deep, strict=True):
+        known = view.known.flatten()
+        wanted = (view.mask > 0.5) & known
+        union = int(((overdone & known) | wanted).sum())
+        figures.append(int((reached & wanted).sum()) / union if union else 1.0)
     return figures
+
+
+def _covered(nodes: Bool[Tensor, "Y X Z"], views: list[ViewTargets], block: Block) -> list[Bool[Tensor, " NC"]]:
+    """The rays of each view on which one of the nodes lies."""
+    iy, ix, iz = nodes.nonzero().T + torch.tensor(block.low)[:, None]
+    covered = []
+    for view in views:
+        rays = torch.zeros(view.known.numel(), dtype=torch.bool)
+        rays[iy * view.rays.columns + view.rays.column(ix, iz)] = True
+        covered.append(rays)
+    return covered
 
 
 def _over_block(picture: Tensor, rays: NodeRays, block: Block) -> Tensor:
