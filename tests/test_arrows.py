@@ -20,7 +20,7 @@ GROUPS = {
     "photos": {"photos"},
     "stages": {"stages"},
     "store": {"store", "durable"},
-    "weights": {"weights", "manifests", "convert"},
+    "weights": {"weights", "manifests", "convert", "inspection"},
     "pipeline": {"pipeline", "inputs", "outputs", "progress", "verbs", "runs", "sources", "machine"},
     "data": {"data"},
     "train": {"train"},

@@ -9,7 +9,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,24 +66,35 @@ def weights_verify(name: str) -> None:
 
 
 def weights_inspect(name: str) -> None:
-    """What the manifest of a bundle says."""
-    from img2mv3d.weights import load_bundle
+    """What the manifest of a bundle says; of a checkpoint, what its files hold, and whether it will load."""
+    from img2mv3d.inspection import findings, is_foreign
+    from img2mv3d.manifests import MANIFEST
+    from img2mv3d.weights import folder_of, load_bundle
 
+    folder = folder_of(name)
+    if is_foreign(folder) and not (folder / MANIFEST).is_file():
+        tell(findings(folder), f"{folder}: something above is missing or wrong; `img2mv3d weights fetch` brings it")
+        return
     bundle = load_bundle(name)
     print(f"folder = {bundle.folder}\ndigest = {bundle.digest}")
     for line in flat(bundle.manifest):
         print(line)
 
 
-def doctor(given: Mapping[str, Any]) -> None:
-    """What this installation and this machine have, and what they lack. Raises WeightsError when it cannot run."""
+def tell(found: Iterable[tuple[str, str, bool]], fault: str) -> None:
+    """One line for each (label, text, good); raises WeightsError with the words of `fault` when one is not good."""
     lines, healthy = [], True
-    for label, text, good in findings(given):
-        lines.append(f"{'ok  ' if good else 'FAIL'}  {label:<10} {text}")
+    for label, text, good in found:
+        lines.append(f"{'ok  ' if good else 'FAIL'}  {label:<13} {text}")
         healthy &= good
     print("\n".join(lines))
     if not healthy:
-        raise WeightsError("something above is missing or wrong; install img2mv3d again: pip install -e .")
+        raise WeightsError(fault)
+
+
+def doctor(given: Mapping[str, Any]) -> None:
+    """What this installation and this machine have, and what they lack. Raises WeightsError when it cannot run."""
+    tell(findings(given), "something above is missing or wrong; install img2mv3d again: pip install -e .")
 
 
 def findings(given: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
