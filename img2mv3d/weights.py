@@ -189,7 +189,13 @@ class Checkpoint(Bundle):
         return tuple(self.manifest["files"])
 
     def check(self) -> None:
-        """Load every part strictly. Raises WeightsError."""
+        """Hold every file against the record of `weights fetch`, if there is one; then load every part strictly. Raises
+        WeightsError."""
+        from img2mv3d.fetch import RECORD, faults
+
+        wrong = faults(self.folder) if (self.folder / RECORD).exists() else []
+        if wrong:
+            raise WeightsError(f"{self.folder}: {'; '.join(wrong[:3])}; `img2mv3d weights fetch` mends it")
         self.generator(), self.plain_decoder()
 
     def _names(self, part: str) -> Mapping[str, Any]:
