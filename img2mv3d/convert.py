@@ -7,10 +7,12 @@ not in code.
 
 from __future__ import annotations
 
+import json
 import tomllib
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from img2mv3d.errors import WeightsError
 from img2mv3d.manifests import data_folder
@@ -18,7 +20,11 @@ from img2mv3d.manifests import data_folder
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+T = TypeVar("T")
 SHOWN = 4  # names in a message
+DAMAGED = "the file is damaged, fetch it again"
+FOREIGN = "these are weights of another network: give file and config.json of one and the same checkpoint"
+INCOMPLETE = "the file is incomplete or its config.json is of a larger network: fetch both again"
 
 
 def read_table(upstream: str, table: str) -> dict[str, Any]:
@@ -32,9 +38,9 @@ def read_table(upstream: str, table: str) -> dict[str, Any]:
         ) from None
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, *, mapped: bool = False) -> dict[str, Tensor]:
     """All tensors (of any shape and type) of a .safetensors file, or of a pickled .bin / .pt / .pth (weights only: no
-    code of the file runs).
+    code of the file runs). mapped: leave the numbers of a pickled file on the disk until they are looked at.
 
     Raises WeightsError when the file is damaged or holds something else than named tensors.
     """
@@ -44,22 +50,55 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = mapped and zipfile.is_zipfile(path)  # what torch wrote before 2020 cannot be mapped
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file; fetch the weights again") from None
     except Exception as error:  # the readers raise many kinds; all mean the same to the user
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: cannot be read as weights ({reason}); fetch it again") from None
+        raise WeightsError(f"{path}: {unreadable(error)}") from None
     if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
         raise WeightsError(f"{path}: expected a dict of named tensors; give a weights file, not a training state")
     return tensors
 
 
-def rename(tensors: Mapping[str, Tensor], rules: Mapping[str, Any], where: str) -> dict[str, Tensor]:
-    """The same tensors, shapes untouched, under our names. rules: `drop`, names to leave out; `keep`, prefixes to take
-    (all, if absent); `replace`, pairs (theirs, ours) of parts of names, each tried once, in order. Raises WeightsError
-    when two tensors get one name."""
-    renamed: dict[str, Tensor] = {}
+def unreadable(error: Exception) -> str:
+    """What a reader's error means, in words."""
+    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    return f"cannot be read as weights ({reason}); fetch it again"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A config.json. Raises WeightsError when there is none or it is no table."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise WeightsError(f"{path}: cannot be read ({reason}); fetch the checkpoint again") from None
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path}: holds no names and values; fetch the checkpoint again")
+    return config
+
+
+def expect(config: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:
+    """Raises WeightsError when the config has a value that is not among those that our networks know."""
+    for name, values in expected.items():
+        if name in config and config[name] not in values:
+            raise WeightsError(f"{path}: {name} is {config[name]!r}, only {_some(values)} is supported")
+
+
+def first_of(folder: Path, names: Iterable[str]) -> Path:
+    """The first of the files that is there. Raises WeightsError when none is."""
+    path = next((folder / n for n in names if (folder / n).exists()), None)
+    if path is None:
+        raise WeightsError(f"{folder}: no weights; expected {' or '.join(names)}; fetch the checkpoint again")
+    return path
+
+
+def rename(tensors: Mapping[str, T], rules: Mapping[str, Any], where: str) -> dict[str, T]:
+    """The same tensors (or their shapes), untouched, under our names. rules: `drop`, names to leave out; `keep`,
+    prefixes to take (all, if absent); `replace`, pairs (theirs, ours) of parts of names, each tried once, in order.
+    Raises WeightsError when two tensors get one name."""
+    renamed: dict[str, T] = {}
     for name, tensor in tensors.items():
         if name in rules.get("drop", ()) or not name.startswith(tuple(rules.get("keep", ("",)))):
             continue
@@ -74,27 +113,35 @@ def rename(tensors: Mapping[str, Tensor], rules: Mapping[str, Any], where: str) 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Load in the module's own precision. Raises WeightsError that names what is missing, spare or of another shape,
-    or not finite.
+    or not finite; the module is then as it was.
     """
     import torch
 
-    own = module.state_dict()
-    shapes = [
-        f"{k} is {tuple(tensors[k].shape)}, expected {tuple(own[k].shape)}"
-        for k in own
-        if k in tensors and tensors[k].shape != own[k].shape
-    ]
-    for fault, found in (
-        ("missing", [k for k in own if k not in tensors]),
-        ("spare", [k for k in tensors if k not in own]),
-        ("of another shape", shapes),
-        ("not finite", [k for k, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]),
-    ):
-        if found:
-            raise WeightsError(
-                f"{where}: {len(found)} tensors {fault}: {_some(found)}; these are weights of another network"
-            )
+    check_shapes(shapes_of(module.state_dict()), shapes_of(tensors), where)
+    broken = [k for k, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
+    if broken:
+        raise WeightsError(f"{where}: {len(broken)} tensors not finite: {_some(broken)}; {DAMAGED}")
     module.load_state_dict(dict(tensors))
+
+
+def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Raises WeightsError, one line with every kind of difference and what to do, unless names and shapes are equal."""
+    missing = [k for k in expected if k not in found]
+    spare = [k for k in found if k not in expected]
+    other = [
+        f"{k} is {tuple(found[k])}, expected {tuple(expected[k])}"
+        for k in expected
+        if k in found and tuple(found[k]) != tuple(expected[k])
+    ]
+    kinds = (("missing", missing), ("spare", spare), ("of another shape", other))
+    told = "; ".join(f"{len(names)} tensors {fault}: {_some(names)}" for fault, names in kinds if names)
+    if told:
+        raise WeightsError(f"{where}: {told}; {FOREIGN if other or spare else INCOMPLETE}")
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of each tensor."""
+    return {k: tuple(t.shape) for k, t in tensors.items()}
 
 
 def unet_numbers(config: Mapping[str, Any], layout: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -103,9 +150,7 @@ def unet_numbers(config: Mapping[str, Any], layout: Mapping[str, Any], where: st
     Flags exist under old and new names; the new one decides. Raises WeightsError on a value that our network does not
     know.
     """
-    for name, values in layout["expected"].items():
-        if name in config and config[name] not in values:
-            raise WeightsError(f"{where}: {name} is {config[name]!r}, only {_some(values)} is supported")
+    expect(config, layout["expected"], Path(where))
     try:
         channels = list(config["block_out_channels"])
         heads = config["attention_head_dim"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,6 +28,15 @@ def data_folder(packed: str, original: str) -> Path:
     package = Path(__file__).parent
     inside = package / packed
     return inside if inside.is_dir() else package.parent / original
+
+
+def fetched_folder() -> Path:
+    """Where fetched weights stand: IMG2MV3D_WEIGHTS, else the place that this system has for a user's data."""
+    if named := os.environ.get("IMG2MV3D_WEIGHTS"):
+        return Path(named).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("img2mv3d", appauthor=False)) / "weights"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ files of weights. Importing this, finding a bundle and its digest cost no torch.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import tomllib
@@ -17,7 +16,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from img2mv3d import convert
 from img2mv3d.errors import WeightsError
-from img2mv3d.manifests import FORMAT, MANIFEST, PARTS, data_folder, digest_of, read_manifest, to_toml
+from img2mv3d.manifests import (
+    FORMAT,
+    MANIFEST,
+    PARTS,
+    data_folder,
+    digest_of,
+    fetched_folder,
+    read_manifest,
+    to_toml,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -181,7 +189,13 @@ class Checkpoint(Bundle):
         return tuple(self.manifest["files"])
 
     def check(self) -> None:
-        """Load every part strictly. Raises WeightsError."""
+        """Hold every file against the record of `weights fetch`, if there is one; then load every part strictly. Raises
+        WeightsError."""
+        from img2mv3d.fetch import RECORD, faults
+
+        wrong = faults(self.folder) if (self.folder / RECORD).exists() else []
+        if wrong:
+            raise WeightsError(f"{self.folder}: {'; '.join(wrong[:3])}; `img2mv3d weights fetch` mends it")
         self.generator(), self.plain_decoder()
 
     def _names(self, part: str) -> Mapping[str, Any]:
@@ -189,7 +203,10 @@ class Checkpoint(Bundle):
 
     def _vae(self, kind: type, part: str) -> Any:
         config, tensors = self._read("vae")
-        _expect(config, self.manifest["vae"]["expected"], self.folder / "vae" / "config.json")
+        convert.expect(config, self.manifest["vae"]["expected"], self.folder / "vae" / "config.json")
+        known = tuple(prefix for half in ("vae_encoder", "vae_decoder") for prefix in self._names(half)["keep"])
+        spare = {k: t.shape for k, t in tensors.items() if not k.startswith(known)}
+        convert.check_shapes({}, spare, str(self.folder / "vae"))  # of neither half: nobody else would notice
         module = kind(config)
         convert.load_strictly(module, convert.rename(tensors, self._names(part), "vae"), str(self.folder / "vae"))
         return module.eval().requires_grad_(False)
@@ -197,15 +214,13 @@ class Checkpoint(Bundle):
     def _scheduler(self) -> None:
         path = self.folder / "scheduler" / "scheduler_config.json"
         if path.exists():
-            _expect(_read_json(path), self.manifest["scheduler"]["expected"], path)
+            convert.expect(convert.read_config(path), self.manifest["scheduler"]["expected"], path)
 
     def _read(self, part: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        folder, names = self.folder / part, self.manifest["files"][part]
-        path = next((folder / n for n in names if (folder / n).exists()), None)
-        if path is None:
-            raise WeightsError(f"{folder}: no weights; expected {' or '.join(names)}; fetch the checkpoint again")
+        path = convert.first_of(self.folder / part, self.manifest["files"][part])
+        config = convert.read_config(self.folder / part / "config.json")
         tensors = {k: t.float() if t.is_floating_point() else t for k, t in convert.read_tensors(path).items()}
-        return _read_json(folder / "config.json"), tensors
+        return config, tensors
 
 
 class Part(NamedTuple):
@@ -221,8 +236,7 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
 
     Raises WeightsError when there is none. Parts are read, and checked, when they are asked for.
     """
-    ours = str(name_or_folder) == "mini"
-    folder = data_folder("_weights", "weights") / "mini" if ours else Path(name_or_folder).expanduser()
+    folder = folder_of(name_or_folder)
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         listed = [Path(MANIFEST), *(Path(entry["file"]) for entry in manifest["parts"].values())]
@@ -234,14 +248,23 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
         digest = digest_of(folder, files) + _mini_digest()
         return Checkpoint("wonder3d", folder, convert.read_table("wonder3d", "layout"), _sha256(digest))
     if str(name_or_folder) == "wonder3d":
-        fetch = convert.read_table("wonder3d", "upstream")["fetch"]
         raise WeightsError(
-            f"Wonder3D's checkpoint is not shipped; fetch it ({fetch}) and give its folder as the bundle"
+            "Wonder3D's checkpoint is not shipped; fetch it once with `img2mv3d weights fetch wonder3d`, or give the "
+            "folder of a copy as the bundle"
         )
     raise WeightsError(
         f"{folder}: no bundle (neither {MANIFEST} nor unet/config.json); give mini, a bundle's folder, "
         "or the folder of Wonder3D's checkpoint"
     )
+
+
+def folder_of(name_or_folder: str | Path) -> Path:
+    """Where the bundle of that name lies (whether it is there or not), or the folder itself: mini comes with the
+    package, wonder3d is where `weights fetch` puts it unless a folder of that name is here."""
+    if str(name_or_folder) == "mini":
+        return data_folder("_weights", "weights") / "mini"
+    folder = Path(name_or_folder).expanduser()
+    return fetched_folder() / "wonder3d" if str(name_or_folder) == "wonder3d" and not folder.is_dir() else folder
 
 
 def write_bundle(
@@ -365,16 +388,3 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 def _near(expected: Mapping[str, float], found: Mapping[str, float]) -> bool:
     scale = abs(expected["deviation"]) + 1e-6
     return all(math.isfinite(found[k]) and abs(expected[k] - found[k]) <= 1e-3 * scale for k in ("mean", "deviation"))
-
-
-def _expect(config: Mapping[str, Any], expected: Mapping[str, Any], path: Path) -> None:
-    for name, values in expected.items():
-        if name in config and config[name] not in values:
-            raise WeightsError(f"{path}: {name} is {config[name]!r}, only {values[0]!r} is supported")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error}); fetch the checkpoint again") from None

@@ -18,7 +18,8 @@ from tests.fakes import FakeBundle, FakeVerbs
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache."""
+    """No test reads or writes the user's cache or weights."""
+    monkeypatch.setenv("IMG2MV3D_WEIGHTS", str(tmp_path_factory.getbasetemp() / "no-weights-here"))
     monkeypatch.setenv("IMG2MV3D_CACHE", str(tmp_path_factory.getbasetemp() / "cache-of-commands"))
 
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from checkpoints import tiny_checkpoint
 from toys import toy_bundle
 
 from img2mv3d.errors import WeightsError
@@ -103,7 +104,7 @@ def test_an_absent_bundle_is_one_line_with_the_next_step(name, tmp_path, monkeyp
     with pytest.raises(WeightsError) as caught:
         load_bundle(name)
     assert "\n" not in str(caught.value)
-    assert ("fetch it" if name == "wonder3d" else "give mini") in str(caught.value)
+    assert ("weights fetch wonder3d" if name == "wonder3d" else "give mini") in str(caught.value)
 
 
 def test_a_checkpoint_folder_says_what_it_lacks(tmp_path):
@@ -122,3 +123,43 @@ heavy = {{"torch", "diffusers", "transformers", "safetensors"}} & set(sys.module
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_checkpoint_is_taken_in_every_form(tmp_path):
+    """Half precision, pickled, names and flags of the first release, old attention names, a buffer of 2023's library:
+    the same networks come out."""
+    from safetensors.torch import load_file
+
+    plain, other = (tiny_checkpoint(tmp_path / name, ".safetensors") for name in ("plain", "other"))
+    new_vae = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+    for part, words in (("unet", {"_joint_mid.": "_joint_twice."}), ("vae", new_vae), ("image_encoder", {})):
+        path = next((other / part).glob("*.safetensors"))
+        tensors = load_file(path)
+        for new, old in words.items():
+            assert any(new in k for k in tensors)
+            tensors = {k.replace(new, old): t for k, t in tensors.items()}
+        pickled = "pytorch_model.bin" if part == "image_encoder" else "diffusion_pytorch_model.bin"
+        tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
+        assert part != "image_encoder" or "vision_model.embeddings.position_ids" in tensors
+        torch.save(tensors, other / part / pickled, _use_new_zipfile_serialization=part != "vae")
+        path.unlink()
+    config = json.loads((other / "unet" / "config.json").read_text())
+    del config["cd_attention_mid"], config["cd_attention_last"]
+    assert config["joint_attention_twice"]
+    (other / "unet" / "config.json").write_text(json.dumps(config))
+    (other / "model_index.json").unlink()
+    nets = [load_bundle(folder) for folder in (plain, other)]
+    made = [(b.generator(), b.plain_decoder()) for b in nets]
+    for ours, theirs in zip(*[[g.unet, g.condition, d] for g, d in made], strict=True):
+        for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+            assert torch.equal(a.half(), b.half()), name
+            assert b.dtype in (torch.float32, torch.int64)
+
+
+def test_a_spare_tensor_beside_both_halves_of_the_autoencoder_is_noticed(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = tiny_checkpoint(tmp_path / "tiny") / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file(load_file(path) | {"loss.weight": torch.ones(1)}, path)
+    with pytest.raises(WeightsError, match=r"1 tensors spare: loss\.weight"):
+        load_bundle(tmp_path / "tiny").plain_decoder()

@@ -56,6 +56,8 @@ DepthFrom = Annotated[
     str | None, typer.Option("--depth", help="neus (a quick fit), none, a depth.npz or a mesh. [neus]")
 ]
 Bundle = Annotated[str, typer.Argument(help="Name or folder of a bundle.")]
+WeightsFolder = Annotated[Path | None, typer.Option("-o", "--out", help="Where [IMG2MV3D_WEIGHTS, else user data].")]
+Accept = Annotated[bool, typer.Option("--accept-licence", help="I have read the terms and accept them.")]
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall clock for the training.")]
 FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
 DataFolder = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data render` wrote.")]
@@ -255,10 +257,56 @@ def weights_verify(name: Bundle = "mini", **flags: Any) -> None:
 @weights_app.command("inspect")
 @with_flags("debug")
 def weights_inspect(name: Bundle = "mini", **flags: Any) -> None:
-    """What a bundle's manifest says."""
+    """What a bundle's manifest says; of a checkpoint's folder, what its files hold and what is wrong with them."""
     from img2mv3d.cli import care
 
     care.weights_inspect(name)
+
+
+@weights_app.command("fetch")
+@with_flags("debug")
+def weights_fetch(
+    name: Annotated[str, typer.Argument(help="wonder3d.")],
+    out: WeightsFolder = None,
+    revision: Annotated[str, typer.Option("--revision", help="Commit or branch [the pinned one, else newest].")] = "",
+    offline: Annotated[bool, typer.Option("--offline", help="Only verify what is here; no connection.")] = False,
+    accept_licence: Accept = False,
+    **flags: Any,
+) -> None:
+    """Bring other people's weights from the hub, verified; a call that was broken off goes on where it was.
+
+    HF_ENDPOINT names a mirror, HF_TOKEN an account, HF_HUB_OFFLINE=1 means --offline.
+    """
+    from img2mv3d.cli import care
+
+    care.weights_fetch(name, out, revision, offline, accept_licence)
+
+
+@weights_app.command("import")
+@with_flags("debug")
+def weights_import(
+    source: Annotated[Path, typer.Argument(help="A copy of the published folder.")],
+    out: WeightsFolder = None,
+    accept_licence: Accept = False,
+    **flags: Any,
+) -> None:
+    """Take a copy of Wonder3D's folder that you have already."""
+    from img2mv3d.cli import care
+
+    care.weights_import(source, out, accept_licence)
+
+
+@app.command()
+@with_flags("debug")
+def licences(**flags: Any) -> None:
+    """The terms of code, weights and data.
+
+    \b
+    img2mv3d licences
+    """
+    from img2mv3d.cli import care
+
+    care.licences()
 
 
 @app.command()

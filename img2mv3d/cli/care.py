@@ -9,7 +9,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,11 @@ def cache_verify(given: Mapping[str, Any]) -> None:
 
 def weights_list() -> None:
     """The bundles that are here."""
-    from img2mv3d.weights import load_bundle
+    from img2mv3d.weights import folder_of, load_bundle
 
-    bundle = load_bundle("mini")
-    print(f"{bundle.name}  {bundle.digest[:12]}  {', '.join(bundle.parts())}  {bundle.folder}")
+    for name in ("mini", *(name for name in ("wonder3d",) if folder_of(name).is_dir())):
+        bundle = load_bundle(name)
+        print(f"{bundle.name}  {bundle.digest[:12]}  {', '.join(bundle.parts())}  {bundle.folder}")
 
 
 def weights_verify(name: str) -> None:
@@ -66,24 +67,57 @@ def weights_verify(name: str) -> None:
 
 
 def weights_inspect(name: str) -> None:
-    """What the manifest of a bundle says."""
-    from img2mv3d.weights import load_bundle
+    """What the manifest of a bundle says; of a checkpoint, what its files hold, and whether it will load."""
+    from img2mv3d.inspection import findings, is_foreign
+    from img2mv3d.manifests import MANIFEST
+    from img2mv3d.weights import folder_of, load_bundle
 
+    folder = folder_of(name)
+    if is_foreign(folder) and not (folder / MANIFEST).is_file():
+        tell(findings(folder), f"{folder}: something above is missing or wrong; `img2mv3d weights fetch` brings it")
+        return
     bundle = load_bundle(name)
     print(f"folder = {bundle.folder}\ndigest = {bundle.digest}")
     for line in flat(bundle.manifest):
         print(line)
 
 
-def doctor(given: Mapping[str, Any]) -> None:
-    """What this installation and this machine have, and what they lack. Raises WeightsError when it cannot run."""
+def weights_fetch(name: str, out: Path | None, revision: str, offline: bool, accepted: bool) -> None:
+    """Bring an upstream's weights; terms first. The folder's path goes to stdout."""
+    from img2mv3d.fetch import fetch
+
+    folder = _agreed_place(name, out, accepted)
+    print(fetch(name, folder, revision=revision, offline=offline, say=_note))
+
+
+def weights_import(source: Path, out: Path | None, accepted: bool) -> None:
+    """Take a copy of Wonder3D's weights; terms first. The folder's path goes to stdout."""
+    from img2mv3d.fetch import take
+
+    print(take("wonder3d", source, _agreed_place("wonder3d", out, accepted), say=_note))
+
+
+def licences() -> None:
+    """Under which terms code, weights and data stand."""
+    from img2mv3d import upstreams
+
+    print(upstreams.table(upstreams.licences()))
+
+
+def tell(found: Iterable[tuple[str, str, bool]], fault: str) -> None:
+    """One line for each (label, text, good); raises WeightsError with the words of `fault` when one is not good."""
     lines, healthy = [], True
-    for label, text, good in findings(given):
-        lines.append(f"{'ok  ' if good else 'FAIL'}  {label:<10} {text}")
+    for label, text, good in found:
+        lines.append(f"{'ok  ' if good else 'FAIL'}  {label:<13} {text}")
         healthy &= good
     print("\n".join(lines))
     if not healthy:
-        raise WeightsError("something above is missing or wrong; install img2mv3d again: pip install -e .")
+        raise WeightsError(fault)
+
+
+def doctor(given: Mapping[str, Any]) -> None:
+    """What this installation and this machine have, and what they lack. Raises WeightsError when it cannot run."""
+    tell(findings(given), "something above is missing or wrong; install img2mv3d again: pip install -e .")
 
 
 def findings(given: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
@@ -140,6 +174,32 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name} = {value}"
+
+
+def _agreed_place(name: str, out: Path | None, accepted: bool) -> Path:
+    """Where the weights will stand. The terms are shown and must be accepted, unless weights were fetched there before.
+    Raises UsageError."""
+    from img2mv3d.fetch import RECORD
+    from img2mv3d.manifests import fetched_folder
+    from img2mv3d.upstreams import terms_of
+
+    terms, folder = terms_of(name), out or fetched_folder() / name
+    if (folder / RECORD).exists():
+        return folder
+    for line in terms:
+        _note(line)
+    if not accepted and not (sys.stdin.isatty() and _says_yes("Do you accept these terms? [y/N] ")):
+        raise UsageError("the terms above are not accepted; read them, then say so with --accept-licence")
+    return folder
+
+
+def _says_yes(question: str) -> bool:
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _store(given: Mapping[str, Any]) -> Any:
