@@ -27,8 +27,8 @@ from img2mv3d.neus.raygrid import serves
 from img2mv3d.neus.render import render_views
 from img2mv3d.neus.targets import ViewTargets, block_of, hull_field, silhouette_iou, view_targets
 
-# Mean silhouette IoU below the hull's by more: the fit failed. A thin plate seen edge-on may lose 0.08 while its depth is
-# ten times better than the hull's.
+# Mean silhouette IoU below the hull's by more: the fit failed. A thin plate seen edge-on may lose 0.08 with a depth ten
+# times better than the hull's.
 FALLBACK = 0.1
 OFF = 0.5  # cells by which silhouettes may be off without counting as wrong
 STRICT = 0.9  # IoU of the strict hull with the masks below which contradictions of one view, then two, are let pass
