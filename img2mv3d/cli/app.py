@@ -39,7 +39,7 @@ STAGE_FLAGS = {
     "depth": ("depth_grid", "depth_effort"),
     "decode": ("decoder", "decode_normals"),
     "reconstruct": ("grid", "effort"),
-    "export": ("format", "faces", "texture_size", "elevation"),
+    "export": ("format", "faces", "texture_size", "elevation", "size", "height"),
 }
 ALL_STAGES = tuple(flag for flags in STAGE_FLAGS.values() for flag in flags)
 CARE = ("cache", "debug")
@@ -182,11 +182,18 @@ def reconstruct(path: Input, **flags: Any) -> None:
 @app.command()
 @with_flags(*COMMON, *STAGE_FLAGS["export"])
 def export(path: OptionalInput = None, **flags: Any) -> None:
-    """Make a mesh file of a run: mesh.glb, mesh.obj or mesh.ply. Without a folder: the run in out/, else here.
+    """Make a mesh file of a run: mesh.glb, or another format. Without a folder: the run in out/, else here.
+
+    \b
+    glb, obj      texture, +Y up; metres, one world unit is 1 m unless --size says otherwise
+    ply           colours at the vertices, +Y up, as glb
+    stl, 3mf      for printers: millimetres, +Z up, on the plate, 100mm unless --size says otherwise; 3mf has colours
+    usdz          texture, metres, +Y up, on the ground, 100mm; needs usd-core: pip install 'img2mv3d[usd]'
 
     \b
     img2mv3d export --format glb
     img2mv3d export out/ --format obj --faces 5000 --elevation 20
+    img2mv3d export --format 3mf --size 80mm
     """
     from img2mv3d.cli.flow import run_here, run_verb
 
