@@ -55,6 +55,14 @@ Until = Annotated[
 DepthFrom = Annotated[
     str | None, typer.Option("--depth", help="neus (a quick fit), none, a depth.npz or a mesh. [neus]")
 ]
+MeshFile = Annotated[Path, typer.Argument(help="glb, gltf, obj, ply, stl, off, 3mf or usdz.")]
+Mend = Annotated[bool, typer.Option("--repair", help="Write a mended copy beside it, as good as it gets.")]
+Printable = Annotated[
+    bool, typer.Option("--printable", help="Close it if needed, ask for walls of 0.8mm, or say why it cannot be.")
+]
+Unit = Annotated[
+    str | None, typer.Option("--unit", help="What one unit of the file is: mm, cm, m, in. [mm in stl and 3mf, else m]")
+]
 Bundle = Annotated[str, typer.Argument(help="Name or folder of a bundle.")]
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall clock for the training.")]
 FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
@@ -198,6 +206,24 @@ def export(path: OptionalInput = None, **flags: Any) -> None:
     from img2mv3d.cli.flow import run_here, run_verb
 
     run_verb("export", run_here() if path is None else path, flags)
+
+
+@app.command()
+@with_flags("json", "debug")
+def check(file: MeshFile, repair: Mend = False, printable: Printable = False, unit: Unit = None, **flags: Any) -> None:
+    """Say whether a mesh file is a closed body: holes, crowded and twisted edges, pieces, walls, size.
+
+    Walls are an estimate: rays from a few hundred points straight through the body. A repaired copy goes beside the
+    file, NAME_repaired, never over it; a texture becomes colours at the vertices there. Exit status: 0 when all is
+    fine, with --repair or --printable also when it is after the repair; 6 when not; 3 when the file cannot be read.
+
+    \b
+    img2mv3d check out/mesh.glb
+    img2mv3d check part.stl --printable --json
+    """
+    from img2mv3d.cli.check import check_file
+
+    check_file(file, mend=repair, printable=printable, unit=unit, as_json=bool(flags.get("json")))
 
 
 # ----------------------------------------------------------------------------------------------------------- care

@@ -52,12 +52,14 @@ def write_mesh(
     size_mm: float | None = None,
     height_mm: float | None = None,
     provenance: dict[str, Any] | None = None,
+    placed: bool = False,
 ) -> dict[str, Any]:
     """Write `mesh` (world axes and units) to `path` and return what was checked: format, files, bytes, vertices,
     faces, volume, box, textured, and where it stands: unit and up of the file, file_from_world.
 
     format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending. size_mm,
-    height_mm: as `placement.place` takes them; volume and box are in the file's units. Everything is written into a
+    height_mm: as `placement.place` takes them; volume and box are in the file's units. placed: the mesh stands in
+    the file's axes and units already. Everything is written into a
     folder of its own next to `path`, synced, read back, compared and only then renamed. provenance: plain values for
     glTF's asset.extras, next to the tool's name and version. Same mesh, same bytes.
     Raises UsageError on an unknown format, one whose package is missing or a place that cannot be written,
@@ -73,7 +75,7 @@ def write_mesh(
 
     facts = {"name": "img2mv3d", "version": __version__, **(provenance or {})}
     stem, rule = path.stem, PLACINGS[kind]
-    mesh, file_from_world = place(mesh, kind, size_mm, height_mm)
+    mesh, file_from_world = (mesh, np.eye(4)) if placed else place(mesh, kind, size_mm, height_mm)
     files = WRITERS[kind](mesh, stem, facts)
     if path.suffix.lstrip(".").lower() != kind:  # the user's own name, with our format in it
         files = {path.name if name == f"{stem}.{kind}" else name: data for name, data in files.items()}
