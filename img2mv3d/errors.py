@@ -11,6 +11,7 @@
     ├── WeightsError       4   weights are missing, incomplete or made for something else
     ├── ResourceError      5   out of memory or disk
     └── NothingFoundError  6   no object in the photo, an empty surface
+        └── UnsoundError       a mesh that is no closed body, or that cannot be printed
 
 Exit code 0 is success, 130 an interrupt. Anything else that escapes is a defect of ours.
 """
@@ -70,3 +71,7 @@ class NothingFoundError(Img2mv3dError):
     """Nothing was found where something must be: no object in the photo, an empty surface."""
 
     exit_code = 6
+
+
+class UnsoundError(NothingFoundError):
+    """No sound body was found in a mesh file: it has holes, crowded edges, sides that disagree, or walls too thin."""

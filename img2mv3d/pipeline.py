@@ -22,11 +22,12 @@ from img2mv3d.inputs import Node, given_depth, mask, matting, photo, pictures
 from img2mv3d.outputs import Outputs
 from img2mv3d.plans import Plan
 from img2mv3d.progress import Report, Silence
+from img2mv3d.provenance import provenance
 from img2mv3d.runs import RunFolder
 from img2mv3d.sources import STAGES, Source, digest_files, digest_input, order_of, stage_files
 from img2mv3d.store import RECIPES, Store, key
 from img2mv3d.values import Depth, Latents, Subject, Surface, Views
-from img2mv3d.verbs import VERBS
+from img2mv3d.verbs import VERBS, check_format
 
 NOUNS = {
     "prepare": Subject,
@@ -72,7 +73,8 @@ def run(
     depth = flow.cached("depth", latents=latents, given=given_depth(source))
     views = flow.cached("decode", latents=latents, depth=depth)
     surface = flow.cached("reconstruct", views=views)
-    flow.cached("export", surface=surface, views=views, subject=subject)
+    made_of = {"surface": surface, "views": views, "subject": subject}
+    flow.cached("export", **made_of, provenance=flow.provenance(made_of))
     return flow.finish()
 
 
@@ -106,6 +108,8 @@ class Flow:
             raise UsageError(f"--until {until}: expected one of {', '.join(STAGES)}")
         if source.stage and order_of(source.stage) >= order_of(until):
             raise UsageError(f"{source.path} is what {source.stage} gives: nothing is left to do until {until}")
+        if until == "export":
+            check_format(plan.export.format)
         self.source, self.plan, self.until = source, plan, until
         self._report, self._verbs, self._bundle = report, verbs, bundle
         self._started = time.perf_counter()
@@ -148,6 +152,13 @@ class Flow:
     def progress(self, stage: str) -> Callable[[int, int], None]:
         """The callback progress(done, total) for a stage."""
         return lambda done, total: self._report.progress(stage, done, total)
+
+    def provenance(self, made_of: Mapping[str, Node | None]) -> Node:
+        """What the mesh's file says about where it comes from; part of the mesh's key, since it is part of the file."""
+        edited = [stage for stage in self.folder.record["stages"] if stage != "export" and self.folder.edited(stage)]
+        digests = {name: node.digest for name, node in made_of.items() if node}
+        told = provenance(self.folder.record, edited, asdict(self.plan.export), digests)
+        return Node(digest_of(told), lambda: told)
 
     # ------------------------------------------------------------------------------------------------- the stages
 
@@ -225,23 +236,41 @@ class Flow:
             "seconds": round(time.perf_counter() - started, 3),
             "peak_bytes": machine.peak_memory(),
             "warnings": list(getattr(value, "warnings", ())),
+            "made_with": self._made_with(stage),
             "names": sorted(str(p.relative_to(draft)) for p in draft.rglob("*") if p.is_file()),
         }
 
     def _key(self, stage: str, digests: dict[str, str | None]) -> str:
         recipe = RECIPES[stage]
-        options = {} if not recipe.options else asdict(getattr(self.plan, stage))
-        if stage == "prepare":
-            options["framing_px"] = self.framing_px
         return key(
             stage,
             version_of(stage),
-            {name: options[name] for name in recipe.options},
+            self._options(stage),
             digests,
             weights=self.bundle.digest if recipe.weights else None,
             seed=self.plan.seed if recipe.seed else None,
             arithmetic=self.arithmetic if recipe.arithmetic else None,
         )
+
+
+    def _options(self, stage: str) -> dict[str, Any]:
+        """The options of the stage that its output depends on."""
+        recipe = RECIPES[stage]
+        options = {} if not recipe.options else asdict(getattr(self.plan, stage))
+        if stage == "prepare":
+            options["framing_px"] = self.framing_px
+        return {name: options[name] for name in recipe.options}
+
+    def _made_with(self, stage: str) -> dict[str, Any]:
+        """What the stage's output may say about itself later: nothing that its key does not cover."""
+        recipe = RECIPES[stage]
+        told: dict[str, Any] = {"options": self._options(stage)}
+        if recipe.seed:
+            told["seed"] = self.plan.seed
+        if recipe.weights:
+            licence = self.bundle.manifest.get("licence")
+            told["weights"] = {"name": self.bundle.name, "digest": self.bundle.digest, "licence": licence}
+        return told
 
 
 def version_of(stage: str) -> int:

@@ -58,14 +58,17 @@ class ReconstructOptions:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """format: glb, obj or ply. faces: at most so many triangles. texture_size: px, 0 for vertex colours.
-    elevation_deg: of the photo's camera.
+    """format: glb, obj, ply, stl, 3mf or usdz. faces: at most so many triangles. texture_size: px, 0 for vertex
+    colours. elevation_deg: of the photo's camera. size_mm, height_mm: of the mesh in the file, its longest side or its
+    height; None: as the format says (`mesh.placement`). At most one of the two.
     """
 
     format: str = "glb"
     faces: int = 20_000
     texture_size: int = 1024
     elevation_deg: float = 0.0
+    size_mm: float | None = None
+    height_mm: float | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class Recipe:
     arithmetic: bool = False
 
 
+EXPORT_OPTIONS = ("format", "faces", "texture_size", "elevation_deg", "size_mm", "height_mm")
+
 # The one table of keys. `matting` is the digest of the matting model that `auto` would use; `given` a file that stands
 # in for the quick fit. The number of threads, paths, names and the bundle's name are left out on purpose.
 RECIPES = {
@@ -54,7 +56,7 @@ RECIPES = {
     "depth": Recipe(("latents", "given"), ("grid", "effort"), weights=True, arithmetic=True),
     "decode": Recipe(("latents", "depth"), ("decoder", "decode_normals"), weights=True, arithmetic=True),
     "reconstruct": Recipe(("views",), ("grid", "effort")),
-    "export": Recipe(("surface", "views", "subject"), ("format", "faces", "texture_size", "elevation_deg")),
+    "export": Recipe(("surface", "views", "subject", "provenance"), EXPORT_OPTIONS),
 }
 
 

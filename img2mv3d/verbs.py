@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from img2mv3d import machine
 from img2mv3d.durable import digest_file
 from img2mv3d.errors import ResourceError, UsageError, WeightsError
-from img2mv3d.plans import GenerateOptions
+from img2mv3d.plans import ExportOptions, GenerateOptions
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +68,12 @@ def matting_digest() -> str | None:
 
     model = find_model()
     return None if model is None else digest_file(model)
+
+
+def check_format(format: str) -> None:
+    """Raises UsageError when this installation cannot write the format: better now than after all the work."""
+    if format == "usdz" and importlib.util.find_spec("pxr") is None:
+        raise UsageError("usdz files need usd-core, which is not installed; pip install 'img2mv3d[usd]'")
 
 
 def check_latent_space(latents: Latents, decoders: str) -> None:
@@ -155,10 +162,11 @@ def reconstruct(flow: Flow, views: Views) -> Surface:
 
 @dataclass(frozen=True)
 class Written:
-    """A mesh that is saved in the format asked for, next to mesh.json with what was checked."""
+    """A mesh that is saved as the options ask for, next to mesh.json with what was checked."""
 
     mesh: Mesh
-    format: str
+    options: ExportOptions
+    provenance: dict[str, Any]
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -170,16 +178,19 @@ class Written:
         from img2mv3d.formats import write_json
         from img2mv3d.mesh.files import write_mesh
 
-        facts = write_mesh(self.mesh, folder / f"mesh.{self.format}")
-        write_json(folder / "mesh.json", {**self.mesh.notes, **facts})
+        size = {"size_mm": self.options.size_mm, "height_mm": self.options.height_mm}
+        facts = write_mesh(self.mesh, folder / f"mesh.{self.options.format}", **size, provenance=self.provenance)
+        write_json(folder / "mesh.json", {**self.mesh.notes, **facts, "provenance": self.provenance})
 
 
-def export(flow: Flow, surface: Surface, views: Views, subject: Subject | None) -> Written:
+def export(
+    flow: Flow, surface: Surface, views: Views, subject: Subject | None, provenance: dict[str, Any]
+) -> Written:
     """The mesh of the surface (vertices in world units), textured from the views and the photo."""
     from img2mv3d.stages.export import export
 
     mesh = export(surface, views, subject, options=flow.plan.export)
-    return Written(mesh, flow.plan.export.format)
+    return Written(mesh, flow.plan.export, provenance)
 
 
 VERBS: Mapping[str, Callable[..., Any]] = {

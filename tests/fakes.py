@@ -41,6 +41,7 @@ class FakeBundle:
     name: str = "fake"
     digest: str = "0" * 64
     framing_px: int = 144
+    manifest: dict[str, Any] = field(default_factory=lambda: {"licence": "CC0-1.0"})
 
 
 @dataclass
@@ -92,9 +93,11 @@ class FakeVerbs:
         self.calls["reconstruct"] += 1
         return Surface(numbers(views.color, flow.plan.reconstruct).random((8, 8, 8), np.float32))
 
-    def export(self, flow: Any, surface: Surface, views: Views, subject: Subject | None) -> FakeMesh:
+    def export(
+        self, flow: Any, surface: Surface, views: Views, subject: Subject | None, provenance: dict[str, Any]
+    ) -> FakeMesh:
         self.calls["export"] += 1
-        told = json.dumps([views.origin, subject is not None, repr(flow.plan.export)])
+        told = json.dumps([views.origin, subject is not None, repr(flow.plan.export), provenance], sort_keys=True)
         picture = None if subject is None else subject.full
         return FakeMesh(flow.plan.export.format, numbers(surface.sdf, views.color, told, picture).bytes(500))
 

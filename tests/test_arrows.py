@@ -21,7 +21,7 @@ GROUPS = {
     "stages": {"stages"},
     "store": {"store", "durable"},
     "weights": {"weights", "manifests", "convert", "inspection", "fetch", "upstreams"},
-    "pipeline": {"pipeline", "inputs", "outputs", "progress", "verbs", "runs", "sources", "machine"},
+    "pipeline": {"pipeline", "inputs", "outputs", "progress", "verbs", "runs", "sources", "machine", "provenance"},
     "data": {"data"},
     "train": {"train"},
     "eval": {"eval"},

@@ -63,7 +63,7 @@ from img2mv3d.plans import Plan
 from img2mv3d.sources import Source
 from img2mv3d.store import Store
 pipeline.version_of, inputs.matting_digest = lambda stage: 1, lambda: None
-class Bundle: name, digest, framing_px = "fake", "0" * 64, 144
+class Bundle: name, digest, framing_px, manifest = "fake", "0" * 64, 144, {{}}
 folder = Path({folder!r})
 verbs = {{}}
 if {compute}:

@@ -39,7 +39,7 @@ STAGE_FLAGS = {
     "depth": ("depth_grid", "depth_effort"),
     "decode": ("decoder", "decode_normals"),
     "reconstruct": ("grid", "effort"),
-    "export": ("format", "faces", "texture_size", "elevation"),
+    "export": ("format", "faces", "texture_size", "elevation", "size", "height"),
 }
 ALL_STAGES = tuple(flag for flags in STAGE_FLAGS.values() for flag in flags)
 CARE = ("cache", "debug")
@@ -54,6 +54,14 @@ Until = Annotated[
 ]
 DepthFrom = Annotated[
     str | None, typer.Option("--depth", help="neus (a quick fit), none, a depth.npz or a mesh. [neus]")
+]
+MeshFile = Annotated[Path, typer.Argument(help="glb, gltf, obj, ply, stl, off, 3mf or usdz.")]
+Mend = Annotated[bool, typer.Option("--repair", help="Write a mended copy beside it, as good as it gets.")]
+Printable = Annotated[
+    bool, typer.Option("--printable", help="Close it if needed, ask for walls of 0.8mm, or say why it cannot be.")
+]
+Unit = Annotated[
+    str | None, typer.Option("--unit", help="What one unit of the file is: mm, cm, m, in. [mm in stl and 3mf, else m]")
 ]
 Bundle = Annotated[str, typer.Argument(help="Name or folder of a bundle.")]
 WeightsFolder = Annotated[Path | None, typer.Option("-o", "--out", help="Where [IMG2MV3D_WEIGHTS, else user data].")]
@@ -184,15 +192,40 @@ def reconstruct(path: Input, **flags: Any) -> None:
 @app.command()
 @with_flags(*COMMON, *STAGE_FLAGS["export"])
 def export(path: OptionalInput = None, **flags: Any) -> None:
-    """Make a mesh file of a run: mesh.glb, mesh.obj or mesh.ply. Without a folder: the run in out/, else here.
+    """Make a mesh file of a run: mesh.glb, or another format. Without a folder: the run in out/, else here.
+
+    \b
+    glb, obj      texture, +Y up; metres, one world unit is 1 m unless --size says otherwise
+    ply           colours at the vertices, +Y up, as glb
+    stl, 3mf      for printers: millimetres, +Z up, on the plate, 100mm unless --size says otherwise; 3mf has colours
+    usdz          texture, metres, +Y up, on the ground, 100mm; needs usd-core: pip install 'img2mv3d[usd]'
 
     \b
     img2mv3d export --format glb
     img2mv3d export out/ --format obj --faces 5000 --elevation 20
+    img2mv3d export --format 3mf --size 80mm
     """
     from img2mv3d.cli.flow import run_here, run_verb
 
     run_verb("export", run_here() if path is None else path, flags)
+
+
+@app.command()
+@with_flags("json", "debug")
+def check(file: MeshFile, repair: Mend = False, printable: Printable = False, unit: Unit = None, **flags: Any) -> None:
+    """Say whether a mesh file is a closed body: holes, crowded and twisted edges, pieces, walls, size.
+
+    Walls are an estimate: rays from a few hundred points straight through the body. A repaired copy goes beside the
+    file, NAME_repaired, never over it; a texture becomes colours at the vertices there. Exit status: 0 when all is
+    fine, with --repair or --printable also when it is after the repair; 6 when not; 3 when the file cannot be read.
+
+    \b
+    img2mv3d check out/mesh.glb
+    img2mv3d check part.stl --printable --json
+    """
+    from img2mv3d.cli.check import check_file
+
+    check_file(file, mend=repair, printable=printable, unit=unit, as_json=bool(flags.get("json")))
 
 
 # ----------------------------------------------------------------------------------------------------------- care

@@ -21,7 +21,7 @@ PACKAGES = (
     *("torch", "diffusers", "safetensors", "nerfacc", "PyMCubes", "trimesh", "pillow", "numpy", "scipy"),
     *("fast-simplification", "opencv-python-headless", "typer", "rich", "platformdirs", "jaxtyping"),
 )
-EXTRAS = ("onnxruntime", "transformers", "accelerate", "huggingface_hub", "embreex")
+EXTRAS = ("onnxruntime", "transformers", "accelerate", "huggingface_hub", "embreex", "usd-core", "manifold3d")
 
 
 def cache_list(given: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,15 @@ from img2mv3d.plans import PLANS, STANDARD
 
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
 DECODERS = ("crossview", "plain")
-FORMATS = ("glb", "obj", "ply")
+FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
 
 
 @dataclass(frozen=True)
 class Flag:
     """One flag. decls: as typed. home: "stage.field" in Plan, or "" for a flag of the command itself. choices: the only
-    values allowed. low, high: the smallest and largest number allowed.
+    values allowed. low, high: the smallest and largest number allowed. parse: from what is typed to the field's value.
+    otherwise: what the help says instead of a default of None.
     """
 
     type: Any
@@ -37,6 +39,8 @@ class Flag:
     choices: tuple[str, ...] = ()
     low: float | int | None = None
     high: float | int | None = None
+    parse: Callable[[str], Any] | None = None
+    otherwise: str = "as the weights say"
 
     @property
     def default(self) -> Any:
@@ -53,12 +57,31 @@ class Flag:
         if self.choices:
             parts.append(f"({', '.join(self.choices)})")
         if self.home and self.default is not False:
-            parts.append(f"[{'as the weights say' if self.default is None else self.default}]")
+            parts.append(f"[{self.otherwise if self.default is None else self.default}]")
         return " ".join(parts)
 
 
 def _number(kind: type, decl: str, help: str, home: str, low: float | int, high: float | int) -> Flag:
     return Flag(kind, (decl,), help, home, low=low, high=high)
+
+
+MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
+SIZE_MM = (1.0, 100_000.0)
+
+
+def parse_length(text: str) -> float:
+    """Millimetres out of a length with its unit. Raises UsageError.
+
+    >>> parse_length("80mm"), parse_length("8 cm"), parse_length("2in")
+    (80.0, 80.0, 50.8)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(mm|cm|m|in)\s*", text.lower())
+    if found is None:
+        raise UsageError(f"{text}: expected a length with its unit, such as 80mm, 8cm, 0.1m or 3in")
+    length = float(found.group(1)) * MM[found.group(2)]
+    if not SIZE_MM[0] <= length <= SIZE_MM[1]:
+        raise UsageError(f"{text}: expected 1mm to 100m")
+    return length
 
 
 FLAGS = {
@@ -92,6 +115,22 @@ FLAGS = {
         "export.elevation_deg",
         -89,
         89,
+    ),
+    "size": Flag(
+        str,
+        ("--size",),
+        "Longest side of the mesh in the file: 80mm, 8cm, 0.1m, 3in.",
+        "export.size_mm",
+        parse=parse_length,
+        otherwise="100mm in stl, 3mf and usdz; about 1m, the world's own unit, in glb, obj and ply",
+    ),
+    "height": Flag(
+        str,
+        ("--height",),
+        "Its height instead.",
+        "export.height_mm",
+        parse=parse_length,
+        otherwise="as --size says",
     ),
     # fields of the plan itself
     "seed": _number(int, "--seed", "Another seed, another back side.", "seed", 0, 2**63 - 1),
@@ -139,10 +178,16 @@ def with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
     """The flags that were typed, each inside of its range. Raises UsageError that names flag, value and range."""
+    given = dict(given)
     for name, value in given.items():
         flag = FLAGS.get(name)
         if flag is None or value is None:
             continue
+        if flag.parse is not None:
+            try:
+                given[name] = flag.parse(value)
+            except UsageError as error:
+                raise UsageError(f"{flag.decls[-1]} {error}") from None
         if flag.choices and value not in flag.choices:
             raise UsageError(f"{flag.decls[-1]} {value}: expected one of {', '.join(flag.choices)}")
         if flag.low is not None and not flag.low <= value <= flag.high:

@@ -105,6 +105,10 @@ def carry(source: Source, out: Path, until: str, given: Mapping[str, Any]) -> No
 def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
     """The plan: a preset (or what the run in the source's folder was made with), then what was typed."""
     plan = PLANS[typed["quality"]] if "quality" in typed else recorded_plan(source)
+    if "size" in typed and "height" in typed:
+        raise UsageError("--size and --height are two ways to say one thing; give one of them")
+    if "size" in typed or "height" in typed:  # the one takes the place of the other on record
+        plan = replace(plan, export=replace(plan.export, size_mm=None, height_mm=None))
     for name, value in typed.items():
         home = FLAGS[name].home if name in FLAGS else ""
         stage, _, field = home.rpartition(".")

@@ -11,42 +11,60 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trimesh
 
-from img2mv3d.errors import InputError, ResourceError, UsageError
+from img2mv3d.errors import Img2mv3dError, InputError, ResourceError, UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, face_normals
 from img2mv3d.mesh.extract import volume
-from img2mv3d.mesh.formats import glb_files, obj_files, ply_files, srgb_of_linear
+from img2mv3d.mesh.formats import glb_files, obj_files, ply_files, srgb_of_linear, stl_files
+from img2mv3d.mesh.placement import PLACINGS, Placing, place
 from img2mv3d.mesh.raster import sample_bilinear
+from img2mv3d.mesh.threemf import read_threemf, threemf_files
+from img2mv3d.mesh.usdz import read_usdz, usdz_files
 
 WRITERS: dict[str, Callable[[MeshLike, str, dict[str, Any]], dict[str, bytes]]] = {
     "glb": glb_files,
     "obj": obj_files,
     "ply": ply_files,
+    "stl": stl_files,
+    "3mf": threemf_files,
+    "usdz": usdz_files,
 }
-READABLE = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off")
+READERS = {"3mf": read_threemf, "usdz": read_usdz}  # the rest is trimesh's
+READABLE = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".3mf", ".usdz")
 MAX_BYTES = 1 << 30
 MAX_FACES = 5_000_000
-PLACE = 2e-6  # world units: files hold 32-bit floats or 8 digits
+PLACE = 2e-6  # of the largest coordinate: files hold 32-bit floats or 8 digits
 COLOR = 2 / 255  # rounding on the way to linear light and back
 PROBES = 97  # faces whose colour is compared
 
 
 def write_mesh(
-    mesh: MeshLike, path: Path, format: str | None = None, *, provenance: dict[str, Any] | None = None
+    mesh: MeshLike,
+    path: Path,
+    format: str | None = None,
+    *,
+    size_mm: float | None = None,
+    height_mm: float | None = None,
+    provenance: dict[str, Any] | None = None,
+    placed: bool = False,
 ) -> dict[str, Any]:
     """Write `mesh` (world axes and units) to `path` and return what was checked: format, files, bytes, vertices,
-    faces, volume, box, textured.
+    faces, volume, box, textured, and where it stands: unit and up of the file, file_from_world.
 
-    format: glb, obj (with .mtl and a picture beside it) or ply; None: by the path's ending. Everything is written into
-    a folder of its own next to `path`, synced, read back, compared and only then renamed. provenance: plain values for
+    format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending. size_mm,
+    height_mm: as `placement.place` takes them; volume and box are in the file's units. placed: the mesh stands in
+    the file's axes and units already. Everything is written into a
+    folder of its own next to `path`, synced, read back, compared and only then renamed. provenance: plain values for
     glTF's asset.extras, next to the tool's name and version. Same mesh, same bytes.
-    Raises UsageError on an unknown format or a place that cannot be written, ResourceError when the disk is full or
-    gives back something else; then nothing is left behind and an older file stays as it was.
+    Raises UsageError on an unknown format, one whose package is missing or a place that cannot be written,
+    ResourceError when the disk is full or gives back something else; then nothing is left behind and an older file
+    stays as it was.
     """
     path = Path(path)
     kind = (format or path.suffix.lstrip(".")).lower()
@@ -56,7 +74,8 @@ def write_mesh(
     from img2mv3d import __version__
 
     facts = {"name": "img2mv3d", "version": __version__, **(provenance or {})}
-    stem = path.stem
+    stem, rule = path.stem, PLACINGS[kind]
+    mesh, file_from_world = (mesh, np.eye(4)) if placed else place(mesh, kind, size_mm, height_mm)
     files = WRITERS[kind](mesh, stem, facts)
     if path.suffix.lstrip(".").lower() != kind:  # the user's own name, with our format in it
         files = {path.name if name == f"{stem}.{kind}" else name: data for name, data in files.items()}
@@ -67,7 +86,7 @@ def write_mesh(
         for name, data in files.items():
             _write_synced(folder / name, data)
         again = _load(folder / main, kind, InputError)
-        _compare(mesh, again, path)
+        _compare(mesh, again, path, rule)
         for name in files:
             os.replace(folder / name, path.parent / name)
         _sync_folder(path.parent)
@@ -84,19 +103,24 @@ def write_mesh(
         "bytes": sum(map(len, files.values())),
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
-        "volume": round(volume(mesh.vertices, mesh.faces), 6),
+        "volume": float(f"{volume(mesh.vertices, mesh.faces):.7g}"),
         "box": np.round([mesh.vertices.min(0), mesh.vertices.max(0)], 5).tolist(),
-        "textured": mesh.texture is not None and mesh.uv is not None and kind != "ply",
+        "textured": mesh.texture is not None and mesh.uv is not None and rule.texture,
+        "unit": rule.unit,
+        "up": rule.up,
+        "file_from_world": np.round(file_from_world, 9).tolist(),
         "read_back": "equal",
     }
 
 
 def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
-    """The triangles of a glb, gltf, obj, ply, stl or off file, in its own axes and units (ours are glTF's).
+    """The triangles of a glb, gltf, obj, ply, stl, off, 3mf or usdz file, in its own axes and units (ours are glTF's);
+    a 3mf, which may name any unit, in millimetres, a usdz in metres and +Y up.
 
     Several parts become one; colours come from the texture or the vertices, middle grey where there are none.
     Raises `error` when the file is missing, empty, of another kind, larger than 1 GiB or 5 million faces, or holds
-    values that are not finite, indices that lead nowhere, fewer than four faces, or no area at all.
+    values that are not finite, indices that lead nowhere, fewer than four faces, or no area at all;
+    UsageError when the reader's package is missing.
     """
     path = Path(path)
     if path.suffix.lower() not in READABLE:
@@ -129,18 +153,24 @@ def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
 def _load(path: Path, kind: str, error: type[InputError]) -> MeshArrays:
     try:
         with np.errstate(all="ignore"):
+            if kind in READERS:
+                return _joined(READERS[kind](path), path, error)
             scene = trimesh.load_scene(path, file_type=kind, process=False, maintain_order=True)
             parts = [_part(scene, name, kind) for name in scene.graph.nodes_geometry]
-    except MemoryError:
+    except (MemoryError, Img2mv3dError):
         raise
     except Exception as reason:  # readers of broken files raise many kinds; all mean the same to the user
         words = " ".join(str(reason).split())[:100] or type(reason).__name__
         raise error(f"{path}: cannot be read as a mesh ({words})") from None
-    parts = [part for part in parts if part is not None]
+    return _joined([part for part in parts if part is not None], path, error)
+
+
+def _joined(parts: list[MeshArrays], path: Path, error: type[InputError]) -> MeshArrays:
+    """Several parts as one mesh; a single one keeps its texture."""
     if not parts:
         raise error(f"{path}: holds no triangles")
     if len(parts) == 1:
-        return parts[0]
+        return replace(parts[0], colors=_baked(parts[0]))
     counts = np.cumsum([0, *(len(p.vertices) for p in parts)])
     faces = np.concatenate([p.faces + start for p, start in zip(parts, counts[:-1], strict=True)])
     return MeshArrays(np.concatenate([p.vertices for p in parts]), faces, np.concatenate([_baked(p) for p in parts]))
@@ -162,8 +192,7 @@ def _part(scene: trimesh.Scene, node: str, kind: str) -> MeshArrays | None:
     if uv is not None and len(uv) == len(vertices):
         picture = _picture(visual.material)
         if picture is not None:
-            mesh = MeshArrays(vertices, faces, colors, np.array(uv[:, :2], np.float64), picture)
-            return MeshArrays(vertices, faces, _baked(mesh), mesh.uv, picture)
+            return MeshArrays(vertices, faces, colors, np.array(uv[:, :2], np.float64), picture)
     attributes = getattr(visual, "vertex_attributes", {})
     if "color" in attributes:  # glTF beside a material: raw and linear
         raw = np.asarray(attributes["color"])[:, :3]
@@ -210,19 +239,25 @@ def _check_arrays(mesh: MeshLike, path: Path) -> None:
         raise ValueError(f"{path}: {count} vertices, but colors {mesh.colors.shape}")
 
 
-def _compare(mesh: MeshLike, again: MeshArrays, path: Path) -> None:
-    """Raises ResourceError unless the file says what the mesh is: triangles in order, side, colours of some points."""
+def _compare(mesh: MeshLike, again: MeshArrays, path: Path, rule: Placing) -> None:
+    """Raises ResourceError unless the file says what the mesh is: triangles in order, side, colours of some points (as
+    far as the format has them). Both in the file's axes and units.
+    """
 
     def different(what: str) -> ResourceError:
         return ResourceError(f"{path}: read back, its {what} differ from what was written; is the disk sound?")
 
-    if len(again.faces) != len(mesh.faces) or len(again.vertices) != len(mesh.vertices):
+    if len(again.faces) != len(mesh.faces) or (
+        rule.shared and len(again.vertices) != len(mesh.vertices)
+    ):
         raise different("counts of vertices and faces")
-    scale = max(1.0, float(np.abs(mesh.vertices).max()))
+    scale = float(np.abs(mesh.vertices).max())
     if np.abs(again.vertices[again.faces] - mesh.vertices[mesh.faces]).max() > PLACE * scale:
         raise different("corners")
     if np.sign(volume(again.vertices, again.faces)) != np.sign(volume(mesh.vertices, mesh.faces)):
         raise different("inside and outside")
+    if not rule.colors:
+        return
     probe = np.linspace(0, len(mesh.faces) - 1, min(PROBES, len(mesh.faces))).astype(np.int64)
     if again.texture is not None:
         ours, theirs = (_texture_at(m, m.uv[m.faces[probe]].mean(1)) for m in (mesh, again))

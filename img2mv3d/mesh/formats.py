@@ -1,7 +1,7 @@
-"""A mesh -> the bytes of glb, obj and ply files. Equal meshes give equal bytes.
+"""A mesh -> the bytes of glb, obj, ply and stl files. Equal meshes give equal bytes.
 
-In: `MeshLike` in world axes, which are glTF's (+Y up, front to +Z): nothing is turned. Out: file names and bytes. Why
-here: own writers of a few lines each leave trimesh, which reads the files back, as an independent witness.
+In: `MeshLike` as `placement.place` leaves it, in the file's own axes and units. Out: file names and bytes. Why here:
+own writers of a few lines each leave trimesh, which reads the files back, as an independent witness.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from img2mv3d.mesh.arrays import MeshLike, vertex_normals
+from img2mv3d.mesh.arrays import MeshLike, face_normals, vertex_normals
 
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF 2.0, bufferView.target
 FLOAT, UINT = 5126, 5125  # glTF 2.0, accessor.componentType
@@ -68,7 +68,7 @@ def glb_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
     }
     if textured:
         surface["baseColorTexture"] = {"index": 0}
-        tree["images"] = [{"bufferView": add(_png(mesh.texture), None), "mimeType": "image/png"}]
+        tree["images"] = [{"bufferView": add(png(mesh.texture), None), "mimeType": "image/png"}]
         tree["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
         tree["textures"] = [{"sampler": 0, "source": 0}]
     binary = b"".join(blocks)
@@ -85,7 +85,7 @@ def obj_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
     lines = [f"# img2mv3d {provenance.get('version', '')}".rstrip(), "# +Y up, the front looks to +Z"]
     files: dict[str, bytes] = {}
     if textured:
-        files[f"{stem}_color.png"] = _png(mesh.texture)
+        files[f"{stem}_color.png"] = png(mesh.texture)
         material = ("newmtl surface", "Ka 1 1 1", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {stem}_color.png")
         files[f"{stem}.mtl"] = ("\n".join(material) + "\n").encode()
         lines.append(f"mtllib {stem}.mtl")
@@ -127,6 +127,17 @@ def ply_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
     return {f"{stem}.ply": ("\n".join(header) + "\n").encode() + vertex.tobytes() + face.tobytes()}
 
 
+def stl_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str, bytes]:
+    """{name: bytes} of a binary STL: triangles and nothing else, 32-bit floats."""
+    told = f"img2mv3d {provenance.get('version', '')}, millimetres, +Z up"  # must not begin with "solid"
+    face = np.zeros(len(mesh.faces), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
+    normal = face_normals(mesh.vertices, mesh.faces)
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    face["normal"] = normal / np.where(length > 0, length, 1)
+    face["corners"] = mesh.vertices[mesh.faces]
+    return {f"{stem}.stl": told.encode()[:80].ljust(80) + struct.pack("<I", len(face)) + face.tobytes()}
+
+
 def linear_of_srgb(srgb: np.ndarray) -> np.ndarray:
     """uint8 sRGB -> float in [0, 1], proportional to light (IEC 61966-2-1); `srgb_of_linear` undoes it."""
     x = srgb / 255.0
@@ -139,7 +150,8 @@ def srgb_of_linear(linear: np.ndarray) -> np.ndarray:
     return (np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055) * 255 + 0.5).astype(np.uint8)
 
 
-def _png(texture: np.ndarray) -> bytes:
+def png(texture: np.ndarray) -> bytes:
+    """A picture, uint8 [H, W, 3], as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(texture).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()

@@ -11,13 +11,14 @@ import numpy as np
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.mesh.extract import extract
+from img2mv3d.mesh.placement import PLACINGS
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import paint
 from img2mv3d.plans import ExportOptions
 from img2mv3d.values import Framing, Mesh, Subject, Surface, Views
 
-VERSION = 1
+VERSION = 2
 
 PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
@@ -28,16 +29,16 @@ def export(surface: Surface, views: Views, subject: Subject | None, *, options: 
     """The coloured mesh, in world axes and units, turned upright by options.elevation_deg (about the x axis).
 
     The front of `subject` is painted from its photo at the photo's own resolution, the rest from `views`. Formats
-    without textures (ply) and texture_size 0 get vertex colours. notes: what `Extraction.notes` has (watertight, faces,
-    pieces, pieces_dropped, ...), seen (shares of the area by photo, views, none), silhouette_iou (of each view, mean,
-    min), color_shift (of each picture), warnings (sentences).
+    without textures (ply, stl, 3mf) and texture_size 0 get vertex colours. notes: what `Extraction.notes` has
+    (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photo, views, none), silhouette_iou
+    (of each view, mean, min), color_shift (of each picture), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     body = extract(surface.sdf, faces=options.faces)
     sources = view_sources(views)
     if subject is not None:
         sources.append(photo_source(subject.full, subject.framing, views.rig))
-    texture_size = 0 if options.format == "ply" else options.texture_size
+    texture_size = options.texture_size if PLACINGS[options.format].texture else 0
     painting = paint(body.vertices, body.faces, sources, texture_size=texture_size)
     overlap = silhouette_iou(body.vertices, body.faces, views)
     notes = dict(body.notes)

@@ -58,7 +58,9 @@ def test_choices_are_those_that_the_stages_know() -> None:
     ("given", "says"),
     [
         ({"steps": 0}, "--steps 0: expected 1 to 1000"),
-        ({"format": "fbx"}, "--format fbx: expected one of glb, obj, ply"),
+        ({"format": "fbx"}, "--format fbx: expected one of glb, obj, ply, stl, 3mf, usdz"),
+        ({"size": "80"}, "--size 80: expected a length with its unit"),
+        ({"height": "0.5mm"}, "--height 0.5mm: expected 1mm to 100m"),
         ({"quality": "best"}, "draft, standard, fine"),
         ({"elevation": 120.0}, "--elevation 120.0: expected -89 to 89"),
     ],
@@ -66,6 +68,11 @@ def test_choices_are_those_that_the_stages_know() -> None:
 def test_values_out_of_range_are_refused_in_words(given: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         checked(given)
+
+
+def test_lengths_are_millimetres() -> None:
+    assert checked({"size": "80mm", "height": None}) == {"size": 80.0}
+    assert [checked({"size": t})["size"] for t in ("8 cm", "0.08m", "2in")] == pytest.approx([80, 80, 50.8])
 
 
 def test_what_was_not_typed_is_left_out() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from img2mv3d.cli.flow import plan_of, recorded_plan, run_here
-from img2mv3d.errors import InputError
+from img2mv3d.errors import InputError, UsageError
 from img2mv3d.plans import PLANS, STANDARD, ExportOptions, Plan
 from img2mv3d.sources import Source, source_of
 from tests.conftest import Workshop
@@ -35,6 +35,20 @@ def test_a_runs_own_settings_are_taken_up_again(workshop: Workshop) -> None:
     assert recorded_plan(Source("photo", workshop.out / "subject.png")) == STANDARD
     (workshop.out / "run.json").write_text("broken")
     assert recorded_plan(source_of(workshop.out)) == STANDARD
+
+
+def test_size_and_height_take_each_others_place() -> None:
+    source = Source("photo", Path("none.png"))
+    assert plan_of({"size": 80.0}, source).export.size_mm == 80.0
+    with pytest.raises(UsageError, match="give one of them"):
+        plan_of({"size": 80.0, "height": 50.0}, source)
+
+
+def test_a_height_replaces_the_size_on_record(workshop: Workshop) -> None:
+    workshop.run(plan=Plan(export=ExportOptions(size_mm=80.0)))
+    export = plan_of({"height": 50.0}, source_of(workshop.out)).export
+    assert (export.size_mm, export.height_mm) == (None, 50.0)
+    assert plan_of({}, source_of(workshop.out)).export.size_mm == 80.0
 
 
 def test_export_without_a_folder_needs_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ from img2mv3d.mesh import files
 from img2mv3d.mesh.arrays import MeshArrays
 from img2mv3d.mesh.extract import volume
 from img2mv3d.mesh.files import read_mesh, write_mesh
+from img2mv3d.mesh.placement import PLACINGS, moved
 from tests.balls import ball
 
-FORMATS = ("glb", "obj", "ply")
+usdz = pytest.param("usdz", marks=pytest.mark.skipif(not find_spec("pxr"), reason="usd-core is not installed"))
+FORMATS = ("glb", "obj", "ply", "stl", "3mf", usdz)
+FUZZED = ("glb", "obj", "ply", "stl", "3mf")  # usdz is read by usd-core alone
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -27,10 +31,16 @@ def test_what_is_written_is_read(format: str, textured: bool, tmp_path: Path) ->
     mesh = ball(textured)
     facts = write_mesh(mesh, tmp_path / f"ball.{format}")
     again = read_mesh(tmp_path / f"ball.{format}")
-    np.testing.assert_allclose(again.vertices, mesh.vertices, atol=1e-6)
-    np.testing.assert_array_equal(again.faces, mesh.faces)
-    assert facts["volume"] == pytest.approx(volume(again.vertices, again.faces), abs=1e-5) and facts["volume"] > 0
-    if textured and format != "ply":
+    rule, world_from_file = PLACINGS[format], np.linalg.inv(facts["file_from_world"])
+    corners = moved(again.vertices[again.faces.ravel()], world_from_file)
+    np.testing.assert_allclose(corners, mesh.vertices[mesh.faces.ravel()], atol=2e-6)
+    assert facts["volume"] == pytest.approx(volume(again.vertices, again.faces), rel=1e-4) and facts["volume"] > 0
+    np.testing.assert_allclose(facts["box"], [again.vertices.min(0), again.vertices.max(0)], atol=2e-5)
+    if rule.shared:
+        np.testing.assert_array_equal(again.faces, mesh.faces)
+    if not rule.colors:
+        assert again.texture is None and (again.colors == 128).all()
+    elif textured and rule.texture:
         np.testing.assert_array_equal(again.texture, mesh.texture)
         np.testing.assert_allclose(again.uv, mesh.uv, atol=1e-6)
     else:
@@ -102,6 +112,8 @@ def other_colours(mesh: MeshArrays) -> MeshArrays:
 def test_a_file_that_says_something_else_gets_no_name(
     damage: object, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if damage is other_colours and not PLACINGS[format].colors:
+        pytest.skip("a format without colours")
     writer = files.WRITERS[format]
     monkeypatch.setitem(files.WRITERS, format, lambda mesh, stem, facts: writer(damage(mesh), stem, facts))
     with pytest.raises(ResourceError, match="differ from what was written"):
@@ -154,7 +166,7 @@ def test_a_tetrahedron_is_enough(tmp_path: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(FORMATS), st.integers(0, 2**31), st.integers(1, 8))
+@given(st.sampled_from(FUZZED), st.integers(0, 2**31), st.integers(1, 8))
 def test_random_damage_is_an_input_error_or_a_mesh(format: str, seed: int, count: int) -> None:
     import tempfile
 

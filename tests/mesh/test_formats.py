@@ -1,10 +1,14 @@
 """Bytes of mesh files: what glTF's, obj's and ply's rules ask for."""
 
 import json
+import os
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 import trimesh
 
 from img2mv3d.mesh.files import write_mesh
@@ -55,3 +59,32 @@ def test_the_ply_is_as_long_as_its_header_says() -> None:
     header, _, body = data.partition(b"end_header\n")
     assert b"element vertex %d\n" % len(mesh.vertices) in header
     assert len(body) == len(mesh.vertices) * (6 * 4 + 3) + len(mesh.faces) * (1 + 3 * 4)
+
+
+@pytest.fixture(scope="module")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Khronos's validator lies: NODE_PATH, else fetched with npm."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("node and npm are not installed")
+    if (Path(os.environ.get("NODE_PATH", "none")) / "gltf-validator").is_dir():
+        return Path(os.environ["NODE_PATH"])
+    folder = tmp_path_factory.mktemp("node")
+    words = ["npm", "install", "--silent", "--no-audit", "--no-fund", "gltf-validator@2.0.0-dev.3.10"]
+    if subprocess.run(words, cwd=folder, capture_output=True).returncode:
+        pytest.skip("npm cannot fetch gltf-validator here")
+    return folder / "node_modules"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("textured", [False, True])
+@pytest.mark.parametrize("size", [{}, {"size_mm": 80.0}])
+def test_khronos_validator_finds_nothing(
+    textured: bool, size: dict[str, float], tmp_path: Path, node_modules: Path
+) -> None:
+    told = {"settings": {"export": {"faces": 20_000}}, "seed": 7, "weights": [{"name": "mini", "licence": None}]}
+    write_mesh(ball(textured), tmp_path / "ball.glb", provenance=told, **size)
+    words = ["node", Path(__file__).with_name("gltf_validate.cjs"), tmp_path / "ball.glb"]
+    environment = {**os.environ, "NODE_PATH": str(node_modules)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    issues = json.loads(done.stdout)
+    assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]

@@ -1,0 +1,116 @@
+"""The command `check`: what a mesh file holds, in a table or as JSON, and a repaired copy beside it.
+
+In: a path and switches as typed. Out: lines on stdout, perhaps a file, an exit status. Why here: `mesh.check` counts
+and `mesh.repair` mends; what to do about it is said here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from img2mv3d.cli.flags import MM
+from img2mv3d.errors import UnsoundError, UsageError
+
+if TYPE_CHECKING:
+    from img2mv3d.mesh.check import Health
+
+ROWS = (
+    ("triangles", "faces"),
+    ("open edges", "open_edges"),
+    ("crowded edges", "crowded_edges"),
+    ("twisted edges", "twisted_edges"),
+    ("triangles without area", "flat"),
+    ("double triangles", "double"),
+    ("pieces", "pieces"),
+    ("pieces inside out", "inside_out"),
+)
+MUST_BE_ZERO = {"open_edges", "crowded_edges", "twisted_edges", "flat", "double", "inside_out"}
+
+
+def check_file(path: Path, *, mend: bool, printable: bool, unit: str | None, as_json: bool) -> None:
+    """Check, and with `mend` or `printable` repair, a mesh file. Raises UnsoundError when the mesh (or what the repair
+    made of it) is not sound, or not printable where that was asked for.
+    """
+    from img2mv3d.mesh.check import check
+    from img2mv3d.mesh.files import read_mesh
+    from img2mv3d.mesh.repair import repair
+
+    scale = MM[unit or default_unit(path)] if unit in (None, *MM) else None
+    if scale is None:
+        raise UsageError(f"--unit {unit}: expected one of {', '.join(MM)}")
+    mesh = read_mesh(path)
+    first = last = check(mesh, scale)
+    done: tuple[str, ...] = ()
+    written = None
+    if (mend or printable) and not first.sound:
+        mended, done = repair(mesh)
+        last = check(mended, scale) if len(mended.faces) else first
+        if done and len(mended.faces) and (last.sound or mend):
+            written = write_beside(path, mended)
+    reasons = last.faults()
+    if printable and not reasons and (thin := last.thin()):
+        reasons.append(thin)
+    if as_json:
+        result = {"file": str(path), **first.facts(), "thin": first.thin(), "done": done, "reasons": reasons}
+        print(json.dumps(result | {"repaired": None if written is None else {"file": str(written), **last.facts()}}))
+    else:
+        show(path, first, done, written, last)
+    if reasons:
+        what = "cannot be made printable" if printable else "is not sound after the repair" if mend else "is not sound"
+        more = "" if mend or printable else "; --repair writes a mended copy beside it"
+        raise UnsoundError(f"{path}: {what}: {'; '.join(reasons)}{more}")
+
+
+def default_unit(path: Path) -> str:
+    """What one unit is in a file of this ending: millimetres for printers' formats, metres for the others."""
+    return "mm" if path.suffix.lower() in (".stl", ".3mf") else "m"
+
+
+def write_beside(path: Path, mesh: Any) -> Path:
+    """Write the mesh as NAME_repaired next to `path`, under a number where that name is taken; where it is."""
+    from img2mv3d.mesh.files import WRITERS, write_mesh
+
+    suffix = path.suffix if path.suffix.lower().lstrip(".") in WRITERS else ".glb"
+    number, target = 1, path.with_name(f"{path.stem}_repaired{suffix}")
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.stem}_repaired{number}{suffix}")
+    write_mesh(mesh, target, placed=True)
+    return target
+
+
+def show(path: Path, first: Health, done: tuple[str, ...], written: Path | None, last: Health) -> None:
+    """A table of what was found; a second column for the repaired mesh."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=path.name, title_justify="left", show_header=written is not None)
+    table.add_column("")
+    for title in ("found", "repaired") if written else ("found",):
+        table.add_column(title, justify="right")
+    columns = (first, last) if written else (first,)
+    for label, name in ROWS:
+        cells = [asdict(health)[name] for health in columns]
+        marked = [f"[red]{c}[/red]" if c and name in MUST_BE_ZERO else str(c) for c in cells]
+        table.add_row(label, *marked)
+    table.add_row("watertight", *("yes" if h.watertight else "[red]no[/red]" for h in columns))
+    table.add_row("manifold3d", *(h.manifold3d or "not installed" for h in columns))
+    table.add_row("box in mm", *(" x ".join(f"{side:g}" for side in h.box_mm) for h in columns))
+    table.add_row("volume in cm3", *("-" if h.volume_mm3 is None else f"{h.volume_mm3 / 1000:.4g}" for h in columns))
+    table.add_row("walls in mm (sampled)", *(walls(h) for h in columns))
+    console = Console(highlight=False)
+    console.print(table)
+    for line in done:
+        console.print(line, markup=False, soft_wrap=True)
+    if written is not None:
+        print(written.absolute())
+
+
+def walls(health: Health) -> str:
+    """What the rays found, in mm."""
+    if health.wall_mm is None:
+        return "-"
+    return f"95 % above {health.wall_mm:g}, least {health.thinnest_mm:g} ({health.rays} rays)"

@@ -1,0 +1,77 @@
+"""Where a mesh stands in a file: units, which way is up and how large, as the users of each format expect it.
+
+In: `MeshLike` in world axes and units (+Y up, front to +Z). Out: the same mesh in the file's, and the matrix that led
+there. Why here: the only outgoing turn of axes; the formats write what they are given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from img2mv3d.mesh.arrays import MeshArrays, MeshLike
+
+MM_PER_UNIT = {"mm": 1.0, "m": 1000.0}
+Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # +Y up, front +Z -> +Z up, front -Y; no mirror image
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How a format is meant. unit: mm or m, what one unit in the file is. up: Y or Z. default_mm: longest side when
+    nobody says a size; None: one world unit is one unit of the file. standing: on the ground, above the origin.
+    texture, colors: can the file hold them? shared: do faces share their vertices in it?
+    """
+
+    unit: str
+    up: str = "Y"
+    default_mm: float | None = None
+    standing: bool = False
+    texture: bool = False
+    colors: bool = True
+    shared: bool = True
+
+
+PLACINGS = {
+    "glb": Placing("m", texture=True),
+    "obj": Placing("m", texture=True),
+    "ply": Placing("m"),
+    "stl": Placing("mm", "Z", 100.0, standing=True, colors=False, shared=False),
+    "3mf": Placing("mm", "Z", 100.0, standing=True),
+    "usdz": Placing("m", default_mm=100.0, standing=True, texture=True),
+}
+
+
+def place(
+    mesh: MeshLike, format: str, size_mm: float | None = None, height_mm: float | None = None
+) -> tuple[MeshLike, Float[np.ndarray, "4 4"]]:
+    """The mesh in the axes and units of `format`, and file_from_world [4, 4].
+
+    size_mm: of the longest side; height_mm: of the vertical one, which wins. With neither, the format's own default.
+    Right hands stay right hands. Raises ValueError when the mesh has no extent to be measured.
+    """
+    rule = PLACINGS[format]
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    side = high - low
+    wanted = height_mm or size_mm or rule.default_mm
+    scale = 1.0
+    if wanted is not None:
+        measured = float(side[1] if height_mm else side.max())
+        if measured <= 0:
+            raise ValueError(f"a mesh with sides {side.tolist()} cannot be scaled")
+        scale = wanted / MM_PER_UNIT[rule.unit] / measured
+    matrix = np.eye(4)
+    matrix[:3, :3] = (Z_UP if rule.up == "Z" else np.eye(3)) * scale
+    if rule.standing:
+        ground = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
+        matrix[:3, 3] = -matrix[:3, :3] @ ground
+    if np.array_equal(matrix, np.eye(4)):
+        return mesh, matrix
+    vertices = moved(mesh.vertices, matrix)
+    return MeshArrays(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture), matrix
+
+
+def moved(points: Float[np.ndarray, "N 3"], matrix: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "N 3"]:
+    """Points [N, 3] under an affine map [4, 4], in the units that the map leads to."""
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
