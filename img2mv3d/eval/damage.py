@@ -21,7 +21,6 @@ from img2mv3d.data.corpus import load_solid
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.reconstruction import exact_views, held_out, score
 from img2mv3d.eval.surface import visible_points
-from img2mv3d.neus import fit as fitting
 from img2mv3d.neus.fit import FINAL, Fit, FitOptions, fit
 from img2mv3d.values import Views
 
@@ -102,13 +101,13 @@ DAMAGES: dict[str, Callable[[Views, np.random.Generator], Views]] = {
 }
 
 # a remedy as the fit without it; "all" is the fit as it is
-REMEDIES: dict[str, tuple[FitOptions, Mapping[str, float]]] = {
-    "all": (FINAL, {}),
-    "without calm": (FINAL, {"CALM": 1.0}),
-    "without hold": (replace(FINAL, hold=0.0), {}),
-    "without rim": (replace(FINAL, rim=0.0), {}),
-    "without tolerance": (FINAL, {"TOLERATED": 0}),
-    "with drop": (replace(FINAL, drop=0.15), {}),
+REMEDIES: dict[str, FitOptions] = {
+    "all": FINAL,
+    "without calm": replace(FINAL, calm=1.0),
+    "without hold": replace(FINAL, hold=0.0),
+    "without rim": replace(FINAL, rim=0.0),
+    "without tolerance": replace(FINAL, tolerated=0),
+    "with drop": replace(FINAL, drop=0.15),
 }
 
 
@@ -144,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for damage, harm in DAMAGES.items():
             worse = harm(views, np.random.default_rng(7))
             for remedy in given.remedies.split(","):
-                found = _fit(worse, *REMEDIES[remedy])
+                found = _fit(worse, REMEDIES[remedy])
                 figures = (0.0, 9.0, 9.0, 180.0, 0.0, 0.0) if found is None else score(found.sdf, views, z, truth)[:6]
                 told = dict(zip(("iou", "z_mean", "z_median", "normal_deg", "f_01", "f_02"), figures, strict=True))
                 rows.append({"id": entry.id, "damage": damage, "remedy": remedy, **told})
@@ -153,17 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table(rows))
 
 
-def _fit(views: Views, options: FitOptions, constants: Mapping[str, float]) -> Fit | None:
-    before = {name: getattr(fitting, name) for name in constants}
+def _fit(views: Views, options: FitOptions) -> Fit | None:
     try:
-        for name, value in constants.items():
-            setattr(fitting, name, value)
         return fit(views.normal, views.mask, views.rig, options)
     except NothingFoundError:
         return None
-    finally:
-        for name, value in before.items():
-            setattr(fitting, name, value)
 
 
 def _moved(views: Views, offset: Float[np.ndarray, "V 2"], scale: Float[np.ndarray, " V"]) -> Views:

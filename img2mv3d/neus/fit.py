@@ -32,13 +32,11 @@ from img2mv3d.neus.targets import ViewTargets, block_of, hull_field, silhouette_
 FALLBACK = 0.1
 OFF = 0.5  # cells by which silhouettes may be off without counting as wrong
 STRICT = 0.9  # IoU of the strict hull with the masks below which contradictions of one view, then two, are let pass
-TOLERATED = 2
 NOTHING_COMMON = "the silhouettes have no point in common; look at the views and their masks"
 # How far normals are off after the coarsest level (`LevelFit.disagreement`), between which the curvature term grows to
-# CALM times its weight. Measured on 15 objects with exact views: at most 0.165 (0.21 where nearly all is thin); on what
-# mini generates: 0.217 and more. Normals that contradict each other, followed to the letter, leave cracks.
+# `FitOptions.calm` times its weight. Measured on 15 objects with exact views: at most 0.165 (0.21 where nearly all is
+# thin); on what mini generates: 0.217 and more. Normals that contradict each other, followed to the letter, leave cracks.
 DISAGREE = (0.17, 0.21)
-CALM = 50.0
 TINY_PX = 12  # a mask of fewer px shows nothing
 
 __all__ = ["FINAL", "QUICK", "Fit", "FitOptions", "Level", "fit"]
@@ -74,7 +72,7 @@ def fit(
     normal, mask, rig, warnings = _usable(normal, mask, rig)
     if not serves(rig):
         return _fit_any_rig(normal, mask, rig, options, progress, warnings)
-    missing = _tolerance(normal, mask, rig, options.levels[0].nodes)
+    missing = _tolerance(normal, mask, rig, options)
     if missing:
         warnings.append(
             f"the silhouettes contradict each other: the hull overrules up to {missing} of {len(rig)} views"
@@ -91,7 +89,7 @@ def fit(
         losses = state.run(tick)
         if whole is None:
             disagreement = state.disagreement()
-            calm = _calm(disagreement)
+            calm = _calm(disagreement, options.calm)
             if calm > 1:  # cracks of the coarsest level would stay
                 state = LevelFit(hull, hull, views, block, _calmed(level, calm), options)
                 losses = state.run()
@@ -104,10 +102,10 @@ def fit(
     return Fit(sdf, figures, tuple(warnings))
 
 
-def _calm(disagreement: float) -> float:
-    """Factor on the curvature term, 1 to CALM."""
+def _calm(disagreement: float, most: float) -> float:
+    """Factor on the curvature term, 1 to `most`."""
     share = (disagreement - DISAGREE[0]) / (DISAGREE[1] - DISAGREE[0])
-    return CALM ** min(max(share, 0.0), 1.0)
+    return most ** min(max(share, 0.0), 1.0)
 
 
 def _calmed(level: Level, calm: float) -> Level:
@@ -201,12 +199,12 @@ def _usable(normal: np.ndarray, mask: np.ndarray, rig: Rig) -> tuple[np.ndarray,
     return normal[shown], mask[shown], rig, warnings
 
 
-def _tolerance(normal: np.ndarray, mask: np.ndarray, rig: Rig, nodes: int) -> int:
+def _tolerance(normal: np.ndarray, mask: np.ndarray, rig: Rig, options: FitOptions) -> int:
     """How many views the hull must overrule to keep the silhouettes: the least number that loses little."""
-    nodes = max(nodes, 64)  # coarser grids lose thin parts for another reason
+    nodes = max(options.levels[0].nodes, 64)  # coarser grids lose thin parts for another reason
     block, views = block_of(mask, rig, nodes), view_targets(normal, mask, rig, nodes)
     best, chosen = -1.0, 0
-    for missing in range(min(TOLERATED, len(rig) - 1) + 1):
+    for missing in range(min(options.tolerated, len(rig) - 1) + 1):
         iou = float(np.mean(silhouette_iou(hull_field(views, block, missing), views, block)))
         if iou > best + 0.02:
             best, chosen = iou, missing

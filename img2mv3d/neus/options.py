@@ -27,14 +27,17 @@ class Level:
 @dataclass(frozen=True)
 class FitOptions:
     """levels: coarse to fine. eikonal: weight a node. rim: weight a ray of the distance between surface and silhouette.
-    hold: weight a node of the hull where it is thin. rate: Adam's step at start and end of a level, cells. drop: share
-    of a view's trusted normals, those with the largest errors, that count for nothing.
+    hold: weight a node of the hull where it is thin. calm: factor on `bend` where the views wholly contradict each
+    other. tolerated: views that the hull may overrule. rate: Adam's step at start and end of a level, cells. drop:
+    share of a view's trusted normals, those with the largest errors, that count for nothing.
     """
 
     levels: tuple[Level, ...]
     eikonal: float = 0.03
     rim: float = 1.0
     hold: float = 0.1
+    calm: float = 50.0
+    tolerated: int = 2
     rate: tuple[float, float] = (0.12, 0.018)
     drop: float = 0.0
 
