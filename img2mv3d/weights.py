@@ -82,13 +82,15 @@ class Bundle:
         if set(GENERATE_KEYS) - set(told):
             raise WeightsError(f"{self.folder / MANIFEST}: [generate] must tell {', '.join(GENERATE_KEYS)}")
         elevation, azimuth = (torch.deg2rad(torch.tensor(a)) for a in (SIX_VIEWS.elevation_deg, SIX_VIEWS.azimuth_deg))
+        encoder = self.encoder()
         return GeneratorNets(
             unet=self._load("unet"),
-            condition=MiniCondition(self.encoder(), self._load("tokens")).eval(),
+            condition=MiniCondition(encoder, self._load("tokens")).eval(),
             camera=camera_vector(elevation, azimuth),
             framing_px=self.framing_px,
             vae=self.vae,
             bundle=self.name,
+            white=encoder.white() if told.get("windows") else None,
             **{k: told[k] for k in GENERATE_KEYS},
         )
 

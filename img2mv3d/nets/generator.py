@@ -54,7 +54,8 @@ class GeneratorNets:
     """unet, condition: networks in eval mode. camera: numbers of one object's rows (normals, then colours), see
     `multiview.camera_vector`. schedule: a name of diffusion.schedule.SCHEDULES. steps, guidance, solver, eta: the
     bundle's own choice where an option is None. framing_px: the silhouette's long side it was trained for. vae: name
-    and digest of the latent space. bundle: its name. rig: where the views are taken from.
+    and digest of the latent space. bundle: its name. rig: where the views are taken from. white: the latent of white,
+    where the denoiser was trained on windows round the object; None: it sees whole pictures.
     """
 
     unet: MultiViewUNet
@@ -69,6 +70,7 @@ class GeneratorNets:
     vae: Mapping[str, str]
     bundle: str
     rig: Rig = SIX_VIEWS
+    white: Float[Tensor, " c"] | None = None
 
     def to(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> GeneratorNets:
         """The same on another device and in another precision (the modules themselves move, as torch does it)."""

@@ -18,6 +18,8 @@ from diffusers.models.resnet import Downsample2D, ResnetBlock2D, Upsample2D
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from img2mv3d.nets.window import Window
+
 REACHES = ("off", "self", "views", "sparse", "rows")
 COORDINATES = (
     14  # channels of `coordinates`: x and y, each plain and as sin, cos of 1, 2, 4 half turns over the picture
@@ -134,13 +136,14 @@ class MultiViewUNet(nn.Module):
         t: Int[Tensor, " N"] | Int[Tensor, ""],
         tokens: Float[Tensor, "N T d"],
         camera: Float[Tensor, "N k"],
+        window: Window | None = None,
     ) -> Float[Tensor, "N o h w"]:
         """The prediction (noise or velocity, whatever the weights were trained for) for N = 2 * B * views rows.
 
         noisy: channels 0..3 the noisy latents, 4..7 the condition latents (scaled, zero when unconditional). t: noise
         step 0..999.
-        camera: `camera_vector`. Raises ValueError when N is no multiple of the views (or, with joint attention, of
-        two).
+        camera: `camera_vector`. window: what part of the picture the latents are, None: all of it. Raises ValueError
+        when N is no multiple of the views (or, with joint attention, of two).
         """
         n, _, h, w = noisy.shape
         if n % self.config.views or (n % 2 and (self.config.joint_mid or self.config.joint_last)):
@@ -153,7 +156,8 @@ class MultiViewUNet(nn.Module):
             latent, known, scale = precondition(latent, t, self.config)
         parts = [latent, told]
         if self.config.coordinates:
-            parts.append(coordinates(h, w).to(noisy).expand(n, -1, -1, -1))
+            grid = coordinates(h, w) if window is None else window.cut(coordinates(window.whole, window.whole))
+            parts.append(grid.to(noisy).expand(n, -1, -1, -1))
         if self.config.mirror:
             parts.append(told.flip(-1))
         x = self.conv_in(torch.cat(parts, dim=1))

@@ -6,6 +6,7 @@ Why here: the only place where photo, network and solver meet.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.multiview import unpack
+from img2mv3d.nets.window import around
 from img2mv3d.plans import GenerateOptions
 from img2mv3d.values import Latents, Subject
 
@@ -42,7 +44,11 @@ def generate(
     photo = torch.from_numpy(np.ascontiguousarray(subject.image.transpose(2, 0, 1))).to(like) / 255
     told = generator.condition(photo)
     rows = len(like)
-    condition = Condition(told.latent.expand(rows, -1, -1, -1), told.tokens.expand(rows, -1, -1), like)
+    covered = torch.from_numpy(subject.image[..., 3] > 0)[None]
+    window = None if generator.white is None else around(covered).wide()
+    latent = told.latent if window is None else window.cut(told.latent)
+    condition = Condition(latent.expand(rows, -1, -1, -1), told.tokens.expand(rows, -1, -1), like)
+    network = generator.unet if window is None else partial(generator.unet, window=window)
     settings = {
         "steps": generator.steps if options.steps is None else options.steps,
         "guidance": generator.guidance if options.guidance is None else options.guidance,
@@ -53,8 +59,8 @@ def generate(
         settings["eta"] = 0.0  # the bundle's eta belongs to the bundle's solver
     noise = torch.randn((rows, *told.latent.shape), generator=rng).to(like)
     latents = sample(
-        conditioned(generator.unet, condition, settings["guidance"]),
-        noise,
+        conditioned(network, condition, settings["guidance"]),
+        noise if window is None else window.cut(noise),
         SCHEDULES[generator.schedule],
         steps=settings["steps"],
         solver=settings["solver"],
@@ -62,6 +68,8 @@ def generate(
         rng=rng,
         progress=progress,
     )
+    if window is not None:
+        latents = window.paste(latents, generator.white.to(latents))
     normal, color = unpack(latents.float().cpu(), len(generator.rig))
     return Latents(
         color=color[0].numpy(),

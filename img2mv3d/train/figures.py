@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +94,17 @@ def _generated_one(bundle: Bundle, item: Item, decoder: PlainDecoder) -> dict[st
     nets = bundle.generator()
     encoder = bundle.encoder()
     photo = as_float(over_white(item.photo))
-    told = Item(item.name, None, None, item.photo, None, encoder.encode(photo[None])[0], "mini")
+    told = replace(item, photo_latent=encoder.encode(photo[None])[0])
     model = MultiViewNets(nets.unet, nets.condition.tokens)
     normal, color = generate_latents(
-        model, told, SCHEDULES[nets.schedule], steps=nets.steps, seed=0, guidance=nets.guidance, solver=nets.solver
+        model,
+        told,
+        SCHEDULES[nets.schedule],
+        steps=nets.steps,
+        seed=0,
+        guidance=nets.guidance,
+        solver=nets.solver,
+        white=nets.white,
     )
     found = [decoder.decode(x).clamp(0, 1).movedim(1, -1).numpy() for x in (color, normal)]
     alpha = item.photo[..., 3].numpy().astype(np.float32) / 255

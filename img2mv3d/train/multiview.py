@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from img2mv3d.conventions import IMAGE_SIZE, LATENT_SIZE
 from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES, STEPS, Schedule, add_noise, target
@@ -23,12 +25,13 @@ from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig, camera_vector, pack, precondition, unpack
 from img2mv3d.nets.tokens import TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
+from img2mv3d.nets.window import Window, around
 from img2mv3d.train.loop import LoopOptions, run_loop
 from img2mv3d.train.pictures import tile
-from img2mv3d.train.pool import Item, Pool, as_float, over_white
+from img2mv3d.train.pool import Item, Pool, as_float, draw_float, draw_int, over_white
 
 SNR_LIMIT = 5.0  # Hang et al. 2023, min-SNR with gamma 5: easy, almost clean steps count less
-HELD_STEPS = (300, 600, 900)  # noise steps of the held-out loss
+HELD_STEPS = (300, 499, 900, 999)  # noise steps of the held-out loss
 REFRESH_STEPS = 50
 
 # 32 px without attention and few channels: on a CPU, twice the steps are worth more than twice the width
@@ -72,11 +75,14 @@ class MultiViewNets(nn.Module):
 @dataclass(frozen=True)
 class MultiViewBatch:
     """objects: in a step. drop: chance of an object without condition. noisier: exponent of the drawn noise steps, 1 is
-    even, above 1 more of the noisy ones, in which shapes are decided."""
+    even, above 1 more of the noisy ones, in which shapes are decided. called: noise steps of their own and the share of
+    each; those at which a generation in two steps calls the network.
+    """
 
     objects: int = 1
     drop: float = 0.1
     noisier: float = 1.5
+    called: tuple[tuple[int, float], ...] = ((999, 0.4), (499, 0.25))
 
 
 class MultiViewTask:
@@ -96,6 +102,7 @@ class MultiViewTask:
         self.batch = batch or MultiViewBatch()
         self.pool = Pool(data, "train", pictures=False, encoder=encoder)
         self.held = Pool(data, "val", pictures=False, encoder=encoder, limit=held_out)
+        self.white = None if encoder is None else encoder.white()
         self._calls = 0
 
     def loss(self, progress: float, rng: torch.Generator) -> Tensor:
@@ -104,9 +111,9 @@ class MultiViewTask:
         if self._calls % REFRESH_STEPS == 0:
             self.pool.refresh()
         items = [self.pool.draw(rng) for _ in range(self.batch.objects)]
-        t = ((1 - torch.rand(len(items), generator=rng) ** self.batch.noisier) * STEPS).long().clamp(max=STEPS - 1)
+        t = torch.tensor([self._noise_step(rng) for _ in items])
         keep = (torch.rand(len(items), generator=rng) >= self.batch.drop).float()
-        return denoiser_loss(self.net, items, t, keep, self.schedule, rng)
+        return denoiser_loss(self.net, items, t, keep, self.schedule, rng, self._window(items, rng))
 
     @torch.no_grad()
     def held_out(self, net: nn.Module) -> dict[str, float]:
@@ -116,7 +123,11 @@ class MultiViewTask:
         for step in HELD_STEPS:
             rng = torch.Generator().manual_seed(step)
             losses = [
-                float(denoiser_loss(net, [item], torch.tensor([step]), torch.ones(1), self.schedule, rng))
+                float(
+                    denoiser_loss(
+                        net, [item], torch.tensor([step]), torch.ones(1), self.schedule, rng, item.window.wide()
+                    )
+                )
                 for item in self.held.items
             ]
             if losses:
@@ -128,12 +139,27 @@ class MultiViewTask:
         themselves when there is no decoder."""
         rows: list[list[np.ndarray]] = []
         for item in (self.held.items or self.pool.items)[:2]:
-            normal, color = generate_latents(net, item, self.schedule, steps=10, seed=0)
+            normal, color = generate_latents(net, item, self.schedule, steps=2, seed=0, white=self.white)
             shown = [self._pictures(x) for x in (color, normal)]
             side = shown[0].shape[1]
             photo = over_white(item.photo).numpy()[:: len(item.photo) // side, :: len(item.photo) // side]
             rows += [[photo.astype(np.float32) / 255, *shown[0]], [np.ones_like(shown[1][0]), *shown[1]]]
         return tile(rows) if rows else np.full((8, 8, 3), 255, np.uint8)
+
+    def _noise_step(self, rng: torch.Generator) -> int:
+        share = draw_float(rng)
+        for step, own in self.batch.called:
+            if share < own:
+                return step
+            share -= own
+        return min(int((1 - draw_float(rng) ** self.batch.noisier) * STEPS), STEPS - 1)
+
+    def _window(self, items: list[Item], rng: torch.Generator) -> Window:
+        """Round one object, since white teaches nothing and costs half of the time; now and then all columns, as in
+        use, where only the rows are known. Round several objects: everything."""
+        if len(items) > 1:
+            return around(torch.zeros(1, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.bool))
+        return items[0].window.at_least(draw_int(rng, 2 * LATENT_SIZE))
 
     def _pictures(self, latents: Tensor) -> np.ndarray:
         if self.decoder is None:
@@ -190,17 +216,20 @@ def denoiser_loss(
     keep: Float[Tensor, " B"],
     schedule: Schedule,
     rng: torch.Generator,
+    window: Window,
 ) -> Float[Tensor, ""]:
-    """Squared error of the prediction at noise steps t, one per object, weighted by min(1, SNR_LIMIT / (1 + SNR)):
-    even in the predicted clean latents where there is much noise, even in the noise where there is little."""
-    latents = torch.stack([item.latents for item in items]).float()  # [B, 2 (colour, normal), V, 4, h, w]
+    """Squared error of the prediction in the window at noise steps t, one per object, weighted by
+    min(1, SNR_LIMIT / (1 + SNR)): even in the predicted clean latents where there is much noise, even in the noise
+    where there is little."""
+    latents = window.cut(torch.stack([item.latents for item in items])).float()  # [B, 2 (colour, normal), V, 4, h, w]
     clean = pack(latents[:, 1], latents[:, 0])
     views = latents.shape[2]
     steps = t.repeat_interleave(views).repeat(2)
     noise = torch.randn(clean.shape, generator=rng)
     noisy = add_noise(schedule, clean, noise, steps)
     told = _condition(net, items, keep)
-    prediction = net.unet(torch.cat([noisy, told.latent], dim=1), steps, told.tokens, told.camera)
+    seen = torch.cat([noisy, window.cut(told.latent)], dim=1)
+    prediction = net.unet(seen, steps, told.tokens, told.camera, window)
     signal = schedule.table(clean)[steps]
     weight = (SNR_LIMIT * (1 - signal)).clamp(max=1)  # 1 + SNR = 1 / (1 - alpha_bar)
     error = prediction - target(schedule, clean, noise, steps)
@@ -219,11 +248,18 @@ def generate_latents(
     seed: int,
     guidance: float = 1.0,
     solver: str = "dpmpp",
+    white: Float[Tensor, "4"] | None = None,
 ) -> tuple[Float[Tensor, "V 4 h w"], Float[Tensor, "V 4 h w"]]:
-    """(normal, color): scaled latents generated from the item's photo."""
+    """(normal, color): scaled latents generated from the item's photo. white: its latent, for networks that see the
+    photo's rows only, as `GeneratorNets.white`."""
     told = _condition(net, [item], torch.ones(1))
     noise = torch.randn(told.latent.shape, generator=torch.Generator().manual_seed(seed))
-    rows = sample(conditioned(net.unet, told, guidance), noise, schedule, steps=steps, solver=solver)
+    if white is None:
+        rows = sample(conditioned(net.unet, told, guidance), noise, schedule, steps=steps, solver=solver)
+    else:
+        window = around(item.photo[None, ..., 3] > 0).wide()
+        network = conditioned(partial(net.unet, window=window), replace(told, latent=window.cut(told.latent)), guidance)
+        rows = window.paste(sample(network, window.cut(noise), schedule, steps=steps, solver=solver), white)
     normal, color = unpack(rows, net.unet.config.views)
     return normal[0], color[0]
 

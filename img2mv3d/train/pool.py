@@ -18,6 +18,7 @@ from torch import Tensor
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.nets.vae import Encoder
+from img2mv3d.nets.window import Window, around
 
 MARGIN = 40  # px of white around an object that can still change its latents; beyond lies `Encoder.white`
 
@@ -37,6 +38,7 @@ class Item:
     latents: Float[Tensor, "D V 4 h w"] | None
     photo_latent: Float[Tensor, "4 h w"] | None
     source: str
+    window: Window
 
 
 class Pool:
@@ -107,10 +109,12 @@ class Pool:
         photo = torch.from_numpy(sample.photo)
         if self.encoder is not None:
             photo_latent = encode_boxed(self.encoder, as_float(over_white(photo))[None])[0].half()
+        mask = torch.from_numpy(sample.mask >= 128)
+        window = around(mask)
         if not self.pictures:
-            return Item(name, None, None, photo, latents, photo_latent, source)
+            return Item(name, None, None, photo, latents, photo_latent, source, window)
         pictures = torch.from_numpy(np.stack([sample.color, sample.normal]))
-        return Item(name, pictures, torch.from_numpy(sample.mask >= 128), photo, latents, photo_latent, source)
+        return Item(name, pictures, mask, photo, latents, photo_latent, source, window)
 
 
 @torch.no_grad()
