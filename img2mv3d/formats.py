@@ -21,6 +21,7 @@ from img2mv3d.errors import InputError, LatentsError
 from img2mv3d.geometry.cameras import Rig
 
 LATENTS_FORMAT = "img2mv3d-latents/1"
+GREY = 0.02  # length of a code that says "no direction": grey, rounded to 8 bits
 MAX_VIEWS = 16
 MAX_SIDE = 1024  # px of a view, nodes of a grid: larger files are refused before anything is allocated
 
@@ -126,13 +127,14 @@ def encode_normals(normal: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def decode_normals(code: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint8 [..., 3] and mask [...] -> unit normals float32 [..., 3]; (0, 0, 0) where the mask is below 1/2. Undoes
-    `encode_normals`.
+    """uint8 [..., 3] and mask [...] -> unit normals float32 [..., 3]; (0, 0, 0) where the mask is below 1/2 or the code
+    is grey, which no direction has. Undoes `encode_normals`.
     """
     cover = np.clip(mask, 0.5, 1)[..., None]
     normal = ((code.astype(np.float32) / 255 - (1 - cover)) / cover) * 2 - 1
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    return np.where((mask[..., None] >= 0.5) & (length > 1e-3), normal / np.maximum(length, 1e-3), 0).astype(np.float32)
+    told = (mask[..., None] >= 0.5) & (length > GREY)
+    return np.where(told, normal / np.maximum(length, GREY), 0).astype(np.float32)
 
 
 def write_latents(path: Path, record: dict[str, Any]) -> None:

@@ -16,12 +16,13 @@ from torch import Tensor
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.formats import decode_normals, to_bytes
+from img2mv3d.geometry.opposites import spread
 from img2mv3d.geometry.warp import warp_error
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DecodeOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 1
+VERSION = 2
 DISAGREEMENT = 0.12  # mean colour difference at points that neighbours share, above which a warning is given
 # (four held-out objects: true views 0.035, exact latents 0.04 to 0.06, disturbed latents 0.07, plainly decoded 0.11)
 
@@ -53,6 +54,8 @@ def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options
             normal = decode_normals(to_bytes(coded), mask)
     elif options.decoder != "plain":
         raise ValueError(f"decoder {options.decoder!r}: expected 'crossview' or 'plain'")
+    if depth.plain.normal is not None:  # without a normal: covered by the mask, but not painted
+        color = spread(color, (mask >= 0.5) & depth.plain.normal.any(-1), mask >= 0.5)
     color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))
     views = Views(color, normal, mask, rig, origin)
     return replace(views, warnings=_warnings(views, depth))

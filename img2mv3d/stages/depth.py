@@ -15,19 +15,22 @@ from jaxtyping import Float
 from img2mv3d.errors import LatentsError
 from img2mv3d.formats import decode_normals, to_bytes
 from img2mv3d.geometry.masks import view_masks
+from img2mv3d.geometry.opposites import agreed_masks, spread
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 2
+VERSION = 3
 
 
 def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:
-    """Decode every map on its own; masks of the front view from the photo, of the others from both maps.
+    """Decode every map on its own; masks of the front view from the photo, of the others from both maps, opposite views
+    in agreement.
 
-    Returns float32 views in [0, 1], colours white and normals (0, 0, 0) outside of the masks. Normals are taken as
+    Returns float32 views in [0, 1], colours white and normals (0, 0, 0) outside of the masks. Where a mask covers what
+    the view itself does not show, the normal is (0, 0, 0), too, and the colour its neighbour's. Normals are taken as
     world normals: the front camera's frame is the world's. Raises LatentsError when there are no normal latents.
     """
     if latents.normal is None:
@@ -35,9 +38,11 @@ def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:
     color = _decode(latents.color, decoder)
     coded = _decode(latents.normal, decoder)
     front = latents.front[..., 3].astype(np.float32) / 255
-    mask = view_masks(color, coded, front).astype(np.float32)
-    color = np.where(mask[..., None] > 0, color, np.float32(1))
-    return Views(color, decode_normals(to_bytes(coded), mask), mask, latents.rig, "plain")
+    own = view_masks(color, coded, front)
+    mask = agreed_masks(own, latents.rig, known=True)
+    color = np.where(mask[..., None] > 0, spread(color, own >= 0.5, mask >= 0.5), np.float32(1))
+    normal = decode_normals(to_bytes(coded), mask) * (own >= 0.5)[..., None]
+    return Views(color, normal, mask, latents.rig, "plain")
 
 
 def fit_depth(views: Views, *, options: DepthOptions, progress: Callable[[int, int], None] | None = None) -> Depth:
