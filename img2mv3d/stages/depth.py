@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from img2mv3d.errors import LatentsError
 from img2mv3d.formats import decode_normals, to_bytes
+from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.geometry.opposites import agreed_masks, spread
 from img2mv3d.nets.vae import PlainDecoder
@@ -27,7 +28,7 @@ VERSION = 3
 
 def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:
     """Decode every map on its own; masks of the front view from the photo, of the others from both maps, opposite views
-    in agreement.
+    in agreement and with room for all that the photo shows.
 
     Returns float32 views in [0, 1], colours white and normals (0, 0, 0) outside of the masks. Where a mask covers what
     the view itself does not show, the normal is (0, 0, 0), too, and the colour its neighbour's. Normals are taken as
@@ -39,7 +40,7 @@ def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:
     coded = _decode(latents.normal, decoder)
     front = latents.front[..., 3].astype(np.float32) / 255
     own = view_masks(color, coded, front)
-    mask = agreed_masks(own, latents.rig, known=True)
+    mask = photo_kept(agreed_masks(own, latents.rig, known=True), latents.rig)
     color = np.where(mask[..., None] > 0, spread(color, own >= 0.5, mask >= 0.5), np.float32(1))
     normal = decode_normals(to_bytes(coded), mask) * (own >= 0.5)[..., None]
     return Views(color, normal, mask, latents.rig, "plain")
