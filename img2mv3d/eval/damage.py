@@ -9,20 +9,27 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.ndimage import affine_transform, binary_erosion, gaussian_filter
 from scipy.spatial.transform import Rotation
 
+from img2mv3d.conventions import FRONT
 from img2mv3d.data.corpus import load_solid
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.reconstruction import exact_views, held_out, score
 from img2mv3d.eval.surface import visible_points
+from img2mv3d.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.geometry.kept import photo_kept
+from img2mv3d.geometry.masks import view_masks
+from img2mv3d.geometry.opposites import agreed_masks
 from img2mv3d.neus.fit import FINAL, Fit, FitOptions, fit
 from img2mv3d.values import Views
+from img2mv3d.weights import load_bundle
 
 SHIFT_PX = 3.0  # of 256
 SCALE = 0.03
@@ -84,6 +91,23 @@ def swapped(views: Views, rng: np.random.Generator) -> Views:
     return _with(views, normal, mask)
 
 
+def decoded(views: Views, rng: np.random.Generator) -> Views:
+    """Encoded and decoded again by mini's networks, masks taken from what comes out; the front's is the photo's."""
+    bundle = load_bundle("mini")
+    encoder, decoder = bundle.encoder(), bundle.plain_decoder()
+    coded = encode_normals(views.normal, views.mask).astype(np.float32) / 255
+    with torch.no_grad():
+        color, coded = (
+            torch.cat([decoder.decode(encoder.encode(one[None])) for one in torch.from_numpy(maps).movedim(-1, 1)])
+            .clamp(0, 1)
+            .movedim(1, -1)
+            .numpy()
+            for maps in (views.color.astype(np.float32), coded)
+        )
+    mask = view_masks(color, coded, views.mask[FRONT])
+    return replace(views, normal=decode_normals(to_bytes(coded), mask), mask=mask)
+
+
 def everything(views: Views, rng: np.random.Generator) -> Views:
     """Moved, turned and blurred: what a young generator does."""
     return blurred(turned(shifted(views, rng), rng), rng)
@@ -97,17 +121,39 @@ DAMAGES: dict[str, Callable[[Views, np.random.Generator], Views]] = {
     "holed": holed,
     "turned": turned,
     "swapped": swapped,
+    "decoded": decoded,
     "everything": everything,
 }
 
-# a remedy as the fit without it; "all" is the fit as it is
-REMEDIES: dict[str, FitOptions] = {
-    "all": FINAL,
-    "without calm": replace(FINAL, calm=1.0),
-    "without hold": replace(FINAL, hold=0.0),
-    "without rim": replace(FINAL, rim=0.0),
-    "without tolerance": replace(FINAL, tolerated=0),
-    "with drop": replace(FINAL, drop=0.15),
+@dataclass(frozen=True)
+class Remedy:
+    """options: of the fit. masks: what is done to the silhouettes before it."""
+
+    options: FitOptions = FINAL
+    masks: Callable[[Views], Views] = lambda views: views
+
+
+def agreeing(views: Views) -> Views:
+    """Opposite outlines mirror images of each other, the back's the photo's."""
+    return replace(views, mask=agreed_masks(views.mask, views.rig, known=True))
+
+
+def keeping(views: Views) -> Views:
+    """`agreeing`, and room for all that the photo shows: the masks as `stages.depth` hands them to the fit."""
+    views = agreeing(views)
+    return replace(views, mask=photo_kept(views.mask, views.rig))
+
+
+# the first is what `run` does, each of the others leaves one thing out or adds one
+REMEDIES: dict[str, Remedy] = {
+    "all": Remedy(masks=keeping),
+    "without photo kept": Remedy(masks=agreeing),
+    "without agreement": Remedy(),
+    "without calm": Remedy(replace(FINAL, calm=1.0), keeping),
+    "without hold": Remedy(replace(FINAL, hold=0.0), keeping),
+    "without rim": Remedy(replace(FINAL, rim=0.0), keeping),
+    "without tolerance": Remedy(replace(FINAL, tolerated=0), keeping),
+    "with drop": Remedy(replace(FINAL, drop=0.15), keeping),
 }
 
 
@@ -132,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("meshes", type=Path)
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--remedies", default=",".join(REMEDIES))
+    parser.add_argument("--grid", type=int, default=192, help="finest level of the fits, nodes a side")
     parser.add_argument("-o", "--out", type=Path, default=Path("damage"))
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
@@ -143,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for damage, harm in DAMAGES.items():
             worse = harm(views, np.random.default_rng(7))
             for remedy in given.remedies.split(","):
-                found = _fit(worse, REMEDIES[remedy])
+                found = _fit(worse, REMEDIES[remedy], given.grid)
                 figures = (0.0, 9.0, 9.0, 180.0, 0.0, 0.0) if found is None else score(found.sdf, views, z, truth)[:6]
                 told = dict(zip(("iou", "z_mean", "z_median", "normal_deg", "f_01", "f_02"), figures, strict=True))
                 rows.append({"id": entry.id, "damage": damage, "remedy": remedy, **told})
@@ -152,9 +199,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table(rows))
 
 
-def _fit(views: Views, options: FitOptions) -> Fit | None:
+def _fit(views: Views, remedy: Remedy, grid: int) -> Fit | None:
+    views = remedy.masks(views)
     try:
-        return fit(views.normal, views.mask, views.rig, options)
+        return fit(views.normal, views.mask, views.rig, remedy.options.scaled(grid))
     except NothingFoundError:
         return None
 

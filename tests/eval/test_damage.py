@@ -46,3 +46,17 @@ def test_the_table_has_a_line_a_damage_and_a_column_a_remedy():
     rows.append({"damage": "turned", "remedy": "with drop", "f_02": 0.2, "z_mean": 0.02})
     lines = damage.table(rows).splitlines()
     assert "0.850, 0.0100" in lines[2] and lines[3].startswith("| turned | 0.500")
+
+
+def test_the_first_remedy_does_to_the_masks_what_a_run_does(views):
+    wrong = damage.holed(views, np.random.default_rng(0))
+    mended = next(iter(damage.REMEDIES.values())).masks(wrong)
+    assert (mended.mask[3] == wrong.mask[0][:, ::-1]).all()
+    assert (damage.REMEDIES["without agreement"].masks(wrong).mask == wrong.mask).all()
+
+
+def test_a_fit_of_nothing_is_nothing(views):
+    from dataclasses import replace
+
+    empty = replace(views, mask=np.zeros_like(views.mask))
+    assert damage._fit(empty, damage.REMEDIES["all"], 32) is None
