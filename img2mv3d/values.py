@@ -153,7 +153,8 @@ class Depth:
     z: float32 [V, H, W], world units, 0 where hit is 0. hit: float32 [V, H, W], opacity in [0, 1]. plain: the plainly
     decoded views that the surface was fitted to (or whatever came with the depth). coarse: float32 [N, N, N] SDF in
     world units, or None.
-    origin: "neus", "hull", "none", "file" or "mesh".
+    origin: "neus", "hull", "none", "file" or "mesh". confidence: float32 [V, H, W], probability that z is right
+    (`neus.confidence`), or None.
     """
 
     z: np.ndarray
@@ -162,12 +163,15 @@ class Depth:
     coarse: np.ndarray | None = None
     origin: str = "neus"
     warnings: tuple[str, ...] = ()
+    confidence: np.ndarray | None = None
 
     def save(self, folder: Path) -> None:
-        """Write plain/*.png, depth.npz (z, hit, origin, warnings) and, if there is one, coarse.npz (sdf)."""
+        """Write plain/*.png, depth.npz (z, hit, confidence if known, origin, warnings) and, if there is one, coarse.npz
+        (sdf)."""
         save_views(self.plain, folder / "plain")
         notes = {"origin": self.origin, "warnings": list(self.warnings)}
-        write_npz(folder / "depth.npz", z=self.z, hit=self.hit, notes=pack_notes(notes))
+        known = {} if self.confidence is None else {"confidence": self.confidence}
+        write_npz(folder / "depth.npz", z=self.z, hit=self.hit, **known, notes=pack_notes(notes))
         if self.coarse is not None:
             write_npz(folder / "coarse.npz", sdf=self.coarse)
 
@@ -179,7 +183,10 @@ class Depth:
         coarse = None
         if (path := folder / "coarse.npz").exists():
             coarse = _grid(read_npz(path, SurfaceError, required=("sdf",)), path)
-        return cls(z, hit, plain, coarse, notes.get("origin", "file"), tuple(notes.get("warnings", ())))
+        known = read_npz(folder / "depth.npz", DepthError).get("confidence")
+        if known is not None and (known.shape != z.shape or not np.isfinite(known).all()):
+            raise DepthError(f"{folder / 'depth.npz'}: confidence {known.shape} is not finite or not as large as z")
+        return cls(z, hit, plain, coarse, notes.get("origin", "file"), tuple(notes.get("warnings", ())), known)
 
 
 @dataclass(frozen=True, eq=False)

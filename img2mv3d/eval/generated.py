@@ -65,11 +65,13 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A photo and its truth. photo: uint8 RGBA, framed. views: exact. points: of the visible true surface, world."""
+    """A photo and its truth. photo: uint8 RGBA, framed. views: exact. z: world units, 0 outside. points: of
+    the visible true surface, world."""
 
     id: str
     photo: UInt8[np.ndarray, "H W 4"]
     views: Views
+    z: Float[np.ndarray, "V H W"]
     points: Float[np.ndarray, "P 3"]
 
 
@@ -83,7 +85,7 @@ def case_of(name: str, solid: Solid, framing_px: int, seed: int = 0) -> Case:
     placed, _ = place(solid.vertices, pose, framing_px)
     points = visible_points(placed, solid.faces, np.random.default_rng(1))
     photo = photograph(shots.color[FRONT], shots.mask[FRONT], rng)
-    return Case(name, photo, Views(shots.color, normal, mask, SIX_VIEWS), points)
+    return Case(name, photo, Views(shots.color, normal, mask, SIX_VIEWS), shots.z, points)
 
 
 Arm = Callable[[UInt8[np.ndarray, "H W 4"]], Views]

@@ -18,12 +18,13 @@ from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.geometry.opposites import agreed_masks, spread
 from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.neus.confidence import confidence
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 3
+VERSION = 4
 
 
 def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:
@@ -49,13 +50,15 @@ def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:
 def fit_depth(views: Views, *, options: DepthOptions, progress: Callable[[int, int], None] | None = None) -> Depth:
     """A quick fit to normals and masks, and its depth from every view at the views' own size.
 
-    z float32 [V, H, W], world units, 0 where hit is 0; hit is the opacity. origin is "hull" when the fit failed and the
-    silhouettes' hull had to do; a warning says so. Raises NothingFoundError when no view shows an object.
+    z float32 [V, H, W], world units, 0 where hit is 0; hit is the opacity; confidence the chance that z is right.
+    origin is "hull" when the fit failed and the silhouettes' hull had to do; a warning says so. Raises
+    NothingFoundError when no view shows an object.
     """
     normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
     coarse = fit(normal, views.mask, views.rig, QUICK.scaled(options.grid, options.effort), progress)
     seen = render_views(coarse.sdf, views.rig, views.mask.shape[1])
-    return Depth(seen.z, seen.opacity, views, coarse.sdf, str(coarse.figures["source"]), coarse.warnings)
+    trust = confidence(seen, normal, views.mask, views.rig)
+    return Depth(seen.z, seen.opacity, views, coarse.sdf, str(coarse.figures["source"]), coarse.warnings, trust)
 
 
 @torch.no_grad()
