@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from img2mv3d.cli.flags import FLAGS, checked
-from img2mv3d.errors import InputError, UsageError
+from img2mv3d.errors import Img2mv3dError, InputError, UsageError
 from img2mv3d.plans import PLANS, STANDARD, Plan
 
 if TYPE_CHECKING:
+    from img2mv3d.pipeline import Result
     from img2mv3d.sources import Source
 
 TAKES = {  # kinds of sources, by verb
@@ -50,7 +51,7 @@ def run_all(photo: Path | None, start: Path | None, until: str | None, given: Ma
     if start is None and photo.is_dir():
         raise UsageError(f"{photo} is a folder; `run --from {photo}` goes on from a run's folder or one of views")
     out = given.get("out") or (Path("out") if source.kind in ("photo", "views") else source.root)
-    carry(source, out, until or "export", given)
+    carry(source, out, until or "export", given, report=not given.get("no_report"))
 
 
 def run_verb(verb: str, path: Path, given: Mapping[str, Any], depth: str | None = None) -> None:
@@ -80,8 +81,11 @@ def run_here() -> Path:
     raise InputError("no run in out/ or here (surface.npz); name its folder: img2mv3d export FOLDER")
 
 
-def carry(source: Source, out: Path, until: str, given: Mapping[str, Any]) -> None:
-    """Run the pipeline with a screen, then say in words what went wrong and print where the result is."""
+def carry(source: Source, out: Path, until: str, given: Mapping[str, Any], *, report: bool = False) -> None:
+    """Run the pipeline with a screen, then say in words what went wrong and print where the result is.
+
+    report: write report.html when there is a mesh and something is new.
+    """
     from img2mv3d.cli.screen import screen_for
     from img2mv3d.pipeline import run
 
@@ -91,15 +95,30 @@ def carry(source: Source, out: Path, until: str, given: Mapping[str, Any]) -> No
     plan = plan_of(typed, source)
     with screen_for(quiet="quiet" in typed or "json" in typed) as screen:
         result = run(source, Path(out), plan, until=until, store=open_store(typed, screen.note), report=screen)
+        page = write_report(source, Path(out), result, screen.note) if report and until == "export" else None
     for line in result.warnings:
         screen.warn(line)
     screen.close(result.seconds)
     if "json" in typed:
         facts = {"result": str(result.path), "warnings": result.warnings, "seconds": round(result.seconds, 3)}
-        print(json.dumps(facts | {"stages": result.stages}))
+        print(json.dumps(facts | {"report": page and str(page), "stages": result.stages}))
     else:
         print(result.path)
     sys.stdout.flush()
+
+
+def write_report(source: Source, out: Path, result: Result, note: Callable[[str], None]) -> Path | None:
+    """report.html of a run that has just ended, where it is; None where it could not be, which is told."""
+    from img2mv3d.cli.look import NAME, save_report
+
+    target = out.absolute() / NAME
+    if target.exists() and all(about["how"] == "kept" for about in result.stages.values()):
+        return target
+    try:
+        return save_report(out, source.path if source.kind == "photo" else None, target)
+    except Img2mv3dError as error:  # the mesh is there: a page about it must not make the run a failure
+        note(f"no report: {error}")
+        return None
 
 
 def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:

@@ -95,6 +95,29 @@ def test_json_is_one_line_with_everything(img2mv3d: Run, workshop: Workshop) -> 
     assert told["stages"]["generate"]["how"] == "computed"
 
 
+def test_a_run_leaves_a_report_unless_told_not_to(img2mv3d: Run, workshop: Workshop) -> None:
+    report = workshop.out / "report.html"
+    assert json.loads(img2mv3d("run", "photo.png", "--json").stdout)["report"] == str(report)
+    assert "photo.png" in report.read_text()
+    before = report.stat()
+    assert json.loads(img2mv3d("run", "photo.png", "--json").stdout)["report"] == str(report)
+    assert report.stat().st_mtime_ns == before.st_mtime_ns  # nothing new, nothing written
+    img2mv3d("run", "photo.png", "--seed", 5)
+    assert report.stat().st_mtime_ns > before.st_mtime_ns
+    report.unlink()
+    assert json.loads(img2mv3d("run", "photo.png", "--no-report", "--json").stdout)["report"] is None
+    assert img2mv3d("run", "photo.png", "--until", "decode", "-o", "half").exit_code == 0
+    assert not report.exists() and not (workshop.folder / "half" / "report.html").exists()
+
+
+def test_somebody_s_own_report_is_no_failure_of_the_run(img2mv3d: Run, workshop: Workshop) -> None:
+    workshop.out.mkdir()
+    (workshop.out / "report.html").write_text("mine")
+    result = img2mv3d("run", "photo.png")
+    assert result.exit_code == 0 and "note: no report: " in result.stderr
+    assert (workshop.out / "report.html").read_text() == "mine"
+
+
 def test_warnings_come_in_words_at_the_end(img2mv3d: Run) -> None:
     lines = img2mv3d("run", "photo.png").stderr.splitlines()
     assert lines[-3:-1] == ["warning: cut", "warning: hull"] and lines[-1].startswith("done in")
