@@ -38,13 +38,18 @@ STAGE_FLAGS = {
 ALL_STAGES = tuple(flag for flags in STAGE_FLAGS.values() for flag in flags)
 
 Photo = Annotated[Path, typer.Argument(help="A photo of one object: PNG, JPEG, WebP, TIFF, ...")]
-OptionalPhoto = Annotated[Path | None, typer.Argument(help="A photo of one object: PNG, JPEG, WebP, TIFF, ...")]
+Photos = Annotated[
+    list[str] | None, typer.Argument(help="Photos of one object each (PNG, JPEG, WebP, ...), folders of them, 'globs'.")
+]
 Input = Annotated[Path, typer.Argument(help="What the verb takes: a file of an earlier stage, or a run's folder.")]
 OptionalInput = Annotated[Path | None, typer.Argument(help="A run's folder or its surface.npz [out/, else here].")]
 Start = Annotated[Path | None, typer.Option("--from", help="Begin with this file of any stage, or a run's folder.")]
 Until = Annotated[
     str | None, typer.Option("--until", help="Last stage (prepare, generate, depth, decode, reconstruct, export).")
 ]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=256, help="Photos at a time, each in a process of its own.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, max=64, help="Back sides to try, from --seed on.")]
+Pick = Annotated[str, typer.Option("--pick", help="auto, or the number of the seed that you like best.")]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Leave report.html away.")]
 DepthFrom = Annotated[
     str | None, typer.Option("--depth", help="neus (a quick fit), none, a depth.npz or a mesh. [neus]")
@@ -90,9 +95,16 @@ def entry(
 @app.command()
 @with_flags("mask", *COMMON, *ALL_STAGES)
 def run(
-    photo: OptionalPhoto = None, start: Start = None, until: Until = None, no_report: NoReport = False, **flags: Any
+    photos: Photos = None,
+    start: Start = None,
+    until: Until = None,
+    no_report: NoReport = False,
+    jobs: Jobs = 1,
+    seeds: Seeds = 1,
+    pick: Pick = "auto",
+    **flags: Any,
 ) -> None:
-    """Turn a photo into a textured mesh.
+    """Turn a photo into a textured mesh, or many photos into one each.
 
     Every stage's files stay in out/ and may be edited: the next run takes them as they are and redoes what depends on
     them. report.html shows all of it on one page. Numbers in [brackets] are what is taken when a flag is not given.
@@ -102,10 +114,17 @@ def run(
     img2mv3d run photo.png --quality draft --seed 3
     img2mv3d run photo.png --mask mask.png --until decode
     img2mv3d run --from out/views -o other/
-    """
-    from img2mv3d.cli.flow import run_all
 
-    run_all(photo, start, until, {**flags, "no_report": no_report})
+    Several photos go to out/NAME/, one line each; what fails is told, the rest goes on. --seeds tries several back
+    sides of each: out/seeds.png shows them, --pick auto takes the one whose views agree best.
+
+    \b
+    img2mv3d run cup.png chair.jpg shoes/ 'toys/*.png' --jobs 4
+    img2mv3d run photo.png --seeds 4
+    """
+    from img2mv3d.cli.flow import Many, run_all
+
+    run_all(photos or [], start, until, {**flags, "no_report": no_report}, Many(jobs, seeds, pick))
 
 
 @app.command()

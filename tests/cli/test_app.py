@@ -8,26 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from img2mv3d import errors, verbs, weights
+from img2mv3d import errors, verbs
 from img2mv3d.cli.app import app
 from img2mv3d.cli.guard import as_known
 from tests.conftest import Workshop
-from tests.fakes import FakeBundle
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def img2mv3d(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line on stand-ins, standing in the workshop's folder."""
-    monkeypatch.chdir(workshop.folder)
-    for name, verb in workshop.verbs.table().items():
-        monkeypatch.setitem(verbs.VERBS, name, verb)  # type: ignore[arg-type]
-    monkeypatch.setattr(weights, "load_bundle", lambda name: FakeBundle(str(name)))
-    monkeypatch.setenv("IMG2MV3D_CACHE", str(workshop.folder / "cache"))
-    return lambda *words: CliRunner().invoke(app, [str(w) for w in words], prog_name="img2mv3d")
 
 
 def last_line(result: Result) -> str:
@@ -138,7 +126,7 @@ def test_no_cache_leaves_none(img2mv3d: Run, workshop: Workshop) -> None:
         (["run", "photo.png", "--from", "out"], "give a photo"),
         (["run", "photo.png", "--until", "dream"], "--until dream: expected one of prepare"),
         (["run", "photo.png", "--steps", "0"], "--steps 0: expected 1 to 1000"),
-        (["run", "."], "is a folder"),
+        (["run", "photo.png", "--jobs", "2"], "--jobs is for several photos"),
         (["decode", "photo.png"], "run photo.png --until decode"),
         (["reconstruct", "photo.png"], "reconstruct takes a folder of views or a run's folder"),
         (["run", "photo.png", "-o", "photo.png"], "is a file, expected a folder"),

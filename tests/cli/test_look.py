@@ -131,5 +131,3 @@ def test_view_makes_a_report_anew_that_is_older_than_the_run(
     os.utime(record, (0, 0))
     img2mv3d("view", "--port", 80)
     assert len(made) == 1
-
-
