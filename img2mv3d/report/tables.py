@@ -68,6 +68,12 @@ def _of_mesh(notes: dict[str, Any]) -> list[tuple[str, str, str]]:
         seen = notes["seen"]
         told = f"share of the surface that it paints; views {seen['views']:.0%}, seen by none {seen['none']:.0%}"
         rows.append(("Photo on the mesh", f"{seen['photo']:.0%}", told))
+    if "likeness" in notes:
+        like = notes["likeness"]
+        told = f"PSNR from the front, over the {like['front_covered']:.0%} of the cut-out that the mesh covers"
+        rows.append(("Mesh against the photo", f"{like['front_db']:.1f} dB", told))
+        told = f"colour step where the photo's part ends, seen from 45 degrees; usual near it: {like['seam_usual']:.3f}"
+        rows.append(("Seam", f"{like['seam_jump']:.3f}", told))
     if "watertight" in notes:
         rows.append(("Watertight", "yes" if notes["watertight"] else "no", f"{notes.get('pieces', 1)} piece(s)"))
     return rows
