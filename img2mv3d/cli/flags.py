@@ -19,6 +19,7 @@ import typer
 from img2mv3d.errors import UsageError
 from img2mv3d.plans import PLANS, STANDARD
 
+TEXT: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}  # of every group
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
 DECODERS = ("crossview", "plain")
 FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")

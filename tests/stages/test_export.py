@@ -103,6 +103,16 @@ def test_notes_say_what_was_checked(meshes: dict[str, Mesh]) -> None:
     assert notes["warnings"] == [] and notes["color_shift"]["photo"] == pytest.approx([0, 0, 0], abs=1e-3)
 
 
+def test_from_the_front_the_mesh_is_the_photo(lettered: Lettered, meshes: dict[str, Mesh]) -> None:
+    like = meshes["glb"].notes["likeness"]
+    assert like["front_db"] > 30 and like["front_covered"] > 0.95
+    bare = export(lettered.surface, lettered.views, None, options=replace(OPTIONS, texture_size=0))
+    assert "likeness" not in bare.notes
+    blurred = replace(lettered.subject, full=np.roll(lettered.subject.full, 6, axis=1))  # the photo, a little aside
+    aside = export(lettered.surface, lettered.views, blurred, options=OPTIONS).notes["likeness"]
+    assert aside["front_db"] < like["front_db"] - 5
+
+
 def test_the_photo_s_own_pixels_lie_on_the_front(lettered: Lettered) -> None:
     """A photo whose letter is painted over, where the front view is not: the photo decides in front only."""
     subject = lettered.subject

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from img2mv3d.errors import InputError
-from img2mv3d.report import depth_pictures, grid, sheet
+from img2mv3d.report.sheet import depth_pictures, grid, sheet
 
 
 def test_a_grid_holds_every_tile_in_its_row_and_column() -> None:
