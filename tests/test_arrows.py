@@ -46,7 +46,7 @@ ARROWS = {
     "pipeline": {"plans", "stages", "values", "formats", "store", "weights", "photos", "mesh", "matting"},
     "data": {"formats", "geometry"},
     "train": {"data", "nets", "diffusion", "weights", "geometry", "formats"},
-    "eval": {"values", "formats", "geometry", "data", "nets", "neus", "mesh"},
+    "eval": {"values", "formats", "geometry", "data", "nets", "diffusion", "neus", "mesh", "weights"},
     "report": {"values", "formats", "geometry", "mesh"},
     "cli": set(GROUPS),
     "": set(GROUPS),
