@@ -37,6 +37,7 @@ NOUNS = {
     "decode": Views,
     "reconstruct": Surface,
 }
+ASKED = ("mini", "svd", "sd")  # decoders that somebody named
 RESULTS = {  # what a run that ends with the stage points to
     "prepare": "subject.png",
     "generate": "latents.pt",
@@ -112,6 +113,9 @@ class Flow:
             check_format(plan.export.format)
         self.source, self.plan, self.until = source, plan, until
         self._report, self._verbs, self._bundle = report, verbs, bundle
+        before = source.kind != "run" and (source.stage is None or order_of(source.stage) < order_of("decode"))
+        if plan.decode.decoder in ASKED and before and order_of(until) >= order_of("decode"):
+            _ = self.decoder  # missing weights are told before all the work
         self._started = time.perf_counter()
         self._done: dict[str, dict[str, Any]] = {}
         identity = self._identity()  # reads the input: a missing photo must not leave an empty out/
@@ -129,6 +133,13 @@ class Flow:
 
             self._bundle = load_bundle(self.plan.bundle)
         return self._bundle
+
+    @cached_property
+    def decoder(self) -> Any:
+        """The `decoders.Decoder` that the plan means. Raises WeightsError when its weights are missing."""
+        from img2mv3d.decoders import choose
+
+        return choose(self.plan.decode.decoder, self.bundle)
 
     @cached_property
     def device(self) -> str:
@@ -152,6 +163,10 @@ class Flow:
     def progress(self, stage: str) -> Callable[[int, int], None]:
         """The callback progress(done, total) for a stage."""
         return lambda done, total: self._report.progress(stage, done, total)
+
+    def note(self, line: str) -> None:
+        """One sentence that a person may want to know now."""
+        self._report.note(line)
 
     def provenance(self, made_of: Mapping[str, Node | None]) -> Node:
         """What the mesh's file says about where it comes from; part of the mesh's key, since it is part of the file."""
@@ -247,11 +262,14 @@ class Flow:
             version_of(stage),
             self._options(stage),
             digests,
-            weights=self.bundle.digest if recipe.weights else None,
+            weights=self._weights(stage).digest if recipe.weights else None,
             seed=self.plan.seed if recipe.seed else None,
             arithmetic=self.arithmetic if recipe.arithmetic else None,
         )
 
+    def _weights(self, stage: str) -> Any:
+        """What the stage's networks come from: something with name and digest."""
+        return self.decoder if stage == "decode" else self.bundle
 
     def _options(self, stage: str) -> dict[str, Any]:
         """The options of the stage that its output depends on."""
@@ -268,8 +286,9 @@ class Flow:
         if recipe.seed:
             told["seed"] = self.plan.seed
         if recipe.weights:
-            licence = self.bundle.manifest.get("licence")
-            told["weights"] = {"name": self.bundle.name, "digest": self.bundle.digest, "licence": licence}
+            used = self._weights(stage)
+            licence = used.licence if stage == "decode" else used.manifest.get("licence")
+            told["weights"] = {"name": used.name, "digest": used.digest, "licence": licence}
         return told
 
 

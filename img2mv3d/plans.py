@@ -40,9 +40,13 @@ class DepthOptions:
     effort: float = 1.0
 
 
+DECODERS = ("crossview", "mini", "svd", "sd", "plain")
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
-    """decoder: crossview or plain. decode_normals: send the normals through the cross-view decoder, too."""
+    """decoder: one of DECODERS; crossview is the bundle's own or the best that is there (`decoders.choose`), plain
+    decodes view by view. decode_normals: send the normals through the cross-view decoder, too."""
 
     decoder: str = "crossview"
     decode_normals: bool = False

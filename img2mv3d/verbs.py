@@ -147,9 +147,11 @@ def decode(flow: Flow, latents: Latents, depth: Depth) -> Views:
     device = ready_torch(flow.device)
     from img2mv3d.stages.decode import decode
 
-    check_latent_space(latents, flow.bundle.vae["name"])
-    decoder = flow.bundle.crossview_decoder().to(device)
-    return decode(latents, depth, decoder=decoder, options=flow.plan.decode)
+    chosen = flow.decoder
+    check_latent_space(latents, chosen.space)
+    if flow.plan.decode.decoder != "plain":
+        flow.note(f"decoded by {chosen.name}: {chosen.why}")
+    return decode(latents, depth, decoder=chosen.make().to(device), options=flow.plan.decode)
 
 
 def reconstruct(flow: Flow, views: Views) -> Surface:

@@ -152,7 +152,8 @@ class Checkpoint(Bundle):
         return self._vae(SdDecoder, "vae_decoder")
 
     def crossview_decoder(self) -> CrossViewDecoder:
-        """That of mini: nobody has published one for this checkpoint, and the latent space is the same."""
+        """That of mini: nobody has published one for this checkpoint, and the latent space is the same. `decoders`
+        has others."""
         return load_bundle("mini").crossview_decoder()
 
     def generator(self) -> GeneratorNets:
@@ -245,8 +246,7 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
         files = [
             p.relative_to(folder) for p in sorted(folder.glob("*/*")) if p.suffix in (".bin", ".safetensors", ".json")
         ]
-        digest = digest_of(folder, files) + _mini_digest()
-        return Checkpoint("wonder3d", folder, convert.read_table("wonder3d", "layout"), _sha256(digest))
+        return Checkpoint("wonder3d", folder, convert.read_table("wonder3d", "layout"), digest_of(folder, files))
     if str(name_or_folder) == "wonder3d":
         raise WeightsError(
             "Wonder3D's checkpoint is not shipped; fetch it once with `img2mv3d weights fetch wonder3d`, or give the "
@@ -366,18 +366,6 @@ def _make(part: str, config: Mapping[str, Any]) -> nn.Module:
     from img2mv3d.nets.vae import Encoder, PlainDecoder
 
     return {"encoder": Encoder, "plain_decoder": PlainDecoder}[part](**tuples)
-
-
-def _mini_digest() -> str:
-    """Of the bundle that lends its decoder; empty where there is none."""
-    try:
-        return load_bundle("mini").digest
-    except WeightsError:
-        return ""
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

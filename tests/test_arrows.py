@@ -20,7 +20,7 @@ GROUPS = {
     "photos": {"photos"},
     "stages": {"stages"},
     "store": {"store", "durable"},
-    "weights": {"weights", "manifests", "convert", "inspection", "fetch", "upstreams"},
+    "weights": {"weights", "manifests", "convert", "inspection", "fetch", "hub", "upstreams", "decoders"},
     "pipeline": {"pipeline", "inputs", "outputs", "progress", "verbs", "runs", "sources", "machine", "provenance"},
     "data": {"data"},
     "train": {"train"},

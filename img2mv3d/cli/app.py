@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from img2mv3d.cli import add
 from img2mv3d.cli.flags import COMMON, with_flags
 from img2mv3d.cli.guard import Guard
 
@@ -32,6 +33,7 @@ data_app = typer.Typer(help="Pictures to train on.", **TEXT)
 train_app = typer.Typer(help="Train the networks of a bundle.", **TEXT)
 for name, group in (("cache", cache_app), ("weights", weights_app), ("data", data_app), ("train", train_app)):
     app.add_typer(group, name=name)
+add.register(weights_app)
 
 STAGE_FLAGS = {
     "prepare": ("remover", "framing_px"),

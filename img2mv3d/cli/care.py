@@ -87,14 +87,14 @@ def weights_fetch(name: str, out: Path | None, revision: str, offline: bool, acc
     from img2mv3d.fetch import fetch
 
     folder = _agreed_place(name, out, accepted)
-    print(fetch(name, folder, revision=revision, offline=offline, say=_note))
+    print(fetch(name, folder, revision=revision, offline=offline, say=note))
 
 
 def weights_import(source: Path, out: Path | None, accepted: bool) -> None:
     """Take a copy of Wonder3D's weights; terms first. The folder's path goes to stdout."""
     from img2mv3d.fetch import take
 
-    print(take("wonder3d", source, _agreed_place("wonder3d", out, accepted), say=_note))
+    print(take("wonder3d", source, _agreed_place("wonder3d", out, accepted), say=note))
 
 
 def licences() -> None:
@@ -184,13 +184,17 @@ def _agreed_place(name: str, out: Path | None, accepted: bool) -> Path:
     from img2mv3d.upstreams import terms_of
 
     terms, folder = terms_of(name), out or fetched_folder() / name
-    if (folder / RECORD).exists():
-        return folder
+    if not (folder / RECORD).exists():
+        agree(terms, accepted)
+    return folder
+
+
+def agree(terms: Iterable[str], accepted: bool) -> None:
+    """Show the terms and ask. Raises UsageError."""
     for line in terms:
-        _note(line)
+        note(line)
     if not accepted and not (sys.stdin.isatty() and _says_yes("Do you accept these terms? [y/N] ")):
         raise UsageError("the terms above are not accepted; read them, then say so with --accept-licence")
-    return folder
 
 
 def _says_yes(question: str) -> bool:
@@ -198,7 +202,8 @@ def _says_yes(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _note(line: str) -> None:
+def note(line: str) -> None:
+    """A line on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -17,10 +17,9 @@ from typing import Annotated, Any
 import typer
 
 from img2mv3d.errors import UsageError
-from img2mv3d.plans import PLANS, STANDARD
+from img2mv3d.plans import DECODERS, PLANS, STANDARD
 
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
-DECODERS = ("crossview", "plain")
 FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
 
@@ -94,7 +93,7 @@ FLAGS = {
     "eta": _number(float, "--eta", "Noise that DDIM adds, 0 to 1.", "generate.eta", 0, 1),
     "depth_grid": _number(int, "--depth-grid", "Nodes a side of the quick fit.", "depth.grid", 32, 256),
     "depth_effort": _number(float, "--depth-effort", "Factor on the quick fit's steps.", "depth.effort", 0.01, 100),
-    "decoder": Flag(str, ("--decoder",), "How the colours are decoded.", "decode.decoder", DECODERS),
+    "decoder": Flag(str, ("--decoder",), "What decodes the colours.", "decode.decoder", DECODERS),
     "decode_normals": Flag(bool, ("--decode-normals",), "Normals through it, too.", "decode.decode_normals"),
     "grid": _number(int, "--grid", "Nodes a side of the final fit.", "reconstruct.grid", 32, 512),
     "effort": _number(float, "--effort", "Factor on the final fit's steps.", "reconstruct.effort", 0.01, 100),

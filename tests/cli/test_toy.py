@@ -97,7 +97,8 @@ def test_latents_alone_give_views_with_a_mesh_as_depth(place: Path, monkeypatch:
     Latents(cells[0], cells[1], front, SIX_VIEWS, 144, {"name": "sd-1.x"}, "elsewhere", 0).save(place / "alone")
     trimesh.creation.icosphere(subdivisions=2, radius=0.5).export(place / "ball.glb")
     words = ("decode", "alone/latents.pt", "--bundle", "toy", "--depth")
-    assert in_process(place, monkeypatch, *words, "ball.glb")[0] == str(place / "alone" / "views")
+    where, said = in_process(place, monkeypatch, *words, "ball.glb")
+    assert where == str(place / "alone" / "views") and "decoded by toy: the bundle's own" in said
     z, hit, notes = load_depth(place / "alone" / "depth.npz", (6, 64, 64))
     assert notes["origin"] == "mesh" and abs(hit.mean() - np.pi / 16) < 0.02
     assert abs(z[:, 32, 32] + 0.5).max() < 0.02  # the sphere's nearest point, half a unit before the centre
