@@ -29,13 +29,15 @@ UNTRAINED = "without trained cross-view weights (`img2mv3d weights add DIR`) its
 @dataclass(frozen=True, eq=False)
 class Decoder:
     """A decoder that was chosen. name: mini, svd, sd, or that of a bundle with one of its own. digest: of its weights,
-    part of the cache's key. why: half a sentence, for the user. space: of the latents that it takes.
+    part of the cache's key. why: half a sentence, for the user. config: arguments of the network. space: of the latents
+    that it takes.
     """
 
     name: str
     digest: str
     why: str
     make: Callable[[], CrossViewDecoder] = field(repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     licence: str | None = None
     space: str = LATENT_SPACE
 
@@ -77,7 +79,7 @@ def base_of(folder: Path) -> str:
 def _of_bundle(bundle: Any, why: str) -> Decoder:
     licence = bundle.manifest.get("licence")
     space = str(bundle.manifest.get("latent_space", LATENT_SPACE))
-    return Decoder(bundle.name, bundle.digest, why, lambda: bundle.crossview_decoder(), licence, space)
+    return Decoder(bundle.name, bundle.digest, why, lambda: bundle.crossview_decoder(), _config(bundle), licence, space)
 
 
 def _trained(base: str, why: str) -> Decoder | None:
@@ -86,7 +88,8 @@ def _trained(base: str, why: str) -> Decoder | None:
         return None
     bundle = load_bundle(folder)
     made = f"{why}; {WHOSE[base]} with trained cross-view weights {bundle.digest[:12]}"
-    return Decoder(base, bundle.digest, made, bundle.crossview_decoder, bundle.manifest.get("licence"))
+    licence = bundle.manifest.get("licence")
+    return Decoder(base, bundle.digest, made, bundle.crossview_decoder, _config(bundle), licence)
 
 
 def _stock(base: str, bundle: Any) -> Decoder:
@@ -109,8 +112,13 @@ def _stock(base: str, bundle: Any) -> Decoder:
         hashlib.sha256(f"{base} {digest}".encode()).hexdigest(),
         f"as asked; {WHOSE[base]}; {UNTRAINED}",
         lambda: _make(base, folder / "vae", path),
+        _numbers(base, convert.read_config(folder / "vae" / "config.json"), folder / "vae" / "config.json"),
         told,
     )
+
+
+def _config(bundle: Any) -> Mapping[str, Any]:
+    return bundle.manifest.get("parts", {}).get("crossview_decoder", {}).get("config", {})
 
 
 def _make(base: str, folder: Path, path: Path) -> CrossViewDecoder:
@@ -119,10 +127,9 @@ def _make(base: str, folder: Path, path: Path) -> CrossViewDecoder:
 
     upstream, config = BASES[base], convert.read_config(folder / "config.json")
     convert.expect(config, convert.read_table(upstream, "layout")["vae"]["expected"], folder / "config.json")
-    numbers = _numbers(config, folder / "config.json")
     temporal = base == "svd"
     try:
-        net = CrossViewDecoder(**numbers, scale=LATENT_SCALE, post_quant=not temporal, temporal=temporal)
+        net = CrossViewDecoder(**_numbers(base, config, folder / "config.json"))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{folder / 'config.json'}: {error}; is this the config of {WHOSE[base]}?") from None
     rules = convert.read_table(upstream, "names")["temporal_decoder" if temporal else "plain_decoder"]
@@ -139,13 +146,17 @@ def _make(base: str, folder: Path, path: Path) -> CrossViewDecoder:
     return net.eval().requires_grad_(False)
 
 
-def _numbers(config: Mapping[str, Any], where: Path) -> dict[str, Any]:
+def _numbers(base: str, config: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    """Arguments of the decoder that the config of an autoencoder means."""
     try:
         channels = tuple(config["block_out_channels"])
         return {
             "channels": channels,
             "layers_per_block": int(config["layers_per_block"]),
             "groups": int(config.get("norm_num_groups", 32)),
+            "scale": LATENT_SCALE,
+            "post_quant": base == "sd",
+            "temporal": base == "svd",
         }
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{where}: {type(error).__name__} {error}; is this the config of an autoencoder?") from None

@@ -28,6 +28,7 @@ from img2mv3d.sources import STAGES, Source, digest_files, digest_input, order_o
 from img2mv3d.store import RECIPES, Store, key
 from img2mv3d.values import Depth, Latents, Subject, Surface, Views
 from img2mv3d.verbs import VERBS, check_format
+from img2mv3d.watch import check_numbers, starved
 
 NOUNS = {
     "prepare": Subject,
@@ -244,7 +245,13 @@ class Flow:
         self._report.begin(stage, order_of(stage) + 1, order_of(self.until) + 1)
         machine.reset_peak_memory()
         started = time.perf_counter()
-        value = self._verbs[stage](self, **{key: node.value for key, node in inputs.items()})
+        try:
+            value = self._verbs[stage](self, **{key: node.value for key, node in inputs.items()})
+        except Exception as error:
+            if (told := starved(stage, error)) is not None:
+                raise told from error
+            raise
+        check_numbers(stage, value)
         value.save(draft)
         return {
             "version": version_of(stage),

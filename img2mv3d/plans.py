@@ -77,7 +77,8 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """All options of a run. None inside of an option means: as the bundle's manifest says."""
+    """All options of a run. None inside of an option means: as the bundle's manifest says. vram: bytes of a card's
+    memory that may be used, None: all."""
 
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     generate: GenerateOptions = field(default_factory=GenerateOptions)
@@ -88,6 +89,7 @@ class Plan:
     seed: int = 0
     bundle: str = "mini"
     device: str = "auto"
+    vram: int | None = None
 
 
 STANDARD = Plan()

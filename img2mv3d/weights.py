@@ -185,6 +185,19 @@ class Checkpoint(Bundle):
             **{k: layout[k] for k in GENERATE_KEYS},
         )
 
+    def hollow(self, part: str) -> Any:
+        """An untrained network of a part: unet, image_encoder, encoder, plain_decoder."""
+        from img2mv3d.nets.clip import SdDecoder, SdEncoder, make_clip
+        from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
+
+        place = {"encoder": "vae", "plain_decoder": "vae"}.get(part, part)
+        config = convert.read_config(self.folder / place / "config.json")
+        if part == "unet":
+            where = str(self.folder / "unet" / "config.json")
+            numbers = convert.unet_numbers(config, self.manifest["unet"], where)
+            return MultiViewUNet(UNetConfig.from_dict(numbers))
+        return {"image_encoder": make_clip, "encoder": SdEncoder, "plain_decoder": SdDecoder}[part](config)
+
     def parts(self) -> tuple[str, ...]:
         """Names of the folders that hold weights."""
         return tuple(self.manifest["files"])
@@ -256,6 +269,16 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
         f"{folder}: no bundle (neither {MANIFEST} nor unet/config.json); give mini, a bundle's folder, "
         "or the folder of Wonder3D's checkpoint"
     )
+
+
+def hollow(bundle: Bundle, part: str) -> nn.Module:
+    """The network of a part on the meta device, without numbers. part: of `PARTS`, or image_encoder of a checkpoint."""
+    import torch
+
+    with torch.device("meta"):
+        if not isinstance(bundle, Checkpoint):
+            return _make(part, bundle.manifest["parts"][part].get("config", {})).eval()
+        return bundle.hollow(part).eval()
 
 
 def folder_of(name_or_folder: str | Path) -> Path:

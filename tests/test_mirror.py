@@ -18,6 +18,7 @@ COVERED = {
     "progress": "cli/test_screen",
     "verbs": "cli/test_toy runs each",
     "cli.guard": "cli/test_app",
+    "cli.add": "test_decoders",
     "cli.lab": "cli/test_app",
 }
 

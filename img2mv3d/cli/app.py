@@ -57,6 +57,8 @@ Until = Annotated[
 DepthFrom = Annotated[
     str | None, typer.Option("--depth", help="neus (a quick fit), none, a depth.npz or a mesh. [neus]")
 ]
+LayoutOf = Annotated[str | None, typer.Option("--layout", help="Whose views: wonder3d, era3d, ... [found out].")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would take: memory and time by stage.")]
 MeshFile = Annotated[Path, typer.Argument(help="glb, gltf, obj, ply, stl, off, 3mf or usdz.")]
 Mend = Annotated[bool, typer.Option("--repair", help="Write a mended copy beside it, as good as it gets.")]
 Printable = Annotated[
@@ -106,7 +108,9 @@ def entry(
 
 @app.command()
 @with_flags("mask", *COMMON, *ALL_STAGES)
-def run(photo: OptionalPhoto = None, start: Start = None, until: Until = None, **flags: Any) -> None:
+def run(
+    photo: OptionalPhoto = None, start: Start = None, until: Until = None, dry_run: DryRun = False, **flags: Any
+) -> None:
     """Turn a photo into a textured mesh.
 
     Every stage's files stay in out/ and may be edited: the next run takes them as they are and redoes what depends on
@@ -120,7 +124,7 @@ def run(photo: OptionalPhoto = None, start: Start = None, until: Until = None, *
     """
     from img2mv3d.cli.flow import run_all
 
-    run_all(photo, start, until, flags)
+    run_all(photo, start, until, flags, dry_run)
 
 
 @app.command()
@@ -164,7 +168,7 @@ def depth(path: Input, **flags: Any) -> None:
 
 @app.command()
 @with_flags(*COMMON, *STAGE_FLAGS["depth"], *STAGE_FLAGS["decode"])
-def decode(path: Input, depth: DepthFrom = None, **flags: Any) -> None:
+def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flags: Any) -> None:
     """Decode latents into views that agree to the pixel: views/. Takes latents.pt, a folder of views, a run's folder.
 
     A folder of views (color_front.png and the others) is encoded first. Results go to the folder of the input.
@@ -175,12 +179,12 @@ def decode(path: Input, depth: DepthFrom = None, **flags: Any) -> None:
     """
     from img2mv3d.cli.flow import run_verb
 
-    run_verb("decode", path, flags, depth)
+    run_verb("decode", path, flags, depth, layout)
 
 
 @app.command()
 @with_flags(*COMMON, *STAGE_FLAGS["reconstruct"])
-def reconstruct(path: Input, **flags: Any) -> None:
+def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
     """Fit the final surface to views: surface.npz. Takes a folder of views or a run's folder.
 
     \b
@@ -188,7 +192,7 @@ def reconstruct(path: Input, **flags: Any) -> None:
     """
     from img2mv3d.cli.flow import run_verb
 
-    run_verb("reconstruct", path, flags)
+    run_verb("reconstruct", path, flags, layout=layout)
 
 
 @app.command()

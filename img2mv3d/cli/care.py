@@ -6,17 +6,16 @@ In: folders, names, sizes as typed. Out: lines on stdout, an exit status. Why he
 from __future__ import annotations
 
 import platform
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from img2mv3d.cli.flags import parse_bytes
 from img2mv3d.cli.flow import open_store
 from img2mv3d.errors import Img2mv3dError, UsageError, WeightsError
 
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 PACKAGES = (
     *("torch", "diffusers", "safetensors", "nerfacc", "PyMCubes", "trimesh", "pillow", "numpy", "scipy"),
     *("fast-simplification", "opencv-python-headless", "typer", "rich", "platformdirs", "jaxtyping"),
@@ -147,10 +146,10 @@ def parse_size(text: str) -> int:
     >>> parse_size("1.5 GB")
     1500000000
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
-    if found is None:
-        raise UsageError(f"--max-size {text}: expected a size such as 500M or 2G")
-    return int(float(found.group(1)) * UNITS[found.group(2)])
+    try:
+        return parse_bytes(text)
+    except UsageError as error:
+        raise UsageError(f"--max-size {error}") from None
 
 
 def size_text(count: int) -> str:

@@ -64,6 +64,7 @@ def _number(kind: type, decl: str, help: str, home: str, low: float | int, high:
     return Flag(kind, (decl,), help, home, low=low, high=high)
 
 
+BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
 SIZE_MM = (1.0, 100_000.0)
 
@@ -81,6 +82,18 @@ def parse_length(text: str) -> float:
     if not SIZE_MM[0] <= length <= SIZE_MM[1]:
         raise UsageError(f"{text}: expected 1mm to 100m")
     return length
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes out of "500M", "8G". Raises UsageError.
+
+    >>> parse_bytes("1.5 GB")
+    1500000000
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    if found is None:
+        raise UsageError(f"{text}: expected a size such as 500M or 8G")
+    return int(float(found.group(1)) * BYTES[found.group(2)])
 
 
 FLAGS = {
@@ -135,6 +148,14 @@ FLAGS = {
     "seed": _number(int, "--seed", "Another seed, another back side.", "seed", 0, 2**63 - 1),
     "device": Flag(str, ("--device",), "auto, cpu or cuda.", "device"),
     "bundle": Flag(str, ("--bundle",), "Name or folder of the weights.", "bundle"),
+    "vram": Flag(
+        str,
+        ("--vram",),
+        "Memory of the graphics card that may be used: 8G.",
+        "vram",
+        parse=parse_bytes,
+        otherwise="all of it",
+    ),
     # of the commands
     "quality": Flag(str, ("--quality",), "Preset of all options of the stages.", choices=tuple(PLANS)),
     "out": Flag(Path, ("-o", "--out"), "Folder for the results."),
@@ -145,7 +166,7 @@ FLAGS = {
     "quiet": Flag(bool, ("-q", "--quiet"), "Only warnings and the result's path."),
     "json": Flag(bool, ("--json",), "One line of JSON instead of the result's path."),
 }
-COMMON = ("out", "quality", "seed", "device", "bundle", "cache", "no_cache", "debug", "quiet", "json")
+COMMON = ("out", "quality", "seed", "device", "vram", "bundle", "cache", "no_cache", "debug", "quiet", "json")
 
 
 def with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

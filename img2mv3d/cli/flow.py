@@ -40,8 +40,11 @@ WORDS = {
 }
 
 
-def run_all(photo: Path | None, start: Path | None, until: str | None, given: Mapping[str, Any]) -> None:
-    """`run`: from a photo or the file of any stage as far as `until`; out/ unless -o says otherwise."""
+def run_all(
+    photo: Path | None, start: Path | None, until: str | None, given: Mapping[str, Any], dry: bool = False
+) -> None:
+    """`run`: from a photo or the file of any stage as far as `until`; out/ unless -o says otherwise. dry: only say what
+    it would take."""
     from img2mv3d.sources import Source, source_of
 
     if (photo is None) == (start is None):
@@ -49,14 +52,25 @@ def run_all(photo: Path | None, start: Path | None, until: str | None, given: Ma
     source = Source("photo", photo) if start is None else source_of(start)
     if start is None and photo.is_dir():
         raise UsageError(f"{photo} is a folder; `run --from {photo}` goes on from a run's folder or one of views")
+    if dry:
+        from img2mv3d.cli.dry import foretell
+
+        print(foretell(plan_of(checked(given), source)))
+        return
     out = given.get("out") or (Path("out") if source.kind in ("photo", "views") else source.root)
     carry(source, out, until or "export", given)
 
 
-def run_verb(verb: str, path: Path, given: Mapping[str, Any], depth: str | None = None) -> None:
-    """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo)."""
+def run_verb(
+    verb: str, path: Path, given: Mapping[str, Any], depth: str | None = None, layout: str | None = None
+) -> None:
+    """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo). Views of another
+    program become ours first, in foreign/ under the results."""
     from img2mv3d.sources import source_of
 
+    if verb in ("decode", "reconstruct") and (ours := brought(verb, path, given, layout)) is not None:
+        given = {**given, "out": given.get("out") or ours.parent}
+        path = ours
     source = source_of(path)
     if source.kind == "views" and "pictures" in TAKES[verb]:
         source = replace(source, kind="pictures")
@@ -70,6 +84,25 @@ def run_verb(verb: str, path: Path, given: Mapping[str, Any], depth: str | None 
     if source.kind == "pictures" and (Path(out) / "views").absolute() == path.absolute():
         raise UsageError(f"{path} would be overwritten by its own result; give another folder with -o")
     carry(source, out, verb, given)
+
+
+def brought(verb: str, path: Path, given: Mapping[str, Any], layout: str | None) -> Path | None:
+    """The folder to which views of another program were written as ours; None when `path` is none of theirs. Raises
+    ViewsError, UsageError."""
+    from img2mv3d.foreign import LAYOUTS, layout_of, read_foreign, resized
+    from img2mv3d.values import save_views
+
+    if layout is not None and layout not in LAYOUTS:
+        raise UsageError(f"--layout {layout}: expected one of {', '.join(LAYOUTS)}")
+    name = layout or layout_of(path)
+    if name is None:
+        return None
+    views = read_foreign(path, name)
+    out = Path(given.get("out") or (path if path.is_dir() else path.parent))
+    save_views(resized(views) if verb == "decode" else views, out / "foreign")
+    rig = f"{len(views.rig)} {views.rig.kind} views"
+    print(f"note: {path}: views of {name}, {rig}, written as ours to {out / 'foreign'}", file=sys.stderr)
+    return out / "foreign"
 
 
 def run_here() -> Path:
@@ -93,7 +126,8 @@ def carry(source: Source, out: Path, until: str, given: Mapping[str, Any]) -> No
         result = run(source, Path(out), plan, until=until, store=open_store(typed, screen.note), report=screen)
     for line in result.warnings:
         screen.warn(line)
-    screen.close(result.seconds)
+    peaks = [about["peak_bytes"] for about in result.stages.values() if about["how"] == "computed"]
+    screen.close(result.seconds, max(peaks, default=0))
     if "json" in typed:
         facts = {"result": str(result.path), "warnings": result.warnings, "seconds": round(result.seconds, 3)}
         print(json.dumps(facts | {"stages": result.stages}))
