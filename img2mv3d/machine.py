@@ -75,6 +75,16 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+STARVED = ("can't allocate memory", "cuda out of memory", "insufficient memory")  # torch, torch on a card, OpenCV
+
+
+def is_starved(error: BaseException) -> bool:
+    """Does the error say that memory is lacking, whoever says it?"""
+    text = str(error).lower()
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, Exception) and any(word in text for word in STARVED))
+
+
 def free_disk(folder: Path) -> int:
     """Bytes free for us where `folder` stands or would stand; 0 when that cannot be told."""
     for place in (folder, *folder.absolute().parents):

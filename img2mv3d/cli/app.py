@@ -54,6 +54,8 @@ NoReport = Annotated[bool, typer.Option("--no-report", help="Leave report.html a
 DepthFrom = Annotated[
     str | None, typer.Option("--depth", help="neus (a quick fit), none, a depth.npz or a mesh. [neus]")
 ]
+LayoutOf = Annotated[str | None, typer.Option("--layout", help="Whose views: wonder3d, era3d, ... [found out].")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would take: memory and time by stage.")]
 MeshFile = Annotated[Path, typer.Argument(help="glb, gltf, obj, ply, stl, off, 3mf or usdz.")]
 Mend = Annotated[bool, typer.Option("--repair", help="Write a mended copy beside it, as good as it gets.")]
 Printable = Annotated[
@@ -102,6 +104,7 @@ def run(
     jobs: Jobs = 1,
     seeds: Seeds = 1,
     pick: Pick = "auto",
+    dry_run: DryRun = False,
     **flags: Any,
 ) -> None:
     """Turn a photo into a textured mesh, or many photos into one each.
@@ -114,6 +117,7 @@ def run(
     img2mv3d run photo.png --quality draft --seed 3
     img2mv3d run photo.png --mask mask.png --until decode
     img2mv3d run --from out/views -o other/
+    img2mv3d run photo.png --dry-run
 
     Several photos go to out/NAME/, one line each; what fails is told, the rest goes on. --seeds tries several back
     sides of each: out/seeds.png shows them, --pick auto takes the one whose views agree best.
@@ -124,7 +128,8 @@ def run(
     """
     from img2mv3d.cli.flow import Many, run_all
 
-    run_all(photos or [], start, until, {**flags, "no_report": no_report}, Many(jobs, seeds, pick))
+    given = {**flags, "no_report": no_report, "dry_run": dry_run}
+    run_all(photos or [], start, until, given, Many(jobs, seeds, pick))
 
 
 @app.command()
@@ -168,7 +173,7 @@ def depth(path: Input, **flags: Any) -> None:
 
 @app.command()
 @with_flags(*COMMON, *STAGE_FLAGS["depth"], *STAGE_FLAGS["decode"])
-def decode(path: Input, depth: DepthFrom = None, **flags: Any) -> None:
+def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flags: Any) -> None:
     """Decode latents into views that agree to the pixel: views/. Takes latents.pt, a folder of views, a run's folder.
 
     A folder of views (color_front.png and the others) is encoded first. Results go to the folder of the input.
@@ -179,12 +184,12 @@ def decode(path: Input, depth: DepthFrom = None, **flags: Any) -> None:
     """
     from img2mv3d.cli.flow import run_verb
 
-    run_verb("decode", path, flags, depth)
+    run_verb("decode", path, flags, depth, layout)
 
 
 @app.command()
 @with_flags(*COMMON, *STAGE_FLAGS["reconstruct"])
-def reconstruct(path: Input, **flags: Any) -> None:
+def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
     """Fit the final surface to views: surface.npz. Takes a folder of views or a run's folder.
 
     \b
@@ -192,7 +197,7 @@ def reconstruct(path: Input, **flags: Any) -> None:
     """
     from img2mv3d.cli.flow import run_verb
 
-    run_verb("reconstruct", path, flags)
+    run_verb("reconstruct", path, flags, layout=layout)
 
 
 @app.command()

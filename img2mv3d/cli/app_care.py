@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from img2mv3d.cli import add
 from img2mv3d.cli.flags import TEXT, with_flags
 
 app = typer.Typer(**TEXT)
@@ -18,6 +19,7 @@ cache_app = typer.Typer(help="What is kept between runs.", **TEXT)
 weights_app = typer.Typer(help="The networks' weights.", **TEXT)
 app.add_typer(cache_app, name="cache")
 app.add_typer(weights_app, name="weights")
+add.register(weights_app)
 
 CARE = ("cache", "debug")
 Bundle = Annotated[str, typer.Argument(help="Name or folder of a bundle.")]

@@ -57,34 +57,55 @@ WORDS = {
 
 
 def run_all(words: list[str], start: Path | None, until: str | None, given: Mapping[str, Any], many: Many) -> None:
-    """`run`: from photos or the file of any stage as far as `until`; out/ unless -o says otherwise."""
+    """`run`: from photos or the file of any stage as far as `until`; out/ unless -o says otherwise. given["dry_run"]:
+    only say what it would take.
+    """
     from img2mv3d.sources import Source, source_of
 
     if (not words) == (start is None):
         raise UsageError("give a photo, or the file of a stage with --from; see `img2mv3d run --help`")
-    until, report = until or "export", not given.get("no_report")
+    until, report, dry = until or "export", not given.get("no_report"), bool(given.get("dry_run"))
     if start is not None:
         if many != ONE:
             raise UsageError("--jobs, --seeds and --pick go with photos, not with --from")
         source = source_of(start)
         out = given.get("out") or (Path("out") if source.kind == "views" else source.root)
-        return carry(source, Path(out), until, given, report=report)
+        return foretell_or_carry(source, Path(out), until, given, dry, report)
     from img2mv3d.cli.wanted import is_one, photos_of
 
     if not is_one(words):
         from img2mv3d.cli.many import run_many
 
+        if dry:
+            raise UsageError("--dry-run takes one photo")
         return run_many(photos_of(words), Path(given.get("out") or "out"), until, given, many)
     if many.jobs > 1:
         raise UsageError("--jobs is for several photos")
     source, out = Source("photo", Path(words[0])), Path(given.get("out") or "out")
-    carry(source, out, until, given, report=report, many=many)
+    foretell_or_carry(source, out, until, given, dry, report, many)
 
 
-def run_verb(verb: str, path: Path, given: Mapping[str, Any], depth: str | None = None) -> None:
-    """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo)."""
+def foretell_or_carry(
+    source: Source, out: Path, until: str, given: Mapping[str, Any], dry: bool, report: bool, many: Many = ONE
+) -> None:
+    """What a dry run says, or the run itself."""
+    if not dry:
+        return carry(source, out, until, given, report=report, many=many)
+    from img2mv3d.cli.dry import foretell
+
+    print(foretell(plan_of(checked(given), source)))
+
+
+def run_verb(
+    verb: str, path: Path, given: Mapping[str, Any], depth: str | None = None, layout: str | None = None
+) -> None:
+    """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo). Views of another
+    program become ours first, in foreign/ under the results."""
     from img2mv3d.sources import source_of
 
+    if verb in ("decode", "reconstruct") and (ours := brought(verb, path, given, layout)) is not None:
+        given = {**given, "out": given.get("out") or ours.parent}
+        path = ours
     source = source_of(path)
     if source.kind == "views" and "pictures" in TAKES[verb]:
         source = replace(source, kind="pictures")
@@ -98,6 +119,25 @@ def run_verb(verb: str, path: Path, given: Mapping[str, Any], depth: str | None 
     if source.kind == "pictures" and (Path(out) / "views").absolute() == path.absolute():
         raise UsageError(f"{path} would be overwritten by its own result; give another folder with -o")
     carry(source, Path(out), verb, given)
+
+
+def brought(verb: str, path: Path, given: Mapping[str, Any], layout: str | None) -> Path | None:
+    """The folder to which views of another program were written as ours; None when `path` is none of theirs. Raises
+    ViewsError, UsageError."""
+    from img2mv3d.foreign import LAYOUTS, layout_of, read_foreign, resized
+    from img2mv3d.values import save_views
+
+    if layout is not None and layout not in LAYOUTS:
+        raise UsageError(f"--layout {layout}: expected one of {', '.join(LAYOUTS)}")
+    name = layout or layout_of(path)
+    if name is None:
+        return None
+    views = read_foreign(path, name)
+    out = Path(given.get("out") or (path if path.is_dir() else path.parent))
+    save_views(resized(views) if verb == "decode" else views, out / "foreign")
+    rig = f"{len(views.rig)} {views.rig.kind} views"
+    print(f"note: {path}: views of {name}, {rig}, written as ours to {out / 'foreign'}", file=sys.stderr)
+    return out / "foreign"
 
 
 def run_here() -> Path:
@@ -122,7 +162,8 @@ def carry(
         result, more = carry_one(source, out, until, typed, screen, report=report, many=many)
     for line in result.warnings:
         screen.warn(line)
-    screen.close(result.seconds)
+    peaks = [about["peak_bytes"] for about in result.stages.values() if about["how"] == "computed"]
+    screen.close(result.seconds, max(peaks, default=0))
     print(json.dumps(facts_of(result) | more) if "json" in typed else result.path)
     sys.stdout.flush()
 

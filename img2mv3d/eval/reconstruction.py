@@ -191,7 +191,18 @@ def _final(views: Views) -> tuple[np.ndarray, str]:
     return found.sdf, str(found.figures["source"])
 
 
-METHODS: dict[str, Callable[[Views], tuple[np.ndarray, str]]] = {"hull": _hull, "quick": _quick, "final": _final}
+def _blind(views: Views) -> tuple[np.ndarray, str]:
+    """The final fit of views without normals: silhouettes alone."""
+    found = fit(np.zeros((*views.mask.shape, 3), np.float32), views.mask, views.rig, FINAL)
+    return found.sdf, str(found.figures["source"])
+
+
+METHODS: dict[str, Callable[[Views], tuple[np.ndarray, str]]] = {
+    "hull": _hull,
+    "quick": _quick,
+    "final": _final,
+    "blind": _blind,
+}
 
 
 def _pair(values: Sequence[float], digits: int) -> str:
