@@ -50,7 +50,7 @@ ARROWS = {
     "pipeline": {"plans", "stages", "values", "formats", "store", "weights", "photos", "mesh", "matting"},
     "data": {"formats", "geometry"},
     "train": {"data", "nets", "diffusion", "weights", "geometry", "formats"},
-    "eval": {"values", "formats", "geometry", "data", "nets", "diffusion", "neus", "mesh", "weights"},
+    "eval": {"values", "formats", "geometry", "data", "nets", "diffusion", "neus", "mesh", "weights", "pipeline"},
     "report": {"values", "formats", "geometry", "mesh"},
     "cli": set(GROUPS),
     "": set(GROUPS),

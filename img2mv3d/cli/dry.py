@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from img2mv3d.plans import Plan
 
-# Without networks: seconds and bytes above the process, measured on the example photo (docs/benchmarks.md), at the grid
-# of the standard plan; both grow with the nodes.
-PREPARE = (1.7, 0.25e9)
-QUICK_FIT, QUICK_GRID = (2.5, 0.45e9), 128
-FINAL_FIT, FINAL_GRID = (6.1, 0.95e9), 192
-EXPORT = (2.6, 0.7e9)
+# Without networks, measured (medians of seven photos, seconds as in docs/benchmarks.md): seconds, and bytes above those
+# of a process with the networks' libraries; of the fits at the grid of the standard plan, they grow with its nodes.
+PREPARE = (1.7, 0.22e9)  # before these libraries: all bytes
+QUICK_FIT, QUICK_GRID = (2.5, 0.25e9), 128
+FINAL_FIT, FINAL_GRID = (6.1, 0.45e9), 192
+EXPORT = (2.6, 0.50e9)
+LATER = 0.15e9  # what the fit's libraries and results leave behind for the stages after depth
 
 
 def foretell(plan: Plan) -> str:
@@ -20,6 +21,7 @@ def foretell(plan: Plan) -> str:
     from img2mv3d import machine
     from img2mv3d.decoders import choose
     from img2mv3d.forecast import decode_need, depth_need, fits, generate_need, pace, resident
+    from img2mv3d.sources import STAGES
     from img2mv3d.verbs import LARGE
     from img2mv3d.weights import hollow, load_bundle
 
@@ -35,20 +37,25 @@ def foretell(plan: Plan) -> str:
     if plan.decode.decoder != "plain":
         needs.append(decode_need(choose(plan.decode.decoder, bundle)))
     base, rate = resident(), pace()
-    lines, whole, most = [f"{'forecast':<12} {'seconds':>8} {'memory':>9}"], 0.0, 0.0
+    base_of = {"generate": base, "depth": base, "decode": base + LATER}
+    lines, whole, most = {}, 0.0, 0.0
     fits_of = {"depth": _grown(QUICK_FIT, plan.depth.grid, QUICK_GRID)}
     for need in needs:
         extra = fits_of.get(need.stage, (0.0, 0.0))
-        seconds, memory = need.flops / rate + extra[0], base + max(need.peak, extra[1])
+        seconds = need.flops / rate + extra[0]
+        memory = float(base_of[need.stage] + max(need.peak, extra[1]))
         card = f"; {need.half().peak / 1e9:.1f} GB of the card" if device != "cpu" or plan.vram is not None else ""
-        lines.append(_line(need.stage, seconds, memory, need.parts + card))
+        lines[need.stage] = _line(need.stage, seconds, memory, need.parts + card)
         whole, most = whole + seconds, max(most, memory)
     others = {"prepare": PREPARE, "reconstruct": _grown(FINAL_FIT, plan.reconstruct.grid, FINAL_GRID), "export": EXPORT}
-    for stage, (seconds, memory) in others.items():
-        lines.append(_line(stage, seconds, base + memory, "as measured on the example photo"))
-        whole, most = whole + seconds, max(most, base + memory)
-    lines.append(_line("all", whole, most, "seconds: of one thread of this machine, as busy as it is now"))
-    return "\n".join(lines)
+    for stage, (seconds, more) in others.items():
+        memory = more if stage == "prepare" else base + more
+        words = "as measured; 0.5 GB more where the matting model cuts" if stage == "prepare" else "as measured"
+        lines[stage] = _line(stage, seconds, memory, words)
+        whole, most = whole + seconds, max(most, memory)
+    head = f"{'forecast':<12} {'seconds':>8} {'memory':>9}"
+    total = _line("all", whole, most, "seconds: of one thread of this machine, as busy as it is now")
+    return "\n".join([head, *(lines[stage] for stage in STAGES if stage in lines), total])
 
 
 def _grown(cost: tuple[float, float], grid: int, standard: int) -> tuple[float, float]:
