@@ -46,8 +46,8 @@ ARROWS = {
     "pipeline": {"plans", "stages", "values", "formats", "store", "weights", "photos", "mesh", "matting"},
     "data": {"formats", "geometry"},
     "train": {"data", "nets", "diffusion", "weights", "geometry", "formats"},
-    "eval": {"values", "formats", "geometry", "data", "nets", "neus", "mesh"},
-    "report": {"values", "formats", "geometry", "mesh"},
+    "eval": {"values", "formats", "geometry", "data", "nets", "neus", "mesh", "pipeline"},
+    "report": {"values", "formats", "geometry", "mesh", "eval"},
     "cli": set(GROUPS),
     "": set(GROUPS),
 }
