@@ -44,7 +44,7 @@ def width_px(picture: np.ndarray) -> int:
 
 def test_a_body_is_shown_from_front_right_back_and_left() -> None:
     pictures = body_from_four_sides(*body((1.2, 0.6, 0.4)), 64)
-    assert [width_px(p) for p in pictures] == pytest.approx([38, 13, 38, 13], abs=2)
+    assert [width_px(p) for p in pictures] == pytest.approx([48, 16, 48, 16], abs=2)
 
 
 def test_winding_does_not_change_the_picture() -> None:
@@ -78,7 +78,7 @@ def test_the_worst_stand_first_with_the_truth_beside_them(measured: Path) -> Non
     assert picture.size == (8 * 40, 2 * 54)
     row = np.asarray(picture)[14:54]
     truth, found = row[:, :40], row[:, 160:200]
-    assert width_px(truth) == pytest.approx(24, abs=2) and width_px(found) == pytest.approx(12, abs=2)
+    assert width_px(truth) == pytest.approx(30, abs=2) and width_px(found) == pytest.approx(15, abs=2)
     fair = np.asarray(picture)[68:108]
     assert width_px(fair[:, 160:200]) == width_px(fair[:, :40])
 

@@ -34,7 +34,7 @@ from img2mv3d.neus.raygrid import NodeRays
 from img2mv3d.neus.render import SHARPNESS, render
 from img2mv3d.neus.targets import block_of, hull_field, view_targets
 
-OBJECTS = 5  # for the threads
+OBJECTS = 3  # for the threads
 REPEATS = 2
 NETWORK_NODES = 96  # of the grid on which the network's field is read
 

@@ -36,8 +36,8 @@ def integrated_field(
     """
     hull = carve(mask, rig, nodes)
     cell = 2 / (nodes - 1)
-    line = np.linspace(-1, 1, nodes)
-    points = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1)
+    near = hull < 2 * cell  # farther outside nothing can be carved
+    points = np.argwhere(near) * cell - 1
     fields = []
     for view, cover, camera in zip(normal, mask, rig.cameras(mask.shape[2]), strict=True):
         small, share = _shrunk(view, cover, SIDE)
@@ -47,7 +47,8 @@ def integrated_field(
         fields.append(_in_front(depth, place, z).astype(np.float32))
     stack = np.sort(np.stack(fields), axis=0)
     carved = stack[-1 - SECOND] if len(stack) > SECOND else stack[-1]
-    return np.maximum(hull, carved).clip(-4 * cell, 4 * cell).astype(np.float32)
+    hull[near] = np.maximum(hull[near], carved)
+    return hull.clip(-4 * cell, 4 * cell).astype(np.float32)
 
 
 def integrate(

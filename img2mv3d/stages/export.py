@@ -18,7 +18,7 @@ from img2mv3d.mesh.texture import paint
 from img2mv3d.plans import ExportOptions
 from img2mv3d.values import Framing, Mesh, Subject, Surface, Views
 
-VERSION = 2
+VERSION = 3
 
 PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
