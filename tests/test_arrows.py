@@ -51,7 +51,7 @@ ARROWS = {
     "data": {"formats", "geometry"},
     "train": {"data", "nets", "diffusion", "weights", "geometry", "formats"},
     "eval": {"values", "formats", "geometry", "data", "nets", "diffusion", "neus", "mesh", "weights", "pipeline"},
-    "report": {"values", "formats", "geometry", "mesh"},
+    "report": {"values", "formats", "geometry", "mesh", "eval"},
     "cli": set(GROUPS),
     "": set(GROUPS),
 }
