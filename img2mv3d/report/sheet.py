@@ -128,7 +128,7 @@ def many_sheet(measured: Path, method: str = "final", count: int = MANY, tile: i
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.report.sheet MEASURED -o PICTURES: the worst five and thirty meshes of a benchmark of the fit."""
+    """python -m img2mv3d.report.sheet MEASURED -o PICTURES: a benchmark's worst five meshes, and thirty."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("measured", type=Path, help="what `eval.reconstruction --keep final` wrote")
     parser.add_argument("-o", "--out", type=Path, default=Path("pictures"))
