@@ -115,13 +115,18 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], where: str) 
     """Load in the module's own precision. Raises WeightsError that names what is missing, spare or of another shape,
     or not finite; the module is then as it was.
     """
+    check_shapes(shapes_of(module.state_dict()), shapes_of(tensors), where)
+    check_finite(tensors, where)
+    module.load_state_dict(dict(tensors))
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raises WeightsError that names the tensors that hold NaN or infinite numbers."""
     import torch
 
-    check_shapes(shapes_of(module.state_dict()), shapes_of(tensors), where)
     broken = [k for k, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
     if broken:
         raise WeightsError(f"{where}: {len(broken)} tensors not finite: {_some(broken)}; {DAMAGED}")
-    module.load_state_dict(dict(tensors))
 
 
 def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], where: str) -> None:

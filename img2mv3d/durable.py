@@ -138,6 +138,24 @@ def copy_durably(source: Path, target: Path) -> dict[str, Any]:
     return {"size": size, "sha256": seen.hexdigest()}
 
 
+def replace_folder(files: Mapping[str, Path], folder: Path) -> Path:
+    """Copies of the files, by name, in `folder`, which appears whole and takes the place of what stood there. Raises
+    OSError."""
+    draft, old = (folder.with_name(f".img2mv3d-{os.getpid()}-{folder.name}-{word}") for word in ("new", "old"))
+    try:
+        for name, path in files.items():
+            copy_durably(path, draft / name)
+        sync_folder(draft)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(draft, folder)
+        sync_folder(folder.parent)
+    finally:
+        for rest in (draft, old):
+            shutil.rmtree(rest, ignore_errors=True)
+    return folder
+
+
 def sync_file(path: Path) -> None:
     """Wait until the disk has the file's bytes. Raises OSError."""
     with open(path, "rb") as file:

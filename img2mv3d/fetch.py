@@ -1,74 +1,34 @@
 """Other people's weights brought here: from the hub, or out of a folder; every byte checked before they get their name.
 In: an upstream of third_party/, a place. Out: a folder with fetched.json, which tells commit, sizes and sha256.
-Why here: the only module that opens a socket. The hub's own library lists files and knows tokens; the bytes come
-through a loop of ours, since that library (2.4) keeps nothing of a file whose download was killed.
+Why here: what belongs to an upstream, what is here already and what may be replaced is decided in one place; bytes come
+through `hub`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import http.client
 import os
-import re
 import shutil
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from img2mv3d.convert import read_table
 from img2mv3d.durable import (
-    CHUNK,
     Damaged,
     copy_durably,
     digest_file,
     read_sealed,
-    sync_file,
     sync_folder,
     write_sealed,
 )
 from img2mv3d.errors import ResourceError, UsageError, WeightsError
+from img2mv3d.hub import Listing, Say, Wanted, bring, is_wanted, list_hub, writing
 
 RECORD = "fetched.json"
 FORMAT = "img2mv3d-fetched/1"
 OPTIONAL = {"feature_extractor": ("preprocessor_config.json",), "scheduler": ("scheduler_config.json",)}
-TIMEOUT = 30.0  # s without a byte
-TRIES = 5  # in a row that bring nothing new
-PAUSE = 1.0  # s before the second of them; then twice as long each time
 ROOM = 100 << 20  # bytes that stay free beside what is fetched
-REFUSED = {
-    401: "the hub wants to know who asks (401): accept the terms on the model's page, then set HF_TOKEN",
-    403: "the hub refuses (403): accept the terms on the model's page with the account of your HF_TOKEN",
-    404: "not there (404): look at --revision and HF_ENDPOINT",
-}
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A file to bring: name below the folder, size in bytes, and what it must be: sha256, or git's sha1 of a blob."""
-
-    name: str
-    size: int
-    sha256: str = ""
-    blob: str = ""
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What a repository holds at one commit. url: of a file, by name. headers: to send to the hub, and to no other."""
-
-    commit: str
-    files: Mapping[str, Wanted]
-    url: Callable[[str], str]
-    headers: Mapping[str, str]
-
-
 def fetch(
     upstream: str, folder: Path, *, revision: str = "", offline: bool = False, say: Say = lambda line: None
 ) -> Path:
@@ -108,8 +68,9 @@ def fetch(
 
 
 def take(upstream: str, source: Path, folder: Path, *, say: Say = lambda line: None) -> Path:
-    """A copy of weights that somebody has already, in the place and with the record that `fetch` makes. Raises
-    WeightsError when something is missing or does not fit, UsageError when something else stands in `folder`."""
+    """A copy of weights that somebody has already, in the place and with the record that `fetch` makes. source: the
+    published folder, or the folder of its only part. Raises WeightsError when something is missing or does not fit,
+    UsageError when something else stands in `folder`."""
     from img2mv3d.inspection import findings
 
     wrong = [f"{part}: {text}" for part, text, good in findings(source) if not good] if source.is_dir() else []
@@ -122,15 +83,18 @@ def take(upstream: str, source: Path, folder: Path, *, say: Say = lambda line: N
     with _alone(folder.with_name(f".img2mv3d-fetch-{folder.name}.lock"), say):
         draft = folder.with_name(f".img2mv3d-fetch-{folder.name}-import.part")
         shutil.rmtree(draft, ignore_errors=True)
-        names = _names(upstream, lambda name: (source / name).is_file(), str(source))
-        files = [Wanted(name, (source / name).stat().st_size, pinned["sha256"].get(name, "")) for name in names]
+        parts = pinned["parts"]
+        bare = len(parts) == 1 and (source / "config.json").is_file()
+        found = {name: source / (name.removeprefix(f"{parts[0]}/") if bare else name) for name in _possible(upstream)}
+        names = _names(upstream, lambda name: found[name].is_file(), str(source))
+        files = [Wanted(name, found[name].stat().st_size, pinned["sha256"].get(name, "")) for name in names]
         try:
             _check_room(draft, files)
             for file in files:
                 say(file.name)
-                found = copy_durably(source / file.name, draft / file.name)
-                if file.sha256 not in ("", found["sha256"]):
-                    raise WeightsError(f"{source / file.name}: not the published file (sha256 differs); fetch it again")
+                copied = copy_durably(found[file.name], draft / file.name)
+                if file.sha256 not in ("", copied["sha256"]):
+                    raise WeightsError(f"{found[file.name]}: not the published file (sha256 differs); fetch it again")
             _publish(draft, folder, upstream, {"imported": True}, files)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -153,162 +117,6 @@ def faults(folder: Path) -> list[str]:
         except OSError:
             wrong.append(f"{name} is missing")
     return wrong
-
-
-def list_hub(repository: str, revision: str) -> Listing:
-    """What the hub says about a repository at a revision, the newest if "". Raises WeightsError."""
-    try:
-        from huggingface_hub import HfApi, hf_hub_url
-        from huggingface_hub.utils import build_hf_headers
-    except ImportError:
-        raise WeightsError("fetching needs huggingface_hub: pip install 'img2mv3d[wonder3d]'") from None
-    endpoint = os.environ.get("HF_ENDPOINT") or None
-    try:
-        told = HfApi(endpoint=endpoint).model_info(
-            repository, revision=revision or None, files_metadata=True, timeout=TIMEOUT
-        )
-    except Exception as error:  # the library's and its transport's own kinds
-        status = getattr(getattr(error, "response", None), "status_code", 0)
-        reason = REFUSED.get(status) or f"the hub does not answer ({_reason(error)}); try again, or name a mirror"
-        raise WeightsError(f"{repository}: {reason}") from None
-    if not re.fullmatch(r"[0-9a-f]{40}", told.sha or ""):
-        raise WeightsError(f"{repository}: the hub names no commit; look at HF_ENDPOINT")
-    files = {}
-    for file in told.siblings or ():
-        sha256 = file.lfs.sha256 if file.lfs else ""
-        files[file.rfilename] = Wanted(file.rfilename, file.size or 0, sha256, "" if sha256 else file.blob_id or "")
-    return Listing(
-        told.sha,
-        files,
-        lambda name: hf_hub_url(repository, name, revision=told.sha, endpoint=endpoint),
-        build_hf_headers(library_name="img2mv3d"),
-    )
-
-
-def bring(file: Wanted, path: Path, listing: Listing, say: Say = lambda line: None) -> None:
-    """The file at `path`, verified; until then its bytes stand beside it in *.part, from which a later call goes on.
-
-    A line that breaks is taken up again where it broke. A mirror that answers with another range, or ignores it, is
-    asked for the whole. Raises WeightsError, ResourceError when the disk is full.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    most, idle, ranges, pieces = 0, 0, True, part.exists()
-    while True:
-        have = part.stat().st_size if part.exists() else 0
-        if have > file.size or (have and not ranges):
-            part.unlink()
-            have = 0
-        reason = ""
-        if have < file.size or not file.size:
-            try:
-                ranges = _receive(listing, file, part, have) and ranges
-            except _Broken as error:
-                reason = str(error)
-        have = part.stat().st_size if part.exists() else 0
-        if have == file.size and not reason:
-            if _is(part, file):
-                sync_file(part)
-                os.replace(part, path)
-                return
-            part.unlink()
-            if not pieces:
-                raise WeightsError(
-                    f"{file.name}: right size, wrong content (sha256 differs from the one listed); the mirror or the "
-                    "line spoils it: try again, or another HF_ENDPOINT"
-                )
-            say(f"{file.name}: the pieces do not fit together; fetched again as a whole")
-            pieces, have, most = False, 0, 0
-            continue
-        if have > file.size:
-            part.unlink()
-            raise WeightsError(f"{file.name}: more bytes than listed; try again, or another HF_ENDPOINT")
-        pieces = pieces or have > 0
-        idle = 0 if have > most else idle + 1
-        most = max(most, have)
-        if idle >= TRIES:
-            raise WeightsError(
-                f"{file.name}: the line breaks again and again ({reason or 'closed too early'}); what came is kept, "
-                "the same command goes on from there"
-            )
-        if idle:
-            time.sleep(PAUSE * 2 ** (idle - 1))
-
-
-class _Broken(Exception):
-    """A line that broke; caught in `bring`, which tries again."""
-
-
-def _receive(listing: Listing, file: Wanted, part: Path, have: int) -> bool:
-    """Ask for the bytes from `have` on and append them to `part`. False when the answer was another range than asked
-    for; nothing is written then. Raises _Broken when trying again may help, WeightsError when not."""
-    request = urllib.request.Request(listing.url(file.name), headers={"Accept-Encoding": "identity"})
-    for name, value in listing.headers.items():
-        request.add_unredirected_header(name, value)  # a token is the hub's, not that of where it points to
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code in REFUSED:
-                raise WeightsError(f"{file.name}: {REFUSED[error.code]}") from None
-            if 300 <= error.code < 400:
-                raise WeightsError(f"{file.name}: the hub redirects in circles; look at HF_ENDPOINT") from None
-            if error.code == 416:
-                return False
-            raise _Broken(f"status {error.code}") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise _Broken(_reason(error)) from None
-    with answer:
-        if have and answer.status == 206:
-            start = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", answer.headers.get("Content-Range", ""))
-            if start is None or int(start[1]) != have or start[2] not in ("*", str(file.size)):
-                return False
-        with _open(part, "ab" if have and answer.status == 206 else "wb") as target:
-            _pour(answer, target, file, part)
-    return True
-
-
-def _pour(answer: Any, target: BinaryIO, file: Wanted, part: Path) -> None:
-    """Write what comes, at most one chunk more than the file has. Raises _Broken or ResourceError."""
-    while target.tell() <= file.size:
-        try:
-            chunk = answer.read(CHUNK)
-        except (OSError, http.client.HTTPException) as error:
-            raise _Broken(_reason(error)) from None
-        if not chunk:
-            return
-        rest = memoryview(chunk)
-        with _disk(part):
-            while rest:  # without a buffer, a disk that is nearly full takes a part of it
-                rest = rest[target.write(rest) :]
-
-
-def _open(path: Path, mode: str) -> BinaryIO:
-    """A file to write to without a buffer, so that a full disk shows at its own byte."""
-    with _disk(path):
-        return open(path, mode, buffering=0)
-
-
-@contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ResourceError(
-            f"{path}: cannot be written ({error.strerror or error}); make room, the same command goes on from there"
-        ) from None
-
-
-def _is(path: Path, file: Wanted) -> bool:
-    if file.sha256:
-        return digest_file(path) == file.sha256
-    blob = hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as content:
-        while chunk := content.read(CHUNK):
-            blob.update(chunk)
-    return blob.hexdigest() == file.blob
 
 
 def _chosen(upstream: str, listing: Listing, pinned: Mapping[str, Any]) -> list[Wanted]:
@@ -335,8 +143,18 @@ def _names(upstream: str, there: Callable[[str], bool], where: str) -> list[str]
             lack = config if found else f"{part}/{' or '.join(kinds)}"
             raise WeightsError(f"{where}: has no {lack}; look at --revision, or give a complete copy")
         names += [config, found]
-    optional = [f"{part}/{name}" for part, kinds in OPTIONAL.items() for name in kinds]
-    return [*(name for name in optional if there(name)), *names]
+    return [*(name for name in _optional(upstream) if there(name)), *names]
+
+
+def _optional(upstream: str) -> list[str]:
+    parts = read_table(upstream, "upstream")["weights"]["parts"]
+    return [f"{part}/{name}" for part, kinds in OPTIONAL.items() if part in parts for name in kinds]
+
+
+def _possible(upstream: str) -> list[str]:
+    """Every file that the upstream may consist of."""
+    parts = read_table(upstream, "layout")["files"].items()
+    return [*_optional(upstream), *(f"{part}/{name}" for part, kinds in parts for name in ("config.json", *kinds))]
 
 
 def _check_room(draft: Path, files: list[Wanted]) -> None:
@@ -353,10 +171,10 @@ def _check_room(draft: Path, files: list[Wanted]) -> None:
 
 def _reused(old: Path, new: Path, file: Wanted) -> bool:
     """Is the file in the draft, verified? One that is good in the folder is taken from there."""
-    if new.is_file() and new.stat().st_size == file.size and _is(new, file):
+    if new.is_file() and new.stat().st_size == file.size and is_wanted(new, file):
         return True
     new.unlink(missing_ok=True)
-    if not (old.is_file() and old.stat().st_size == file.size and _is(old, file)):
+    if not (old.is_file() and old.stat().st_size == file.size and is_wanted(old, file)):
         return False
     new.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -372,7 +190,7 @@ def _publish(draft: Path, folder: Path, upstream: str, origin: Mapping[str, Any]
         file.name: {"size": file.size, "sha256": file.sha256 or digest_file(draft / file.name)}
         for file in files
     }
-    with _disk(draft):
+    with writing(draft):
         write_sealed(draft / RECORD, {"format": FORMAT, "upstream": upstream, **origin, "files": told})
         for place in (*(p for p in draft.iterdir() if p.is_dir()), draft):
             sync_folder(place)
@@ -430,9 +248,3 @@ def _alone(path: Path, say: Say) -> Iterator[None]:
 def _told_offline() -> bool:
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
-
-
-def _reason(error: BaseException) -> str:
-    reason = getattr(error, "reason", None) or error
-    text = str(getattr(reason, "strerror", None) or reason).strip()
-    return text.splitlines()[0][:120] if text else type(error).__name__

@@ -55,6 +55,13 @@ def is_foreign(folder: Path) -> bool:
     return _upstream_of(folder) is not None
 
 
+def is_video_decoder(folder: Path) -> bool | None:
+    """Is the autoencoder in this folder (or in its vae/) SVD's? None when there is none that img2mv3d knows."""
+    place = folder / "vae" if (folder / "vae" / "config.json").is_file() else folder
+    upstream = _upstream_of(place) if (place / "config.json").is_file() else None
+    return None if upstream not in VAES.values() else upstream == "svd"
+
+
 def findings(folder: Path) -> Iterator[Finding]:
     """One finding for each part that should be in the folder; no fault keeps the others from being told."""
     upstream = _upstream_of(folder)

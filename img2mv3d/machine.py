@@ -6,6 +6,7 @@ Why here: pipeline and commands ask the same questions, and a cached run must as
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -64,15 +65,26 @@ def reset_peak_memory() -> None:
 
 def peak_memory() -> int:
     """Bytes: the largest resident size since `reset_peak_memory` (or since the start, where that is not possible)."""
-    try:
-        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-        if found:
-            return int(found.group(1)) * 1024
-    except OSError:
-        pass
-    import resource
+    return _status_bytes("VmHWM")
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def resident_memory() -> int:
+    """Bytes in memory now, after what was freed has been given back where the C library can do that."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+    return _status_bytes("VmRSS")
+
+
+STARVED = ("can't allocate memory", "cuda out of memory", "insufficient memory")  # torch, torch on a card, OpenCV
+
+
+def is_starved(error: BaseException) -> bool:
+    """Does the error say that memory is lacking, whoever says it?"""
+    text = str(error).lower()
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, Exception) and any(word in text for word in STARVED))
 
 
 def free_disk(folder: Path) -> int:
@@ -83,6 +95,19 @@ def free_disk(folder: Path) -> int:
         except OSError:
             continue
     return 0
+
+
+def _status_bytes(name: str) -> int:
+    """A size out of /proc/self/status; the peak that the system remembers, where there is no such file."""
+    try:
+        found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        if found:
+            return int(found.group(1)) * 1024
+    except OSError:
+        pass
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _quota() -> float:

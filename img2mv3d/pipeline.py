@@ -28,6 +28,7 @@ from img2mv3d.sources import STAGES, Source, digest_files, digest_input, order_o
 from img2mv3d.store import RECIPES, Store, key
 from img2mv3d.values import Depth, Latents, Subject, Surface, Views
 from img2mv3d.verbs import VERBS, check_format
+from img2mv3d.watch import check_numbers, starved
 
 NOUNS = {
     "prepare": Subject,
@@ -37,6 +38,7 @@ NOUNS = {
     "decode": Views,
     "reconstruct": Surface,
 }
+ASKED = ("mini", "svd", "sd")  # decoders that somebody named
 RESULTS = {  # what a run that ends with the stage points to
     "prepare": "subject.png",
     "generate": "latents.pt",
@@ -112,6 +114,9 @@ class Flow:
             check_format(plan.export.format)
         self.source, self.plan, self.until = source, plan, until
         self._report, self._verbs, self._bundle = report, verbs, bundle
+        before = source.kind != "run" and (source.stage is None or order_of(source.stage) < order_of("decode"))
+        if plan.decode.decoder in ASKED and before and order_of(until) >= order_of("decode"):
+            _ = self.decoder  # missing weights are told before all the work
         self._started = time.perf_counter()
         self._done: dict[str, dict[str, Any]] = {}
         identity = self._identity()  # reads the input: a missing photo must not leave an empty out/
@@ -129,6 +134,13 @@ class Flow:
 
             self._bundle = load_bundle(self.plan.bundle)
         return self._bundle
+
+    @cached_property
+    def decoder(self) -> Any:
+        """The `decoders.Decoder` that the plan means. Raises WeightsError when its weights are missing."""
+        from img2mv3d.decoders import choose
+
+        return choose(self.plan.decode.decoder, self.bundle)
 
     @cached_property
     def device(self) -> str:
@@ -152,6 +164,10 @@ class Flow:
     def progress(self, stage: str) -> Callable[[int, int], None]:
         """The callback progress(done, total) for a stage."""
         return lambda done, total: self._report.progress(stage, done, total)
+
+    def note(self, line: str) -> None:
+        """One sentence that a person may want to know now."""
+        self._report.note(line)
 
     def provenance(self, made_of: Mapping[str, Node | None]) -> Node:
         """What the mesh's file says about where it comes from; part of the mesh's key, since it is part of the file."""
@@ -229,7 +245,13 @@ class Flow:
         self._report.begin(stage, order_of(stage) + 1, order_of(self.until) + 1)
         machine.reset_peak_memory()
         started = time.perf_counter()
-        value = self._verbs[stage](self, **{key: node.value for key, node in inputs.items()})
+        try:
+            value = self._verbs[stage](self, **{key: node.value for key, node in inputs.items()})
+        except Exception as error:
+            if (told := starved(stage, error)) is not None:
+                raise told from error
+            raise
+        check_numbers(stage, value)
         value.save(draft)
         return {
             "version": version_of(stage),
@@ -247,11 +269,14 @@ class Flow:
             version_of(stage),
             self._options(stage),
             digests,
-            weights=self.bundle.digest if recipe.weights else None,
+            weights=self._weights(stage).digest if recipe.weights else None,
             seed=self.plan.seed if recipe.seed else None,
             arithmetic=self.arithmetic if recipe.arithmetic else None,
         )
 
+    def _weights(self, stage: str) -> Any:
+        """What the stage's networks come from: something with name and digest."""
+        return self.decoder if stage == "decode" else self.bundle
 
     def _options(self, stage: str) -> dict[str, Any]:
         """The options of the stage that its output depends on."""
@@ -268,8 +293,9 @@ class Flow:
         if recipe.seed:
             told["seed"] = self.plan.seed
         if recipe.weights:
-            licence = self.bundle.manifest.get("licence")
-            told["weights"] = {"name": self.bundle.name, "digest": self.bundle.digest, "licence": licence}
+            used = self._weights(stage)
+            licence = used.licence if stage == "decode" else used.manifest.get("licence")
+            told["weights"] = {"name": used.name, "digest": used.digest, "licence": licence}
         return told
 
 

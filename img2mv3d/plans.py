@@ -40,9 +40,13 @@ class DepthOptions:
     effort: float = 1.0
 
 
+DECODERS = ("crossview", "mini", "svd", "sd", "plain")
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
-    """decoder: crossview or plain. decode_normals: send the normals through the cross-view decoder, too."""
+    """decoder: one of DECODERS; crossview is the bundle's own or the best that is there (`decoders.choose`), plain
+    decodes view by view. decode_normals: send the normals through the cross-view decoder, too."""
 
     decoder: str = "crossview"
     decode_normals: bool = False
@@ -73,7 +77,8 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """All options of a run. None inside of an option means: as the bundle's manifest says."""
+    """All options of a run. None inside of an option means: as the bundle's manifest says. vram: bytes of a card's
+    memory that may be used, None: all."""
 
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     generate: GenerateOptions = field(default_factory=GenerateOptions)
@@ -84,6 +89,7 @@ class Plan:
     seed: int = 0
     bundle: str = "mini"
     device: str = "auto"
+    vram: int | None = None
 
 
 STANDARD = Plan()

@@ -12,6 +12,7 @@ from img2mv3d.errors import UsageError
 from img2mv3d.manifests import data_folder, read_manifest
 
 FETCHABLE = ("wonder3d",)
+ADDABLE = ("svd", "sd_vae")  # whose decoders `weights add` takes
 
 
 class Terms(NamedTuple):
@@ -29,10 +30,11 @@ def upstreams() -> list[str]:
     return sorted(p.parent.name for p in place.glob("*/upstream.toml"))
 
 
-def terms_of(upstream: str) -> list[str]:
-    """What has to be read before the weights are fetched, line by line. Raises UsageError for a name that is none."""
-    if upstream not in FETCHABLE:
-        raise UsageError(f"{upstream}: cannot be fetched or imported; expected {' or '.join(FETCHABLE)}")
+def terms_of(upstream: str, known: tuple[str, ...] = FETCHABLE) -> list[str]:
+    """What has to be read before the weights are fetched or added, line by line. Raises UsageError for a name that is
+    none."""
+    if upstream not in known:
+        raise UsageError(f"{upstream}: cannot be fetched or imported; expected {' or '.join(known)}")
     told = read_table(upstream, "upstream")
     weights = told["weights"]
     return [
@@ -54,7 +56,7 @@ def licences() -> list[Terms]:
     for name in upstreams():
         told = read_table(name, "upstream")
         weights = told["weights"]
-        fetched = f"`img2mv3d weights fetch {name}`" if name in FETCHABLE else "brought by you"
+        fetched = f"`img2mv3d weights fetch {name}`" if name in FETCHABLE else "brought by you, `weights add`"
         rows.append(Terms("weights", told["name"], weights["licence"], f"not in here: {fetched}"))
         if "others" in weights:
             rows.append(Terms("", "", "", weights["others"]))

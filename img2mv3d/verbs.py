@@ -12,6 +12,7 @@ import importlib.util
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,17 @@ from img2mv3d import machine
 from img2mv3d.durable import digest_file
 from img2mv3d.errors import ResourceError, UsageError, WeightsError
 from img2mv3d.plans import ExportOptions, GenerateOptions
+from img2mv3d.watch import with_less
 
 if TYPE_CHECKING:
     import torch
 
+    from img2mv3d.nets.generator import GeneratorNets
     from img2mv3d.pipeline import Flow
     from img2mv3d.values import Depth, Latents, Mesh, Subject, Surface, Views
+
+
+LARGE = 100_000_000  # parameters of a denoiser from which the branches of the guidance go one after the other
 
 
 def ready_torch(device: str) -> torch.device:
@@ -107,14 +113,35 @@ def generate(flow: Flow, subject: Subject) -> Latents:
     nets = flow.bundle.generator()
     if device.type != "cpu":
         nets = nets.to(device, torch.float16)
-    rng = torch.Generator().manual_seed(flow.seed_of("generate"))
     told = {"options": flow.plan.generate, "seed": flow.plan.seed, "progress": flow.progress("generate")}
+
+    def attempt(at_once: bool) -> Latents:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        rng = torch.Generator().manual_seed(flow.seed_of("generate"))
+        return generate(subject, generator=nets, rng=rng, at_once=at_once, **told)
+
+    attempts = {"one branch of the guidance after the other": partial(attempt, False)}
+    if at_once(flow, nets):
+        attempts = {"both branches at once": partial(attempt, True), **attempts}
     try:
-        return generate(subject, generator=nets, rng=rng, **told)
+        return with_less(attempts, flow.note)
     except ValueError as error:
         if flow.plan.generate == GenerateOptions():
             raise  # nobody asked for anything: a defect of ours
         raise UsageError(str(error)) from None
+
+
+def at_once(flow: Flow, nets: GeneratorNets) -> bool:
+    """Whether both branches of the guidance go through the denoiser together: where it is small, or fits a card whose
+    memory --vram tells."""
+    if flow.plan.vram is not None and flow.device != "cpu":
+        from img2mv3d.forecast import fits
+
+        asked = flow.plan.generate
+        steps, guidance = asked.steps or nets.steps, nets.guidance if asked.guidance is None else asked.guidance
+        return fits(flow.bundle, flow.plan.vram, steps=steps, guidance=guidance)
+    return sum(p.numel() for p in nets.unet.parameters()) < LARGE
 
 
 def encode(flow: Flow, pictures: Views) -> Latents:
@@ -147,9 +174,18 @@ def decode(flow: Flow, latents: Latents, depth: Depth) -> Views:
     device = ready_torch(flow.device)
     from img2mv3d.stages.decode import decode
 
-    check_latent_space(latents, flow.bundle.vae["name"])
-    decoder = flow.bundle.crossview_decoder().to(device)
-    return decode(latents, depth, decoder=decoder, options=flow.plan.decode)
+    chosen = flow.decoder
+    check_latent_space(latents, chosen.space)
+    if flow.plan.decode.decoder != "plain":
+        flow.note(f"decoded by {chosen.name}: {chosen.why}")
+
+    def attempt(place: torch.device) -> Views:
+        return decode(latents, depth, decoder=chosen.make().to(place), options=flow.plan.decode)
+
+    attempts = {str(device): partial(attempt, device)}
+    if device.type != "cpu":
+        attempts["on the processor"] = partial(attempt, ready_torch("cpu"))
+    return with_less(attempts, flow.note)
 
 
 def reconstruct(flow: Flow, views: Views) -> Surface:

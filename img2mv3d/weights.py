@@ -154,7 +154,8 @@ class Checkpoint(Bundle):
         return self._vae(SdDecoder, "vae_decoder")
 
     def crossview_decoder(self) -> CrossViewDecoder:
-        """That of mini: nobody has published one for this checkpoint, and the latent space is the same."""
+        """That of mini: nobody has published one for this checkpoint, and the latent space is the same. `decoders`
+        has others."""
         return load_bundle("mini").crossview_decoder()
 
     def generator(self) -> GeneratorNets:
@@ -185,6 +186,19 @@ class Checkpoint(Bundle):
             bundle=self.name,
             **{k: layout[k] for k in GENERATE_KEYS},
         )
+
+    def hollow(self, part: str) -> Any:
+        """An untrained network of a part: unet, image_encoder, encoder, plain_decoder."""
+        from img2mv3d.nets.clip import SdDecoder, SdEncoder, make_clip
+        from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
+
+        place = {"encoder": "vae", "plain_decoder": "vae"}.get(part, part)
+        config = convert.read_config(self.folder / place / "config.json")
+        if part == "unet":
+            where = str(self.folder / "unet" / "config.json")
+            numbers = convert.unet_numbers(config, self.manifest["unet"], where)
+            return MultiViewUNet(UNetConfig.from_dict(numbers))
+        return {"image_encoder": make_clip, "encoder": SdEncoder, "plain_decoder": SdDecoder}[part](config)
 
     def parts(self) -> tuple[str, ...]:
         """Names of the folders that hold weights."""
@@ -247,8 +261,7 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
         files = [
             p.relative_to(folder) for p in sorted(folder.glob("*/*")) if p.suffix in (".bin", ".safetensors", ".json")
         ]
-        digest = digest_of(folder, files) + _mini_digest()
-        return Checkpoint("wonder3d", folder, convert.read_table("wonder3d", "layout"), _sha256(digest))
+        return Checkpoint("wonder3d", folder, convert.read_table("wonder3d", "layout"), digest_of(folder, files))
     if str(name_or_folder) == "wonder3d":
         raise WeightsError(
             "Wonder3D's checkpoint is not shipped; fetch it once with `img2mv3d weights fetch wonder3d`, or give the "
@@ -258,6 +271,16 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
         f"{folder}: no bundle (neither {MANIFEST} nor unet/config.json); give mini, a bundle's folder, "
         "or the folder of Wonder3D's checkpoint"
     )
+
+
+def hollow(bundle: Bundle, part: str) -> nn.Module:
+    """The network of a part on the meta device, without numbers. part: of `PARTS`, or image_encoder of a checkpoint."""
+    import torch
+
+    with torch.device("meta"):
+        if not isinstance(bundle, Checkpoint):
+            return _make(part, bundle.manifest["parts"][part].get("config", {})).eval()
+        return bundle.hollow(part).eval()
 
 
 def folder_of(name_or_folder: str | Path) -> Path:
@@ -368,18 +391,6 @@ def _make(part: str, config: Mapping[str, Any]) -> nn.Module:
     from img2mv3d.nets.vae import Encoder, PlainDecoder
 
     return {"encoder": Encoder, "plain_decoder": PlainDecoder}[part](**tuples)
-
-
-def _mini_digest() -> str:
-    """Of the bundle that lends its decoder; empty where there is none."""
-    try:
-        return load_bundle("mini").digest
-    except WeightsError:
-        return ""
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

@@ -15,8 +15,8 @@ KINDS = {  # what a run leaves behind, whatever the view; test_toy proves it of 
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Digests of all results; run.json tells times and may differ."""
-    found = (p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
+    """Digests of all results; run.json and the report tell times and may differ."""
+    found = (p for p in folder.rglob("*") if p.is_file() and p.name not in ("run.json", "report.html"))
     return {str(p.relative_to(folder)): digest_file(p) for p in found}
 
 

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from img2mv3d import fetch as door
+from img2mv3d import hub as line
 from img2mv3d.cli.app import app
 from img2mv3d.fetch import RECORD, faults, fetch
 from tests.checkpoints import tiny_checkpoint
@@ -45,7 +46,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setenv("HF_TOKEN", "hf_made_up")
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "http_proxy", "HTTP_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(door, "PAUSE", 0.0)
+        monkeypatch.setattr(line, "PAUSE", 0.0)
         monkeypatch.setattr(door, "ROOM", 0)
         yield hub
 
@@ -231,11 +232,11 @@ def test_a_full_disk_is_one_line_and_the_rest_goes_on_later(
             self.room -= taken
             return taken
 
-    good = door._open
-    monkeypatch.setattr(door, "_open", lambda path, mode: Full(path, mode))
+    good = line._open
+    monkeypatch.setattr(line, "_open", lambda path, mode: Full(path, mode))
     says_one_line(fetched(), 5, ".part: cannot be written (No space left on device); make room")
     assert not place.exists()
-    monkeypatch.setattr(door, "_open", good)
+    monkeypatch.setattr(line, "_open", good)
     assert fetched().exit_code == 0 and is_whole(place)
     assert "bytes=4000-" in {r for _, r, _ in hub.seen}
 

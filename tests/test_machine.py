@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from img2mv3d import machine
@@ -45,6 +46,13 @@ def test_peak_memory_is_that_of_the_last_stretch() -> None:
     block = bytearray(64 << 20)
     block[:: 1 << 12] = b"x" * len(block[:: 1 << 12])
     assert machine.peak_memory() > before + (32 << 20)
+
+
+def test_what_was_freed_is_not_held() -> None:
+    block = np.ones(64 << 17)
+    held = machine.resident_memory()
+    del block
+    assert machine.resident_memory() < held - (48 << 20)
 
 
 def test_free_disk_is_told_for_folders_that_are_not_there_yet(tmp_path: Path) -> None:

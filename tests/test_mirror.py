@@ -11,12 +11,14 @@ COVERED = {
     "errors": "cli/test_app meets every kind",
     "plans": "cli/test_flags compares every field",
     "durable": "test_store",
+    "hub": "test_fetch: a hub that breaks off, lies and refuses",
     "runs": "test_pipeline",
     "inputs": "test_pipeline: every kind of source",
     "outputs": "test_pipeline",
     "progress": "cli/test_screen",
     "verbs": "cli/test_toy runs each",
     "cli.guard": "cli/test_app",
+    "cli.add": "test_decoders",
     "cli.lab": "cli/test_app",
 }
 

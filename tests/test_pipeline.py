@@ -17,8 +17,8 @@ from PIL import Image
 
 from img2mv3d import pipeline
 from img2mv3d.durable import digest_file
-from img2mv3d.errors import InputError, PhotoError, UsageError
-from img2mv3d.plans import ExportOptions, GenerateOptions, Plan
+from img2mv3d.errors import InputError, PhotoError, UsageError, WeightsError
+from img2mv3d.plans import DecodeOptions, ExportOptions, GenerateOptions, Plan
 from img2mv3d.sources import STAGES, Source, source_of
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle
@@ -365,6 +365,23 @@ def test_seeds_of_stages_differ_and_repeat(workshop: Workshop) -> None:
     seeds = {s: pipeline.Flow.seed_of(_Planned(Plan(seed=1)), s) for s in STAGES}
     assert len(set(seeds.values())) == len(STAGES) and all(0 <= s < 2**63 for s in seeds.values())
     assert seeds["generate"] != pipeline.Flow.seed_of(_Planned(Plan(seed=2)), "generate")
+
+
+@pytest.mark.parametrize("decoder", ["svd", "sd"])
+def test_weights_that_were_asked_for_are_missed_before_all_the_work(workshop: Workshop, decoder: str) -> None:
+    plan = Plan(decode=DecodeOptions(decoder=decoder))
+    with pytest.raises(WeightsError, match=f"--decoder {decoder}: .*weights add DIR"):
+        workshop.run(plan=plan)
+    assert not workshop.verbs.calls
+    workshop.run(plan=plan, until="depth")  # where nothing is decoded, nothing is missed
+
+
+def test_another_decoder_is_another_result(workshop: Workshop) -> None:
+    workshop.run(until="decode")
+    workshop.run(plan=Plan(decode=DecodeOptions(decoder="mini")), until="decode")
+    assert workshop.verbs.calls == {"decode": 1}
+    told = json.loads((workshop.out / "run.json").read_text())["stages"]["decode"]["made_with"]["weights"]
+    assert told["name"] == "mini" and len(told["digest"]) == 64
 
 
 class _Planned:

@@ -67,6 +67,13 @@ def test_the_wheel_carries_the_upstream_tables(unpacked: Path) -> None:
     assert in_site(unpacked, code).stdout == "True\n"
 
 
+def test_the_wheel_carries_what_a_report_is_made_of(unpacked: Path) -> None:
+    here, there = (
+        {p.name for p in (root / "img2mv3d" / "report" / "assets").iterdir()} for root in (ROOT, unpacked)
+    )
+    assert there == here >= {"viewer.js", "page.css"}
+
+
 def test_the_wheel_finds_and_verifies_its_weights_outside_of_the_checkout(unpacked: Path) -> None:
     result = run_there(unpacked, "weights", "verify", "mini")
     assert result.returncode == 0, result.stderr

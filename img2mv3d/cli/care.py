@@ -6,17 +6,16 @@ In: folders, names, sizes as typed. Out: lines on stdout, an exit status. Why he
 from __future__ import annotations
 
 import platform
-import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from img2mv3d.cli.flags import parse_bytes
 from img2mv3d.cli.flow import open_store
 from img2mv3d.errors import Img2mv3dError, UsageError, WeightsError
 
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 PACKAGES = (
     *("torch", "diffusers", "safetensors", "nerfacc", "PyMCubes", "trimesh", "pillow", "numpy", "scipy"),
     *("fast-simplification", "opencv-python-headless", "typer", "rich", "platformdirs", "jaxtyping"),
@@ -87,14 +86,14 @@ def weights_fetch(name: str, out: Path | None, revision: str, offline: bool, acc
     from img2mv3d.fetch import fetch
 
     folder = _agreed_place(name, out, accepted)
-    print(fetch(name, folder, revision=revision, offline=offline, say=_note))
+    print(fetch(name, folder, revision=revision, offline=offline, say=note))
 
 
 def weights_import(source: Path, out: Path | None, accepted: bool) -> None:
     """Take a copy of Wonder3D's weights; terms first. The folder's path goes to stdout."""
     from img2mv3d.fetch import take
 
-    print(take("wonder3d", source, _agreed_place("wonder3d", out, accepted), say=_note))
+    print(take("wonder3d", source, _agreed_place("wonder3d", out, accepted), say=note))
 
 
 def licences() -> None:
@@ -147,10 +146,10 @@ def parse_size(text: str) -> int:
     >>> parse_size("1.5 GB")
     1500000000
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
-    if found is None:
-        raise UsageError(f"--max-size {text}: expected a size such as 500M or 2G")
-    return int(float(found.group(1)) * UNITS[found.group(2)])
+    try:
+        return parse_bytes(text)
+    except UsageError as error:
+        raise UsageError(f"--max-size {error}") from None
 
 
 def size_text(count: int) -> str:
@@ -184,13 +183,17 @@ def _agreed_place(name: str, out: Path | None, accepted: bool) -> Path:
     from img2mv3d.upstreams import terms_of
 
     terms, folder = terms_of(name), out or fetched_folder() / name
-    if (folder / RECORD).exists():
-        return folder
+    if not (folder / RECORD).exists():
+        agree(terms, accepted)
+    return folder
+
+
+def agree(terms: Iterable[str], accepted: bool) -> None:
+    """Show the terms and ask. Raises UsageError."""
     for line in terms:
-        _note(line)
+        note(line)
     if not accepted and not (sys.stdin.isatty() and _says_yes("Do you accept these terms? [y/N] ")):
         raise UsageError("the terms above are not accepted; read them, then say so with --accept-licence")
-    return folder
 
 
 def _says_yes(question: str) -> bool:
@@ -198,7 +201,8 @@ def _says_yes(question: str) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _note(line: str) -> None:
+def note(line: str) -> None:
+    """A line on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

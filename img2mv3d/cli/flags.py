@@ -17,10 +17,10 @@ from typing import Annotated, Any
 import typer
 
 from img2mv3d.errors import UsageError
-from img2mv3d.plans import PLANS, STANDARD
+from img2mv3d.plans import DECODERS, PLANS, STANDARD
 
+TEXT: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}  # of every group
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
-DECODERS = ("crossview", "plain")
 FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
 
@@ -65,6 +65,7 @@ def _number(kind: type, decl: str, help: str, home: str, low: float | int, high:
     return Flag(kind, (decl,), help, home, low=low, high=high)
 
 
+BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
 SIZE_MM = (1.0, 100_000.0)
 
@@ -84,6 +85,18 @@ def parse_length(text: str) -> float:
     return length
 
 
+def parse_bytes(text: str) -> int:
+    """Bytes out of "500M", "8G". Raises UsageError.
+
+    >>> parse_bytes("1.5 GB")
+    1500000000
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    if found is None:
+        raise UsageError(f"{text}: expected a size such as 500M or 8G")
+    return int(float(found.group(1)) * BYTES[found.group(2)])
+
+
 FLAGS = {
     # fields of the options of the stages
     "remover": Flag(str, ("--remover",), "How the object is cut out.", "prepare.remover", REMOVERS),
@@ -94,7 +107,7 @@ FLAGS = {
     "eta": _number(float, "--eta", "Noise that DDIM adds, 0 to 1.", "generate.eta", 0, 1),
     "depth_grid": _number(int, "--depth-grid", "Nodes a side of the quick fit.", "depth.grid", 32, 256),
     "depth_effort": _number(float, "--depth-effort", "Factor on the quick fit's steps.", "depth.effort", 0.01, 100),
-    "decoder": Flag(str, ("--decoder",), "How the colours are decoded.", "decode.decoder", DECODERS),
+    "decoder": Flag(str, ("--decoder",), "What decodes the colours.", "decode.decoder", DECODERS),
     "decode_normals": Flag(bool, ("--decode-normals",), "Normals through it, too.", "decode.decode_normals"),
     "grid": _number(int, "--grid", "Nodes a side of the final fit.", "reconstruct.grid", 32, 512),
     "effort": _number(float, "--effort", "Factor on the final fit's steps.", "reconstruct.effort", 0.01, 100),
@@ -136,6 +149,14 @@ FLAGS = {
     "seed": _number(int, "--seed", "Another seed, another back side.", "seed", 0, 2**63 - 1),
     "device": Flag(str, ("--device",), "auto, cpu or cuda.", "device"),
     "bundle": Flag(str, ("--bundle",), "Name or folder of the weights.", "bundle"),
+    "vram": Flag(
+        str,
+        ("--vram",),
+        "Memory of the graphics card that may be used: 8G.",
+        "vram",
+        parse=parse_bytes,
+        otherwise="all of it",
+    ),
     # of the commands
     "quality": Flag(str, ("--quality",), "Preset of all options of the stages.", choices=tuple(PLANS)),
     "out": Flag(Path, ("-o", "--out"), "Folder for the results."),
@@ -146,7 +167,7 @@ FLAGS = {
     "quiet": Flag(bool, ("-q", "--quiet"), "Only warnings and the result's path."),
     "json": Flag(bool, ("--json",), "One line of JSON instead of the result's path."),
 }
-COMMON = ("out", "quality", "seed", "device", "bundle", "cache", "no_cache", "debug", "quiet", "json")
+COMMON = ("out", "quality", "seed", "device", "vram", "bundle", "cache", "no_cache", "debug", "quiet", "json")
 
 
 def with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

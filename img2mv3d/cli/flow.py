@@ -6,20 +6,36 @@ where its results go is decided in one place; everything else is pipeline's.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from img2mv3d.cli.flags import FLAGS, checked
-from img2mv3d.errors import InputError, UsageError
+from img2mv3d.errors import Img2mv3dError, InputError, UsageError
 from img2mv3d.plans import PLANS, STANDARD, Plan
 
 if TYPE_CHECKING:
+    from img2mv3d.pipeline import Result
     from img2mv3d.sources import Source
 
+
+@dataclass(frozen=True)
+class Many:
+    """How often a run is done. jobs: processes, each with a photo of its own. seeds: tried for each photo. pick: "auto"
+    or the seed that was chosen by eye.
+    """
+
+    jobs: int = 1
+    seeds: int = 1
+    pick: str = "auto"
+
+
+ONE = Many()
 TAKES = {  # kinds of sources, by verb
     "prepare": ("photo",),
     "generate": ("photo", "subject", "run"),
@@ -40,23 +56,56 @@ WORDS = {
 }
 
 
-def run_all(photo: Path | None, start: Path | None, until: str | None, given: Mapping[str, Any]) -> None:
-    """`run`: from a photo or the file of any stage as far as `until`; out/ unless -o says otherwise."""
+def run_all(words: list[str], start: Path | None, until: str | None, given: Mapping[str, Any], many: Many) -> None:
+    """`run`: from photos or the file of any stage as far as `until`; out/ unless -o says otherwise. given["dry_run"]:
+    only say what it would take.
+    """
     from img2mv3d.sources import Source, source_of
 
-    if (photo is None) == (start is None):
+    if (not words) == (start is None):
         raise UsageError("give a photo, or the file of a stage with --from; see `img2mv3d run --help`")
-    source = Source("photo", photo) if start is None else source_of(start)
-    if start is None and photo.is_dir():
-        raise UsageError(f"{photo} is a folder; `run --from {photo}` goes on from a run's folder or one of views")
-    out = given.get("out") or (Path("out") if source.kind in ("photo", "views") else source.root)
-    carry(source, out, until or "export", given)
+    until, report, dry = until or "export", not given.get("no_report"), bool(given.get("dry_run"))
+    if start is not None:
+        if many != ONE:
+            raise UsageError("--jobs, --seeds and --pick go with photos, not with --from")
+        source = source_of(start)
+        out = given.get("out") or (Path("out") if source.kind == "views" else source.root)
+        return foretell_or_carry(source, Path(out), until, given, dry, report)
+    from img2mv3d.cli.wanted import is_one, photos_of
+
+    if not is_one(words):
+        from img2mv3d.cli.many import run_many
+
+        if dry:
+            raise UsageError("--dry-run takes one photo")
+        return run_many(photos_of(words), Path(given.get("out") or "out"), until, given, many)
+    if many.jobs > 1:
+        raise UsageError("--jobs is for several photos")
+    source, out = Source("photo", Path(words[0])), Path(given.get("out") or "out")
+    foretell_or_carry(source, out, until, given, dry, report, many)
 
 
-def run_verb(verb: str, path: Path, given: Mapping[str, Any], depth: str | None = None) -> None:
-    """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo)."""
+def foretell_or_carry(
+    source: Source, out: Path, until: str, given: Mapping[str, Any], dry: bool, report: bool, many: Many = ONE
+) -> None:
+    """What a dry run says, or the run itself."""
+    if not dry:
+        return carry(source, out, until, given, report=report, many=many)
+    from img2mv3d.cli.dry import foretell
+
+    print(foretell(plan_of(checked(given), source)))
+
+
+def run_verb(
+    verb: str, path: Path, given: Mapping[str, Any], depth: str | None = None, layout: str | None = None
+) -> None:
+    """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo). Views of another
+    program become ours first, in foreign/ under the results."""
     from img2mv3d.sources import source_of
 
+    if verb in ("decode", "reconstruct") and (ours := brought(verb, path, given, layout)) is not None:
+        given = {**given, "out": given.get("out") or ours.parent}
+        path = ours
     source = source_of(path)
     if source.kind == "views" and "pictures" in TAKES[verb]:
         source = replace(source, kind="pictures")
@@ -69,7 +118,26 @@ def run_verb(verb: str, path: Path, given: Mapping[str, Any], depth: str | None 
     out = given.get("out") or (Path("out") if source.kind == "photo" else source.root)
     if source.kind == "pictures" and (Path(out) / "views").absolute() == path.absolute():
         raise UsageError(f"{path} would be overwritten by its own result; give another folder with -o")
-    carry(source, out, verb, given)
+    carry(source, Path(out), verb, given)
+
+
+def brought(verb: str, path: Path, given: Mapping[str, Any], layout: str | None) -> Path | None:
+    """The folder to which views of another program were written as ours; None when `path` is none of theirs. Raises
+    ViewsError, UsageError."""
+    from img2mv3d.foreign import LAYOUTS, layout_of, read_foreign, resized
+    from img2mv3d.values import save_views
+
+    if layout is not None and layout not in LAYOUTS:
+        raise UsageError(f"--layout {layout}: expected one of {', '.join(LAYOUTS)}")
+    name = layout or layout_of(path)
+    if name is None:
+        return None
+    views = read_foreign(path, name)
+    out = Path(given.get("out") or (path if path.is_dir() else path.parent))
+    save_views(resized(views) if verb == "decode" else views, out / "foreign")
+    rig = f"{len(views.rig)} {views.rig.kind} views"
+    print(f"note: {path}: views of {name}, {rig}, written as ours to {out / 'foreign'}", file=sys.stderr)
+    return out / "foreign"
 
 
 def run_here() -> Path:
@@ -80,26 +148,71 @@ def run_here() -> Path:
     raise InputError("no run in out/ or here (surface.npz); name its folder: img2mv3d export FOLDER")
 
 
-def carry(source: Source, out: Path, until: str, given: Mapping[str, Any]) -> None:
-    """Run the pipeline with a screen, then say in words what went wrong and print where the result is."""
+def carry(
+    source: Source, out: Path, until: str, given: Mapping[str, Any], *, report: bool = False, many: Many = ONE
+) -> None:
+    """Run the pipeline with a screen, then say in words what went wrong and print where the result is.
+
+    report: write report.html when there is a mesh and something is new. many: how many seeds are tried.
+    """
     from img2mv3d.cli.screen import screen_for
-    from img2mv3d.pipeline import run
 
     typed = checked(given)
-    if "mask" in typed:
-        source = replace(source, mask=typed["mask"])
-    plan = plan_of(typed, source)
     with screen_for(quiet="quiet" in typed or "json" in typed) as screen:
-        result = run(source, Path(out), plan, until=until, store=open_store(typed, screen.note), report=screen)
+        result, more = carry_one(source, out, until, typed, screen, report=report, many=many)
     for line in result.warnings:
         screen.warn(line)
-    screen.close(result.seconds)
-    if "json" in typed:
-        facts = {"result": str(result.path), "warnings": result.warnings, "seconds": round(result.seconds, 3)}
-        print(json.dumps(facts | {"stages": result.stages}))
-    else:
-        print(result.path)
+    peaks = [about["peak_bytes"] for about in result.stages.values() if about["how"] == "computed"]
+    screen.close(result.seconds, max(peaks, default=0))
+    print(json.dumps(facts_of(result) | more) if "json" in typed else result.path)
     sys.stdout.flush()
+
+
+def carry_one(
+    source: Source, out: Path, until: str, typed: Mapping[str, Any], screen: Any, *, report: bool, many: Many
+) -> tuple[Result, dict[str, Any]]:
+    """Run the pipeline once, after the best seed was chosen if several are wanted; the result, and what else there is
+    to tell about it in JSON. typed: flags that were `checked`.
+    """
+    from img2mv3d.pipeline import run
+
+    if "mask" in typed:
+        source = replace(source, mask=typed["mask"])
+    plan, store = plan_of(typed, source), open_store(typed, screen.note)
+    more: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+        if many.seeds > 1:
+            from img2mv3d.cli.seeds import pick_seed
+
+            if store.folder is None:  # or the chosen one would be made twice
+                store = type(store)(Path(stack.enter_context(tempfile.TemporaryDirectory())), screen.note)
+            choice = pick_seed(source, out, plan, until, many, store, screen)
+            plan, more = replace(plan, seed=choice.seed), choice.facts()
+        elif many.pick != "auto":
+            raise UsageError("--pick chooses among several --seeds")
+        result = run(source, out, plan, until=until, store=store, report=screen)
+    page = write_report(source, out, result, screen.note) if report and until == "export" else None
+    return result, {"report": page and str(page), **more}
+
+
+def facts_of(result: Result) -> dict[str, Any]:
+    """What --json tells of a result."""
+    told = {"result": str(result.path), "warnings": result.warnings, "seconds": round(result.seconds, 3)}
+    return told | {"stages": result.stages}
+
+
+def write_report(source: Source, out: Path, result: Result, note: Callable[[str], None]) -> Path | None:
+    """report.html of a run that has just ended, where it is; None where it could not be, which is told."""
+    from img2mv3d.cli.look import NAME, save_report
+
+    target = out.absolute() / NAME
+    if target.exists() and all(about["how"] == "kept" for about in result.stages.values()):
+        return target
+    try:
+        return save_report(out, source.path if source.kind == "photo" else None, target)
+    except Img2mv3dError as error:  # the mesh is there: a page about it must not make the run a failure
+        note(f"no report: {error}")
+        return None
 
 
 def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:

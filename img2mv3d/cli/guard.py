@@ -19,7 +19,6 @@ from typer.core import TyperGroup
 from img2mv3d.errors import Img2mv3dError, ResourceError, UsageError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-STARVED = ("can't allocate memory", "cuda out of memory", "insufficient memory")  # torch, torch on a card, OpenCV
 TOO_MUCH = "not enough memory; close other programs, try --quality draft, a smaller --texture-size or --device cpu"
 
 # What typer itself ends with: usage errors that it words itself, exits, aborts. The base class's module differs from
@@ -66,9 +65,9 @@ def as_known(error: BaseException) -> Img2mv3dError | None:
     """The error of ours that says the same; None when there is none."""
     if isinstance(error, Img2mv3dError):
         return error
-    text = str(error).lower()
-    starved = isinstance(error, Exception) and any(word in text for word in STARVED)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or starved:
+    from img2mv3d.machine import is_starved
+
+    if is_starved(error):
         return ResourceError(TOO_MUCH)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""

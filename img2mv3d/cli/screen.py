@@ -57,8 +57,8 @@ class Quiet:
         """One sentence about the result."""
         self.write(f"warning: {line}")
 
-    def close(self, seconds: float) -> None:
-        """All is done."""
+    def close(self, seconds: float, peak: int = 0) -> None:
+        """All is done. peak: bytes of memory, 0 where nothing was computed."""
 
     def write(self, line: str) -> None:
         """A line on stderr."""
@@ -94,9 +94,9 @@ class Plain(Quiet):
         self._now = None
         self.write(ended(stage, how, seconds))
 
-    def close(self, seconds: float) -> None:
-        """A line: the whole run's seconds."""
-        self.write(f"done in {seconds:.1f} s")
+    def close(self, seconds: float, peak: int = 0) -> None:
+        """A line: the whole run's seconds, and its memory."""
+        self.write(done(seconds, peak))
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
@@ -141,13 +141,22 @@ class Live(Quiet):
             self._task = None
         self.write(ended(stage, how, seconds))
 
-    def close(self, seconds: float) -> None:
-        """The whole run's seconds."""
-        self.write(f"done in {seconds:.1f} s")
+    def close(self, seconds: float, peak: int = 0) -> None:
+        """The whole run's seconds, and its memory."""
+        self.write(done(seconds, peak))
 
     def write(self, line: str) -> None:
         """A line above the one that moves."""
         self._console.print(line, markup=False, soft_wrap=True)
+
+
+def done(seconds: float, peak: int) -> str:
+    """The last line.
+
+    >>> done(23.21, 1_430_000_000)
+    'done in 23.2 s, at most 1.43 GB of memory'
+    """
+    return f"done in {seconds:.1f} s" + (f", at most {peak / 1e9:.2f} GB of memory" if peak else "")
 
 
 def ended(stage: str, how: str, seconds: float) -> str:

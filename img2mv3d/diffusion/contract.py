@@ -48,16 +48,27 @@ class Condition:
     camera: Float[Tensor, "N k"]
 
 
-def conditioned(network: Network, condition: Condition, guidance: float = 1.0) -> Denoiser:
+def conditioned(network: Network, condition: Condition, guidance: float = 1.0, *, at_once: bool = True) -> Denoiser:
     """The denoiser of one condition, with classifier-free guidance unless `guidance` is exactly 1.
 
     The unconditional branch has zeros for photo latent and tokens and keeps its cameras. The four quarters of a
     guided batch are (normal without, normal with, colour without, colour with): the network's joint attention pairs
     the halves of the batch, so this order pairs the same view of the same branch in the two domains.
+    at_once: False calls the network for one branch after the other, with half of the rows: the same but for rounding,
+    in about half of the memory.
     """
     c = condition
     if guidance == 1.0:
         return lambda noisy, t: network(torch.cat([noisy, c.latent], dim=1), t, c.tokens, c.camera)
+    if not at_once:
+
+        def one_by_one(noisy: Tensor, t: Tensor) -> Tensor:
+            rows = torch.cat([noisy, torch.zeros_like(c.latent)], dim=1)
+            without = network(rows, t, torch.zeros_like(c.tokens), c.camera)
+            told = network(torch.cat([noisy, c.latent], dim=1), t, c.tokens, c.camera)
+            return without + guidance * (told - without)
+
+        return one_by_one
     latent, tokens = _quarters(torch.zeros_like(c.latent), c.latent), _quarters(torch.zeros_like(c.tokens), c.tokens)
     camera = _quarters(c.camera, c.camera)
 

@@ -102,11 +102,13 @@ def machine() -> str:
     )
 
 
-def write(path: Path, sections: dict[str, list[Row]], about: str) -> None:
-    """Tables as Markdown."""
-    lines = ["# Benchmarks", "", f"Written by `make bench`. {about} Wall seconds.", ""]
-    for title, rows in sections.items():
-        lines += [f"## {title}", "", "| what | measured | budget |", "|---|---|---|"]
+def write(
+    path: Path, sections: dict[str, list[Row]], about: str, title: str = "Benchmarks", by: str = "`make bench`"
+) -> None:
+    """Tables as Markdown under a title, with the command that they are written by."""
+    lines = [f"# {title}", "", f"Written by {by}. {about} Wall seconds, where nothing else is said.", ""]
+    for name, rows in sections.items():
+        lines += [f"## {name}", "", "| what | measured | budget |", "|---|---|---|"]
         lines += [f"| {row.what} | {row.measured} | {row.budget} |" for row in rows]
         lines += [""]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""How good the fit is when the views are exact: hull, quick fit and final fit on held-out meshes, row by row.
+"""How good the fit is when the views are exact: hull, hull + normals, quick and final fit on held-out meshes.
 
-In: a folder of the mesh corpus. Out: `Record` per object and method, tables as Markdown, plain dicts for JSON.
+In: a folder of the mesh corpus. Out: `Record` per object and method, tables as Markdown, the meshes if they are wanted.
 Why here: the budgets of the fit are stated on exact views; what generated views cost on top is another table.
 """
 
@@ -10,95 +10,103 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest, without_twins
+from img2mv3d import machine
+from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.raycast import Raycaster
-from img2mv3d.data.scene import Light, place, shoot
 from img2mv3d.errors import NothingFoundError
+from img2mv3d.eval.exact import Truth, exact_views, held_out, truth_of, untouched
+from img2mv3d.eval.integrated import integrated_field
+from img2mv3d.eval.records import Record, table
 from img2mv3d.eval.surface import surface_score, visible_points
-from img2mv3d.formats import decode_normals, encode_normals, to_bytes
-from img2mv3d.geometry.cameras import SIX_VIEWS, pixel_centres, rays
+from img2mv3d.geometry.cameras import Rig, pixel_centres, rays
 from img2mv3d.geometry.hull import carve
-from img2mv3d.mesh.extract import is_closed, isosurface
+from img2mv3d.mesh.extract import extract, is_closed, isosurface
 from img2mv3d.neus.fit import FINAL, QUICK, fit
 from img2mv3d.values import Views
 
-SPHERE = 0.5 / 0.675  # world radius of an object's bounding sphere: its corpus radius 1/2 in Wonder3D's object units
 HULL_NODES = 128
+EXPORTED_FACES = 20_000  # of the mesh that a run writes when nothing else is asked for
+
+__all__ = ["METHODS", "Figures", "Made", "exact_views", "held_out", "measure", "score"]
 
 
-@dataclass(frozen=True)
-class Record:
-    """One method on one object. iou: mean of the views' silhouettes. z_mean, z_median: absolute, world units, on pixels
-    that both hit. normal_deg: median angle. f_01, f_02: F-scores at 1 and 2 % of the box diagonal over visible points.
-    closed: every edge joins two faces. source: "neus" or "hull". cpu_s, wall_s: of the fit.
-    """
+class Figures(NamedTuple):
+    """A field against the truth; what the names mean: `Record`. Of nothing found: see `NOTHING`."""
 
-    id: str
-    method: str
     iou: float
     z_mean: float
     z_median: float
     normal_deg: float
     f_01: float
     f_02: float
+    f_05: float
+    f_01_seen: float
+    f_02_seen: float
+    f_01_unseen: float
+    f_02_unseen: float
+    missing_seen: float
+    missing_unseen: float
     closed: bool
+    exported_iou: float
+
+
+# a surface that is not there is wrong by more than the world is wide; its distance is the whole diagonal
+NOTHING = Figures(0.0, 9.0, 9.0, 180.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100.0, 100.0, False, 0.0)
+
+
+class Made(NamedTuple):
+    """What a method makes of exact views. sdf: world units, axes x, y, z on [-1, 1]^3. source: "neus" or "hull"."""
+
+    sdf: Float[np.ndarray, "N N N"]
     source: str
-    cpu_s: float
-    wall_s: float
 
 
-def held_out(folder: Path, count: int, seed: int = 0) -> list[Entry]:
-    """Held-out objects without cut-outs and without twins in the training set, two thirds of them everyday things."""
-    entries = [e for e in without_twins(read_manifest(folder / "manifest.tsv")) if not e.cutout]
-    entries = [e for e in entries if (folder / "objects" / f"{e.id}.npz").exists()]
-    order = np.random.default_rng(seed).permutation(len(entries))
-    everyday = [entries[i] for i in order if entries[i].everyday]
-    rest = [entries[i] for i in order if not entries[i].everyday]
-    first = everyday[: count - min(len(rest), count // 3)]
-    return first + rest[: count - len(first)]
-
-
-def exact_views(solid: Solid) -> tuple[Views, Float[np.ndarray, "V H W"], Float[np.ndarray, "N 3"]]:
-    """(views as files would hold them, z, vertices in the world): upright, as large as Wonder3D frames its objects."""
-    width, height = np.ptp(solid.vertices[:, 0]), np.ptp(solid.vertices[:, 1])
-    framing = round(float(max(width, height)) * SPHERE * 2 * 128)
-    upright = np.eye(3)
-    shots = shoot(solid, upright, framing, Light(occlusion=0.0), np.random.default_rng(0))
-    mask = to_bytes(shots.mask).astype(np.float32) / 255
-    normal = decode_normals(encode_normals(shots.normal, shots.mask), mask)
-    placed, _ = place(solid.vertices, upright, framing)
-    return Views(shots.color, normal, mask, SIX_VIEWS), shots.z, placed
-
-
-def measure(name: str, solid: Solid, methods: Sequence[str]) -> list[Record]:
-    """All methods on one object; a method that finds nothing scores zero."""
-    views, z, vertices = exact_views(solid)
-    truth = visible_points(vertices, solid.faces, np.random.default_rng(1))
+def measure(
+    name: str,
+    truth: Truth,
+    methods: Sequence[str],
+    keep: Callable[[str, Made], None] | None = None,
+) -> list[Record]:
+    """All methods on one object; a method that finds nothing scores `NOTHING`. keep(method, made): sees each field."""
     records = []
+    shares = {"unseen_share": float(1 - truth.seen.mean()), "thin_share": float(truth.thin.mean())}
     for method in methods:
+        held = machine.resident_memory()
+        machine.reset_peak_memory()
         cpu, wall = time.process_time(), time.perf_counter()
         try:
-            sdf, source = METHODS[method](views)
+            made = METHODS[method](truth.views)
         except NothingFoundError:
-            sdf, source = None, "nothing"
+            made = None
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        figures = (0.0, 9.0, 9.0, 180.0, 0.0, 0.0, False) if sdf is None else score(sdf, views, z, truth)
-        records.append(Record(name, method, *figures, source, round(cpu, 2), round(wall, 2)))
+        peak_mb = max(machine.peak_memory() - held, 0) / 1e6
+        figures = NOTHING if made is None else score(made.sdf, truth.views, truth.z, truth.surface.points, truth.seen)
+        source = "nothing" if made is None else made.source
+        cost = {"cpu_s": round(cpu, 2), "wall_s": round(wall, 2), "peak_mb": round(peak_mb, 1)}
+        records.append(Record(name, method, **figures._asdict(), source=source, **cost, **shares))
+        if keep is not None and made is not None:
+            keep(method, made)
     return records
 
 
 def score(
-    sdf: Float[np.ndarray, "N N N"], views: Views, z: Float[np.ndarray, "V H W"], truth: Float[np.ndarray, "P 3"]
-) -> tuple[float, float, float, float, float, float, bool]:
-    """A field against the truth: (iou, z_mean, z_median, normal_deg, f_01, f_02, closed), see `Record`.
+    sdf: Float[np.ndarray, "N N N"],
+    views: Views,
+    z: Float[np.ndarray, "V H W"],
+    truth: Float[np.ndarray, "P 3"],
+    seen: Bool[np.ndarray, " P"] | None = None,
+) -> Figures:
+    """A field against the truth.
 
-    sdf: world units. z: of the truth, world units, 0 outside. truth: visible points of the true surface.
+    sdf: world units. z: of the truth, world units, 0 outside. truth: visible points of the true surface. seen: which of
+    them one of the six cameras sees; without it all do.
     """
     vertices, faces = isosurface(sdf)
     world = Raycaster(vertices, faces)
@@ -116,92 +124,110 @@ def score(
         cosine = (outward[hits.face].reshape(size, size, 3)[both] * views.normal[i][both]).sum(-1)
         angle.append(np.degrees(np.arccos(cosine.clip(-1, 1))))
     off, angle = np.concatenate(off), np.concatenate(angle)
-    f_score = surface_score(visible_points(vertices, faces, np.random.default_rng(2)), truth).f_score
+    points = visible_points(vertices, faces, np.random.default_rng(2))
+    seen = np.ones(len(truth), bool) if seen is None else seen
+    whole = surface_score(points, truth)
+    parts = [surface_score(points, truth, part=p) if p.any() else whole for p in (seen, ~seen)]
     empty = len(off) == 0
-    return (
+    return Figures(
         float(np.mean(iou)),
-        9.0 if empty else float(off.mean()),
-        9.0 if empty else float(np.median(off)),
-        180.0 if empty else float(np.median(angle)),
-        f_score[0.01],
-        f_score[0.02],
+        NOTHING.z_mean if empty else float(off.mean()),
+        NOTHING.z_median if empty else float(np.median(off)),
+        NOTHING.normal_deg if empty else float(np.median(angle)),
+        *(whole.f_score[f] for f in (0.01, 0.02, 0.05)),
+        *(part.f_score[f] for part in parts for f in (0.01, 0.02)),
+        *(100 * min(part.missing, 1.0) for part in parts),
         is_closed(faces),
+        _exported_iou(sdf, views),
     )
 
 
-def table(records: Sequence[Record]) -> str:
-    """Mean / median by method as Markdown, and each method against the hull, paired, with 95 % intervals."""
-    lines = [
-        "| method | objects | IoU | mean abs z | median abs z | normals, deg | F 0.01 | F 0.02 | closed | fell back "
-        "| CPU s | wall s |",
-        "|" + "---|" * 12,
-    ]
-    by_method: dict[str, list[Record]] = {}
-    for record in records:
-        by_method.setdefault(record.method, []).append(record)
-    for method, rows in by_method.items():
-        cells = [_pair([getattr(r, name) for r in rows], digits) for name, digits in _COLUMNS]
-        closed, back = sum(r.closed for r in rows), sum(r.source == "hull" for r in rows) if method != "hull" else 0
-        times = [f"{np.mean([getattr(r, n) for r in rows]):.1f}" for n in ("cpu_s", "wall_s")]
-        lines.append(f"| {method} | {len(rows)} | " + " | ".join([*cells, f"{closed}", f"{back}", *times]) + " |")
-    hull = {r.id: r for r in by_method.get("hull", [])}
-    for method, rows in by_method.items():
-        if method == "hull" or not hull:
-            continue
-        gains = [f"{n} {_paired([getattr(r, n) - getattr(hull[r.id], n) for r in rows])}" for n in _GAINS]
-        ratio = np.median([r.z_mean / max(hull[r.id].z_mean, 1e-9) for r in rows])
-        lines.append(f"\n{method} - hull, paired: {', '.join(gains)}; median ratio of z_mean {ratio:.2f}")
-    return "\n".join(lines) + "\n"
+def silhouettes(
+    vertices: Float[np.ndarray, "N 3"],
+    faces: Int[np.ndarray, "F 3"],
+    mask: Float[np.ndarray, "V H W"],
+    rig: Rig,
+) -> float:
+    """Mean over the views of the intersection over union of a mesh's silhouette with the mask above 1/2."""
+    world, size, found = Raycaster(vertices, faces), mask.shape[1], []
+    for view, camera in zip(mask > 0.5, rig.cameras(size), strict=True):
+        origin, direction = rays(camera, pixel_centres(size).astype(np.float64).reshape(-1, 2))
+        hit = (world.first(origin - 2 * direction, direction).face >= 0).reshape(size, size)
+        found.append((hit & view).sum() / max((hit | view).sum(), 1))
+    return float(np.mean(found))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.eval.reconstruction MESHES --count 24 --methods hull,quick,final -o FOLDER"""
+    """python -m img2mv3d.eval.reconstruction MESHES --count 60 --methods hull,quick,final --keep final -o FOLDER"""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)
-    parser.add_argument("--count", type=int, default=24)
-    parser.add_argument("--methods", default="hull,quick,final")
+    parser.add_argument("--count", type=int, default=60, help="held-out objects, none that settings were tuned on")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--keep", default="", help="methods whose fields are written, next to the true meshes")
     parser.add_argument("-o", "--out", type=Path, default=Path("reconstruction"))
     given = parser.parse_args(arguments)
     records: list[Record] = []
-    given.out.mkdir(parents=True, exist_ok=True)
-    for entry in held_out(given.meshes, given.count):
-        solid = load_solid(given.meshes / "objects" / f"{entry.id}.npz")
-        records += measure(entry.id, solid, given.methods.split(","))
+    (given.out / "fields").mkdir(parents=True, exist_ok=True)
+    for entry in untouched(given.meshes, given.count):
+        truth = truth_of(load_solid(given.meshes / "objects" / f"{entry.id}.npz"))
+        keep = _keeper(given.out / "fields", entry.id, truth, given.keep.split(","))
+        records += measure(entry.id, truth, given.methods.split(","), keep)
         (given.out / "reconstruction.json").write_text(json.dumps([asdict(r) for r in records], indent=1))
         (given.out / "reconstruction.md").write_text(table(records))
     print(table(records))
 
 
-_COLUMNS = (("iou", 3), ("z_mean", 4), ("z_median", 4), ("normal_deg", 1), ("f_01", 3), ("f_02", 3))
-_GAINS = ("f_01", "f_02", "z_mean", "iou")
+def _keeper(folder: Path, name: str, truth: Truth, methods: Sequence[str]) -> Callable[[str, Made], None]:
+    """Writes a method's mesh beside the true one: vertices, faces of both, in the world."""
+
+    def keep(method: str, made: Made) -> None:
+        if method in methods:
+            vertices, faces = isosurface(made.sdf)
+            arrays = {"vertices": vertices, "faces": faces, "true_vertices": truth.vertices, "true_faces": truth.faces}
+            np.savez_compressed(folder / f"{name}.{method}.npz", **arrays)
+
+    return keep
 
 
-def _hull(views: Views) -> tuple[np.ndarray, str]:
-    sdf = carve(views.mask, views.rig, HULL_NODES)
-    return sdf, "hull"
+def _exported_iou(sdf: np.ndarray, views: Views) -> float:
+    try:
+        mesh = extract(sdf, faces=EXPORTED_FACES)
+    except NothingFoundError:  # smoothing may take away all of a body that is thinner than a cell
+        return 0.0
+    return silhouettes(mesh.vertices, mesh.faces, views.mask, views.rig)
 
 
-def _quick(views: Views) -> tuple[np.ndarray, str]:
+def _hull(views: Views) -> Made:
+    return Made(carve(views.mask, views.rig, HULL_NODES), "hull")
+
+
+def _integrated(views: Views) -> Made:
+    return Made(integrated_field(views.normal, views.mask, views.rig, HULL_NODES), "hull")
+
+
+def _quick(views: Views) -> Made:
     found = fit(views.normal, views.mask, views.rig, QUICK)
-    return found.sdf, str(found.figures["source"])
+    return Made(found.sdf, str(found.figures["source"]))
 
 
-def _final(views: Views) -> tuple[np.ndarray, str]:
+def _final(views: Views) -> Made:
     found = fit(views.normal, views.mask, views.rig, FINAL)
-    return found.sdf, str(found.figures["source"])
+    return Made(found.sdf, str(found.figures["source"]))
 
 
-METHODS: dict[str, Callable[[Views], tuple[np.ndarray, str]]] = {"hull": _hull, "quick": _quick, "final": _final}
+def _blind(views: Views) -> Made:
+    """The final fit of views without normals: silhouettes alone."""
+    found = fit(np.zeros((*views.mask.shape, 3), np.float32), views.mask, views.rig, FINAL)
+    return Made(found.sdf, str(found.figures["source"]))
 
 
-def _pair(values: Sequence[float], digits: int) -> str:
-    return f"{np.mean(values):.{digits}f} / {np.median(values):.{digits}f}"
-
-
-def _paired(gains: Sequence[float]) -> str:
-    """Mean and half width of the 95 % interval of a mean of differences."""
-    half = 1.96 * np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else float("nan")
-    return f"{np.mean(gains):+.3f} +- {half:.3f}"
+METHODS: dict[str, Callable[[Views], Made]] = {
+    "hull": _hull,
+    "hull + normals": _integrated,
+    "quick": _quick,
+    "final": _final,
+    "blind": _blind,
+}
 
 
 if __name__ == "__main__":

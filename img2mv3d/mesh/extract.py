@@ -11,8 +11,8 @@ from typing import NamedTuple
 import fast_simplification
 import mcubes
 import numpy as np
-from jaxtyping import Float, Int
-from scipy.ndimage import gaussian_filter
+from jaxtyping import Bool, Float, Int
+from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -21,6 +21,7 @@ from img2mv3d.mesh.arrays import face_normals
 
 SMOOTHING = 0.5  # cells: takes the fit's one-cell ripple away; 1.0 would eat plates that are two cells thick
 SMALLEST_PIECE = 0.01  # of the largest piece's faces; what is smaller is a floater
+THIN = 1.5  # cells: where the body is nowhere deeper, it is not smoothed; the blur would eat plates and rods
 OFF_NODE = 1e-3  # cells: no vertex closer to a node, since one on it makes triangles without area
 AGGRESSION = (7.0, 3.0)  # of fast-simplification, tried in this order until the result is closed
 ROUGH = (
@@ -46,9 +47,9 @@ def extract(sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: 
     """The zero level of `sdf` (world units, negative inside, nodes linspace(-1, 1, N) along x, y, z), always closed.
 
     faces: at most so many triangles (more only when no closed mesh with so few was found, with a warning). smoothing:
-    standard deviation in cells of the blur of the field. Where the body reaches the grid's border it is capped there.
-    Raises NothingFoundError when nothing is inside, SurfaceError on NaN,
-    ValueError when `faces` is below 12.
+    standard deviation in cells of the blur of the field; thin parts are left as they are. Where the body reaches the
+    grid's border it is capped there.
+    Raises NothingFoundError when nothing is inside, SurfaceError on NaN, ValueError when `faces` is below 12.
     """
     if faces < 12:
         raise ValueError(f"faces {faces}: a body wants at least 12")
@@ -88,7 +89,9 @@ def isosurface(
     part = sdf[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float32) / np.float32(cell)
     part = np.pad(part.clip(-4, 4), 1, constant_values=1.0)  # a layer outside: what leaves the grid is capped
     if smoothing > 0:
-        part = gaussian_filter(part, smoothing, mode="nearest", truncate=3.0)
+        smooth = gaussian_filter(part, smoothing, mode="nearest", truncate=3.0)
+        # what is so rough that it must be smoothed more is thin by mistake
+        part = np.where(_thin(part), part, smooth) if smoothing <= SMOOTHING else smooth
         for axis in range(3):  # the blur may carry the body into the layer
             for end in (0, -1):
                 np.moveaxis(part, axis, 0)[end] = np.maximum(np.moveaxis(part, axis, 0)[end], OFF_NODE)
@@ -99,6 +102,12 @@ def isosurface(
         raise NothingFoundError("the surface is empty: what lies inside is thinner than a cell of the grid")
     vertices = (vertices - 1 + low) * cell - 1.0
     return vertices, triangles.astype(np.int64)
+
+
+def _thin(part: Float[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
+    """Nodes in and next to parts of the body that are nowhere deeper than THIN cells. part: cells, negative inside."""
+    deepest = maximum_filter(-part, size=2 * int(np.ceil(THIN)) + 1, mode="nearest")
+    return (deepest > 0) & (deepest < THIN) & (part < 1)
 
 
 def is_closed(faces: Int[np.ndarray, "F 3"]) -> bool:

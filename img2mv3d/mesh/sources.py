@@ -21,6 +21,8 @@ SHADOW_BIAS = 0.004  # world units, about a px of the z-buffer: a surface does n
 SLOPE_BIAS = 0.003  # world units for each unit of tan(angle to the ray): what a px covers on a tilted surface
 GRAZING = 0.12  # cosine to the ray below which a picture knows nothing
 RIM_PX = 3.0  # px of 256: closer to a silhouette or to an edge of depth than this the weight falls
+PHOTO_RIM_PX = 1.6  # px of 256: the photo itself is what stands at its rims, up to what the fit errs by
+PHOTO_FADE = (0.12, 0.32)  # cosines between which the photo comes in: drawn out eight and three times
 LOW_PX = 6.0  # px of 256: what is larger belongs to the low band, where pictures fade into each other softly
 
 
@@ -95,11 +97,13 @@ class Looker:
         alpha = taken[:, 3]
         color = taken[:, :3] / np.maximum(alpha, 1e-3)[:, None]
         low = _sample(self.low, px)
-        rim = np.minimum(_sample(self.rim, px), _sample(self.edge, fine)) / RIM_PX
+        wide = PHOTO_RIM_PX if source.is_photo else RIM_PX
+        rim = np.minimum(_sample(self.rim, px), _sample(self.edge, fine)) / wide
         ramp = (cosine - GRAZING) / (1 - GRAZING)
         trust = ramp**2 * _smooth(rim.clip(0.02, 1)) * (alpha > 0.5)
         if source.is_photo:  # it wins wherever it is sharp, and fades out where it is drawn out three times and more
-            trust = trust * source.priority * _smooth(((cosine - 0.2) / 0.3).clip(0, 1))
+            begin, end = PHOTO_FADE
+            trust = trust * source.priority * _smooth(((cosine - begin) / (end - begin)).clip(0, 1))
         else:
             trust = trust * source.priority
         kept = trust > 1e-6

@@ -28,13 +28,15 @@ BLOCK = 1 << 18  # texels painted together
 class Painting(NamedTuple):
     """mesh: `MeshArrays`; with a texture its vertices are doubled along seams. shares: of the surface's area seen by
     the photo, by views only, by none (they add up to 1). shifts: the corrections, float64 [S, 3]. coverage: share of
-    the texture's texels that charts use (0 without texture).
+    the texture's texels that charts use (0 without texture). by_photo: float64 [N], the photo's share in the colour of
+    each vertex as it was given, 0 where nobody sees it.
     """
 
     mesh: MeshArrays
     shares: dict[str, float]
     shifts: np.ndarray
     coverage: float
+    by_photo: np.ndarray
 
 
 def paint(
@@ -57,16 +59,17 @@ def paint(
     shifts, color, total, photo = _on_vertices(vertices, normals, coarse)
     filled = _diffuse(vertices, faces, color, total)
     shares = _shares(faces, area, total, photo)
+    by_photo = np.where(total > UNSEEN, photo / np.maximum(total, UNSEEN), 0.0)
     colors = _to_bytes(filled)
     if chart is None:
         mesh = MeshArrays(vertices.astype(np.float64), faces.astype(np.int64), colors)
-        return Painting(mesh, shares, shifts, 0.0)
+        return Painting(mesh, shares, shifts, 0.0, by_photo)
     sharp = [Looker(s, vertices, faces, density) if s.is_photo else c for s, c in zip(sources, coarse, strict=True)]
     texture = _bake(chart, vertices, normals, filled, sharp, shifts)
     mesh = MeshArrays(
         vertices[chart.original].astype(np.float64), chart.faces, colors[chart.original], chart.uv, texture
     )
-    return Painting(mesh, shares, shifts, float((chart.face >= 0).mean()))
+    return Painting(mesh, shares, shifts, float((chart.face >= 0).mean()), by_photo)
 
 
 def _mix(count: int, sights: list, shifts: np.ndarray, fill: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

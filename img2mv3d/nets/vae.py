@@ -6,6 +6,9 @@ Why here: `PlainDecoder` is the spatial half of the cross-view decoder, key for 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
 from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D, UpDecoderBlock2D
 from jaxtyping import Float
 from torch import Tensor, channels_last, nn
@@ -15,6 +18,32 @@ from img2mv3d.conventions import LATENT_CHANNELS, LATENT_SCALE
 
 MINI_CHANNELS = (32, 32, 64, 128)
 SD_CHANNELS = (128, 256, 512, 512)
+
+
+@runtime_checkable
+class DecodesLatents(Protocol):
+    """A single-view decoder of whatever make: `PlainDecoder`, or Stable Diffusion's own."""
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents [N, 4, h, w] -> pictures in about [0, 1], not clamped."""
+        ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Its weights; the first tells device and precision."""
+        ...
+
+
+@runtime_checkable
+class EncodesPictures(Protocol):
+    """An encoder of whatever make: `Encoder`, or Stable Diffusion's own."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Pictures [N, 3, H, W] in [0, 1] over white -> scaled latents."""
+        ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Its weights; the first tells device and precision."""
+        ...
 
 
 class PlainDecoder(nn.Module):

@@ -19,7 +19,7 @@ from img2mv3d.formats import decode_normals, to_bytes
 from img2mv3d.geometry.opposites import spread
 from img2mv3d.geometry.warp import warp_error
 from img2mv3d.nets.crossview import CrossViewDecoder
-from img2mv3d.plans import DecodeOptions
+from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Depth, Latents, Views
 
 VERSION = 2
@@ -31,7 +31,8 @@ def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options
     """The views in pixels. Colours are clipped to [0, 1] and white where the mask is 0.
 
     Normals and masks are those of `depth.plain`, but the front mask is the photo's alpha. options.decoder "plain": the
-    plain colours are kept. options.decode_normals: the normal latents go through the cross-view decoder too, without
+    plain colours are kept; else it only names the decoder that was given.
+    options.decode_normals: the normal latents go through the cross-view decoder too, without
     the photo. A warning when views disagree by more than DISAGREEMENT at points that both see.
     Raises DepthError when the depth belongs to other views, LatentsError when there are no normal latents to decode.
     """
@@ -45,15 +46,15 @@ def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options
     mask[FRONT] = latents.front[..., 3].astype(np.float32) / 255
     front = torch.from_numpy(latents.front.astype(np.float32) / 255).movedim(-1, 0)
     color, normal, origin = depth.plain.color, depth.plain.normal, "plain"
-    if options.decoder == "crossview":
+    if options.decoder not in DECODERS:
+        raise ValueError(f"decoder {options.decoder!r}: expected one of {', '.join(DECODERS)}")
+    if options.decoder != "plain":
         color, origin = _decode(latents.color, depth, front, latents, decoder), "crossview"
         if options.decode_normals:
             if latents.normal is None:
                 raise LatentsError("these latents hold no normals; leave --decode-normals out")
             coded = _decode(latents.normal, depth, torch.zeros_like(front), latents, decoder)
             normal = decode_normals(to_bytes(coded), mask)
-    elif options.decoder != "plain":
-        raise ValueError(f"decoder {options.decoder!r}: expected 'crossview' or 'plain'")
     if depth.plain.normal is not None:  # without a normal: covered by the mask, but not painted
         color = spread(color, (mask >= 0.5) & depth.plain.normal.any(-1), mask >= 0.5)
     color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))

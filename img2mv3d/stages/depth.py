@@ -17,7 +17,7 @@ from img2mv3d.formats import decode_normals, to_bytes
 from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.geometry.opposites import agreed_masks, spread
-from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.neus.confidence import confidence
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
@@ -27,7 +27,7 @@ from img2mv3d.values import Depth, Latents, Views
 VERSION = 4
 
 
-def plain_views(latents: Latents, *, decoder: PlainDecoder) -> Views:
+def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:
     """Decode every map on its own; masks of the front view from the photo, of the others from both maps, opposite views
     in agreement and with room for all that the photo shows.
 
@@ -62,7 +62,7 @@ def fit_depth(views: Views, *, options: DepthOptions, progress: Callable[[int, i
 
 
 @torch.no_grad()
-def _decode(latents: Float[np.ndarray, "V 4 h w"], decoder: PlainDecoder) -> Float[np.ndarray, "V H W 3"]:
+def _decode(latents: Float[np.ndarray, "V 4 h w"], decoder: DecodesLatents) -> Float[np.ndarray, "V H W 3"]:
     """Pictures in [0, 1], one latent at a time: peak memory is that of one picture."""
     like = next(decoder.parameters())
     pictures = [

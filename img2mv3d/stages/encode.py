@@ -13,14 +13,14 @@ import torch
 from img2mv3d.conventions import FRONT, LATENT_FACTOR
 from img2mv3d.errors import ViewsError
 from img2mv3d.formats import encode_normals, to_bytes
-from img2mv3d.nets.vae import Encoder
+from img2mv3d.nets.vae import EncodesPictures
 from img2mv3d.values import Latents, Views
 
 VERSION = 1
 
 
 @torch.no_grad()
-def encode(views: Views, *, encoder: Encoder, vae: Mapping[str, str], bundle: str) -> Latents:
+def encode(views: Views, *, encoder: EncodesPictures, vae: Mapping[str, str], bundle: str) -> Latents:
     """Scaled latents of the colours and, where the views have them, of the coded normals, both over white.
 
     vae: name and digest of the encoder's latent space. The front picture with its mask as alpha becomes `front`. Raises
@@ -52,7 +52,7 @@ def encode(views: Views, *, encoder: Encoder, vae: Mapping[str, str], bundle: st
     )
 
 
-def _encode(images: np.ndarray, encoder: Encoder, device: torch.device) -> np.ndarray:
+def _encode(images: np.ndarray, encoder: EncodesPictures, device: torch.device) -> np.ndarray:
     stack = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)).to(device)
     return encoder.encode(stack).float().cpu().numpy()
 

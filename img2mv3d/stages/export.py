@@ -11,14 +11,15 @@ import numpy as np
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.mesh.extract import extract
+from img2mv3d.mesh.likeness import front_psnr, seam
 from img2mv3d.mesh.placement import PLACINGS
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
-from img2mv3d.mesh.texture import paint
+from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.plans import ExportOptions
 from img2mv3d.values import Framing, Mesh, Subject, Surface, Views
 
-VERSION = 2
+VERSION = 3
 
 PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
@@ -31,7 +32,9 @@ def export(surface: Surface, views: Views, subject: Subject | None, *, options: 
     The front of `subject` is painted from its photo at the photo's own resolution, the rest from `views`. Formats
     without textures (ply, stl, 3mf) and texture_size 0 get vertex colours. notes: what `Extraction.notes` has
     (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photo, views, none), silhouette_iou
-    (of each view, mean, min), color_shift (of each picture), warnings (sentences).
+    (of each view, mean, min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the
+    mesh from the front against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45
+    degrees: `mesh.likeness`), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     body = extract(surface.sdf, faces=options.faces)
@@ -55,6 +58,8 @@ def export(surface: Surface, views: Views, subject: Subject | None, *, options: 
     notes["color_shift"] = {
         name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts, strict=True)
     }
+    if subject is not None:
+        notes["likeness"] = likeness(painting, body.vertices, body.faces, subject, views.rig)
     notes["vertices"] = len(painting.mesh.vertices)
     notes["texture_coverage"] = round(painting.coverage, 4)
     notes["elevation_deg"] = options.elevation_deg
@@ -89,6 +94,18 @@ def photo_source(full: np.ndarray, framing: Framing, rig: Rig) -> Source:
     offset = -framing.offset[0] * scale[0], -framing.offset[1] * scale[1]
     pixels = full.astype(np.float32) / 255
     return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True)
+
+
+def likeness(
+    painting: Painting, vertices: np.ndarray, faces: np.ndarray, subject: Subject, rig: Rig
+) -> dict[str, float | int]:
+    """What the notes tell of how the photo was kept. vertices, faces: of the mesh before it was unwrapped (world
+    units).
+    """
+    db, covered = front_psnr(painting.mesh, rig.cameras(IMAGE_SIZE)[FRONT], subject.image)
+    step = seam(painting.mesh, vertices, faces, painting.by_photo)
+    front = {"front_db": round(db, 2), "front_covered": round(covered, 4)}
+    return {**front, "seam_jump": round(step.jump, 4), "seam_usual": round(step.usual, 4), "seam_pairs": step.pairs}
 
 
 def silhouette_iou(vertices: np.ndarray, faces: np.ndarray, views: Views) -> np.ndarray:

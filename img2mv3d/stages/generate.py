@@ -32,13 +32,14 @@ def generate(
     rng: torch.Generator,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    at_once: bool = True,
 ) -> Latents:
     """Six views of the subject. Equal arguments give equal latents; `seed` is only written down, `rng` (on the CPU)
     decides.
 
     The initial noise is drawn first, one number for every latent of every view and domain, then the solver's. Options
-    that are None are the bundle's own. progress: (calls of the network done, in all). Raises ValueError on options
-    that no solver understands.
+    that are None are the bundle's own. progress: (calls of the network done, in all). at_once: both branches of the
+    guidance in one call, which takes more memory. Raises ValueError on options that no solver understands.
     """
     like = generator.camera
     photo = torch.from_numpy(np.ascontiguousarray(subject.image.transpose(2, 0, 1))).to(like) / 255
@@ -59,7 +60,7 @@ def generate(
         settings["eta"] = 0.0  # the bundle's eta belongs to the bundle's solver
     noise = torch.randn((rows, *told.latent.shape), generator=rng).to(like)
     latents = sample(
-        conditioned(network, condition, settings["guidance"]),
+        conditioned(network, condition, settings["guidance"], at_once=at_once),
         noise if window is None else window.cut(noise),
         SCHEDULES[generator.schedule],
         steps=settings["steps"],

@@ -14,7 +14,7 @@ from img2mv3d.errors import DepthError
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.mesh.files import read_mesh
 from img2mv3d.mesh.raster import rasterise
-from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.values import Depth, Latents, Views, load_depth
 
 
@@ -42,7 +42,7 @@ def given_depth(plain: Views, given: str | Path) -> Depth:
 
 
 @torch.no_grad()
-def plain_colors(latents: Latents, *, decoder: PlainDecoder) -> Views:
+def plain_colors(latents: Latents, *, decoder: DecodesLatents) -> Views:
     """Plain views, float32 [V, H, W, 3] in [0, 1], of latents that hold no normals; masks from the colours alone, which
     lose what is as white as the background.
     """

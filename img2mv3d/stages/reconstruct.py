@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from img2mv3d.errors import ViewsError
+import numpy as np
+
 from img2mv3d.neus.fit import FINAL, fit
 from img2mv3d.plans import ReconstructOptions
 from img2mv3d.values import Surface, Views
 
 VERSION = 2
+NO_NORMALS = "these views have no normal maps: the shape is that of the silhouettes, hollows are filled"
 
 
 def reconstruct(
@@ -22,9 +24,11 @@ def reconstruct(
     """The final fit: a closed surface. progress(done, total) counts steps. Figures: as `neus.fit.Fit`; among them
     source, "hull" when the fit failed and the silhouettes' hull had to do, which a warning says, too.
 
-    Raises ViewsError when there are no normals, NothingFoundError when no view shows an object.
+    Without normals the surface is fitted to the silhouettes alone, and a warning says so. Raises NothingFoundError when
+    no view shows an object.
     """
-    if views.normal is None:
-        raise ViewsError("these views have no normal maps, and the surface is fitted to them; add normal_<view>.png")
-    found = fit(views.normal, views.mask, views.rig, FINAL.scaled(options.grid, options.effort), progress)
-    return Surface(found.sdf, found.figures, found.warnings)
+    normal, warnings = views.normal, ()
+    if normal is None:
+        normal, warnings = np.zeros((*views.mask.shape, 3), np.float32), (NO_NORMALS,)
+    found = fit(normal, views.mask, views.rig, FINAL.scaled(options.grid, options.effort), progress)
+    return Surface(found.sdf, found.figures, (*warnings, *found.warnings))

@@ -8,26 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from img2mv3d import errors, verbs, weights
+from img2mv3d import errors, verbs
 from img2mv3d.cli.app import app
 from img2mv3d.cli.guard import as_known
 from tests.conftest import Workshop
-from tests.fakes import FakeBundle
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def img2mv3d(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command line on stand-ins, standing in the workshop's folder."""
-    monkeypatch.chdir(workshop.folder)
-    for name, verb in workshop.verbs.table().items():
-        monkeypatch.setitem(verbs.VERBS, name, verb)  # type: ignore[arg-type]
-    monkeypatch.setattr(weights, "load_bundle", lambda name: FakeBundle(str(name)))
-    monkeypatch.setenv("IMG2MV3D_CACHE", str(workshop.folder / "cache"))
-    return lambda *words: CliRunner().invoke(app, [str(w) for w in words], prog_name="img2mv3d")
 
 
 def last_line(result: Result) -> str:
@@ -95,6 +83,29 @@ def test_json_is_one_line_with_everything(img2mv3d: Run, workshop: Workshop) -> 
     assert told["stages"]["generate"]["how"] == "computed"
 
 
+def test_a_run_leaves_a_report_unless_told_not_to(img2mv3d: Run, workshop: Workshop) -> None:
+    report = workshop.out / "report.html"
+    assert json.loads(img2mv3d("run", "photo.png", "--json").stdout)["report"] == str(report)
+    assert "photo.png" in report.read_text()
+    before = report.stat()
+    assert json.loads(img2mv3d("run", "photo.png", "--json").stdout)["report"] == str(report)
+    assert report.stat().st_mtime_ns == before.st_mtime_ns  # nothing new, nothing written
+    img2mv3d("run", "photo.png", "--seed", 5)
+    assert report.stat().st_mtime_ns > before.st_mtime_ns
+    report.unlink()
+    assert json.loads(img2mv3d("run", "photo.png", "--no-report", "--json").stdout)["report"] is None
+    assert img2mv3d("run", "photo.png", "--until", "decode", "-o", "half").exit_code == 0
+    assert not report.exists() and not (workshop.folder / "half" / "report.html").exists()
+
+
+def test_somebody_s_own_report_is_no_failure_of_the_run(img2mv3d: Run, workshop: Workshop) -> None:
+    workshop.out.mkdir()
+    (workshop.out / "report.html").write_text("mine")
+    result = img2mv3d("run", "photo.png")
+    assert result.exit_code == 0 and "note: no report: " in result.stderr
+    assert (workshop.out / "report.html").read_text() == "mine"
+
+
 def test_warnings_come_in_words_at_the_end(img2mv3d: Run) -> None:
     lines = img2mv3d("run", "photo.png").stderr.splitlines()
     assert lines[-3:-1] == ["warning: cut", "warning: hull"] and lines[-1].startswith("done in")
@@ -115,7 +126,7 @@ def test_no_cache_leaves_none(img2mv3d: Run, workshop: Workshop) -> None:
         (["run", "photo.png", "--from", "out"], "give a photo"),
         (["run", "photo.png", "--until", "dream"], "--until dream: expected one of prepare"),
         (["run", "photo.png", "--steps", "0"], "--steps 0: expected 1 to 1000"),
-        (["run", "."], "is a folder"),
+        (["run", "photo.png", "--jobs", "2"], "--jobs is for several photos"),
         (["decode", "photo.png"], "run photo.png --until decode"),
         (["reconstruct", "photo.png"], "reconstruct takes a folder of views or a run's folder"),
         (["run", "photo.png", "-o", "photo.png"], "is a file, expected a folder"),

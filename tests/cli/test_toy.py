@@ -23,6 +23,7 @@ from img2mv3d.durable import digest_file
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.sources import STAGES
 from img2mv3d.values import Latents, load_depth, load_views
+from tests.checkpoints import tiny_checkpoint
 from tests.folders import KINDS, contents, flip, one_of_each_kind
 from tests.toys import toy_bundle
 
@@ -76,6 +77,18 @@ def test_a_photo_becomes_a_mesh_and_again_is_nothing_new(place: Path, monkeypatc
     assert err.count("unchanged") == 6 and contents(place / "out") == before
 
 
+@pytest.mark.slow
+def test_a_checkpoint_as_published_goes_through_all_stages(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorded tiny checkpoint stands in for the published one: the same folder, the same door, mini's decoder."""
+    tiny_checkpoint(place / "published")
+    words = ("run", "ball.png", "--bundle", "published", "-o", "public", "--guidance", "3", *QUICK)
+    where = in_process(place, monkeypatch, *words)[0]
+    assert where == str(place / "public" / "mesh.glb") and len(trimesh.load(where, force="mesh").faces) > 100
+    latents = Latents.load(place / "public")
+    assert (latents.bundle, latents.framing_px) == ("wonder3d", 192)
+    assert latents.settings == {"steps": 1, "guidance": 3.0, "solver": "ddim", "eta": 1.0}
+
+
 def test_latents_alone_give_views_with_a_mesh_as_depth(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     cells = rng.standard_normal((2, 6, 4, 8, 8), np.float32)
@@ -84,7 +97,8 @@ def test_latents_alone_give_views_with_a_mesh_as_depth(place: Path, monkeypatch:
     Latents(cells[0], cells[1], front, SIX_VIEWS, 144, {"name": "sd-1.x"}, "elsewhere", 0).save(place / "alone")
     trimesh.creation.icosphere(subdivisions=2, radius=0.5).export(place / "ball.glb")
     words = ("decode", "alone/latents.pt", "--bundle", "toy", "--depth")
-    assert in_process(place, monkeypatch, *words, "ball.glb")[0] == str(place / "alone" / "views")
+    where, said = in_process(place, monkeypatch, *words, "ball.glb")
+    assert where == str(place / "alone" / "views") and "decoded by toy: the bundle's own" in said
     z, hit, notes = load_depth(place / "alone" / "depth.npz", (6, 64, 64))
     assert notes["origin"] == "mesh" and abs(hit.mean() - np.pi / 16) < 0.02
     assert abs(z[:, 32, 32] + 0.5).max() < 0.02  # the sphere's nearest point, half a unit before the centre

@@ -48,6 +48,17 @@ def test_quarters_are_normal_without_normal_with_color_without_color_with():
     assert torch.equal(camera[:, 1], torch.tensor([0.0, 1]).repeat_interleave(12)), "cameras are never left out"
 
 
+def test_one_branch_after_the_other_says_the_same_with_half_of_the_rows():
+    noisy, condition = two_domains()
+    together, apart = [], []
+    expected = conditioned(spy(together), condition, 3.0)(noisy, torch.tensor(5))
+    out = conditioned(spy(apart), condition, 3.0, at_once=False)(noisy, torch.tensor(5))
+    assert torch.allclose(out, expected)
+    assert [len(rows) for rows, _, _ in together] == [24] and [len(rows) for rows, _, _ in apart] == [12, 12]
+    assert apart[0][0][:, 4:].abs().max() == 0 and apart[0][1].abs().max() == 0
+    assert all(torch.equal(camera, condition.camera) for _, _, camera in apart)
+
+
 @pytest.mark.parametrize("guidance", [0.0, 0.5, 3.0])
 def test_guidance_goes_from_untold_to_told_and_beyond(guidance):
     noisy, condition = two_domains()

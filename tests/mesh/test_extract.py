@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from img2mv3d.errors import NothingFoundError, SurfaceError
 from img2mv3d.geometry.sdf import Box, Capsule, Solid, Sphere, Torus, sample_grid
+from img2mv3d.mesh import extract as extract_module
 from img2mv3d.mesh.extract import _mend, extract, is_closed, isosurface, volume
 
 SOLIDS: dict[str, tuple[Solid, float]] = {
@@ -37,6 +38,24 @@ def test_vertices_lie_on_the_surface_along_their_own_axes() -> None:
     assert np.abs(solid.distance(vertices)).max() < 0.02
     np.testing.assert_allclose(vertices.min(0), [-0.3, -0.4, -0.15], atol=1e-3)
     np.testing.assert_allclose(vertices.max(0), [0.7, 0.2, 0.25], atol=1e-3)
+
+
+def test_smoothing_does_not_eat_what_is_thin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rod and a plate of 1.4 cells, which the blur alone makes a good deal thinner."""
+    cell = 2 / 95
+    thin = Box((0, 0, 0.4), (0.5, 0.5, 0.7 * cell)) | Capsule((-0.5, 0, -0.4), (0.5, 0, -0.4), 0.9 * cell)
+    field = sample_grid(thin, 96)
+    raw = volume(*isosurface(field))
+    assert extract(field, faces=100_000).notes["volume"] > 0.95 * raw
+    monkeypatch.setattr(extract_module, "THIN", 0.0)
+    assert extract(field, faces=100_000).notes["volume"] < 0.85 * raw
+
+
+def test_smoothing_still_takes_ripple_off_a_thick_body() -> None:
+    field = sample_grid(Sphere(radius=0.5), 64)
+    ripple = field + 0.2 * 2 / 63 * (np.indices(field.shape).sum(0) % 2 * 2 - 1)
+    off = [np.abs(np.linalg.norm(isosurface(ripple, smoothing=s)[0], axis=1) - 0.5).mean() for s in (0.0, 0.5)]
+    assert off[1] < 0.6 * off[0]
 
 
 def test_floaters_are_dropped_and_counted_parts_are_kept() -> None:

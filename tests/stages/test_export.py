@@ -9,12 +9,13 @@ import pytest
 
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, project
+from img2mv3d.geometry.sdf import Box, render_world, sample_grid
 from img2mv3d.mesh.files import read_mesh, write_mesh
 from img2mv3d.mesh.placement import PLACINGS, moved
 from img2mv3d.mesh.preview import render_mesh
 from img2mv3d.plans import ExportOptions
 from img2mv3d.stages.export import export, upright
-from img2mv3d.values import Mesh, Surface
+from img2mv3d.values import Mesh, Surface, Views
 from tests.lettered import Lettered, letter_image, lettered_block
 
 OPTIONS = ExportOptions(faces=4_000, texture_size=512)
@@ -103,6 +104,16 @@ def test_notes_say_what_was_checked(meshes: dict[str, Mesh]) -> None:
     assert notes["warnings"] == [] and notes["color_shift"]["photo"] == pytest.approx([0, 0, 0], abs=1e-3)
 
 
+def test_from_the_front_the_mesh_is_the_photo(lettered: Lettered, meshes: dict[str, Mesh]) -> None:
+    like = meshes["glb"].notes["likeness"]
+    assert like["front_db"] > 30 and like["front_covered"] > 0.95
+    bare = export(lettered.surface, lettered.views, None, options=replace(OPTIONS, texture_size=0))
+    assert "likeness" not in bare.notes
+    blurred = replace(lettered.subject, full=np.roll(lettered.subject.full, 6, axis=1))  # the photo, a little aside
+    aside = export(lettered.surface, lettered.views, blurred, options=OPTIONS).notes["likeness"]
+    assert aside["front_db"] < like["front_db"] - 5
+
+
 def test_the_photo_s_own_pixels_lie_on_the_front(lettered: Lettered) -> None:
     """A photo whose letter is painted over, where the front view is not: the photo decides in front only."""
     subject = lettered.subject
@@ -155,3 +166,15 @@ def test_a_photo_from_above_is_turned_upright(elevation: float) -> None:
     uv, z = project(Camera.orbit(0.0, elevation), points)
     as_front = np.stack([uv[:, 0] / 128 - 1, 1 - uv[:, 1] / 128, -z], axis=1)  # the front camera's frame is the world
     np.testing.assert_allclose(upright(as_front, elevation), points, atol=1e-9)
+
+
+def test_what_no_camera_saw_is_told_as_a_share_and_in_words_when_it_is_much() -> None:
+    """A flat box: its top and bottom, which six level cameras never see, are most of it."""
+    half = (0.5, 0.12, 0.5)
+    solid = Box(half=half)
+    color, normal, mask, _ = render_world(solid, SIX_VIEWS, 128)
+    views = Views(color, normal, mask, SIX_VIEWS)
+    notes = export(Surface(sample_grid(solid, 64)), views, None, options=replace(OPTIONS, texture_size=0)).notes
+    level, around = 2 * half[0] * half[2], 2 * half[1] * (half[0] + half[2])
+    assert notes["seen"]["none"] == pytest.approx(level / (level + around), abs=0.05)
+    assert any(f"{notes['seen']['none']:.0%} of the surface is seen by no picture" in w for w in notes["warnings"])

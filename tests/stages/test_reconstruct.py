@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from img2mv3d.errors import NothingFoundError, ViewsError
+from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.sdf import Sphere, render_world
 from img2mv3d.plans import ReconstructOptions
@@ -22,10 +22,12 @@ def test_a_ball_becomes_a_ball():
     assert surface.figures["source"] == "neus" and told[-1] == (40, 40)
 
 
-def test_views_without_normals_are_refused():
-    color, _, mask, _ = render_world(Sphere(radius=0.5), SIX_VIEWS, 16)
-    with pytest.raises(ViewsError, match="no normal maps"):
-        reconstruct(Views(color, None, mask, SIX_VIEWS), options=FAST)
+def test_without_normals_the_silhouettes_alone_give_a_shape_and_a_warning():
+    color, _, mask, _ = render_world(Sphere(radius=0.5), SIX_VIEWS, 64)
+    surface = reconstruct(Views(color, None, mask, SIX_VIEWS), options=FAST)
+    share = (surface.sdf < 0).mean() * 8
+    assert np.pi / 6 * 0.95 < share < np.pi / 6 * 1.4  # no smaller than the ball, no larger than its hull
+    assert any("no normal maps" in line for line in surface.warnings)
 
 
 def test_empty_views_are_nothing_found():

@@ -1,0 +1,103 @@
+"""Several seeds for one photo: each as far as its views, a sheet of all, and the one whose views agree best.
+
+In: a photo, a plan, how many seeds. Out: `Choice`; out/seeds/, out/seeds.png, out/seeds.json. Why here: what the photo
+does not show is a guess, and a few guesses cost less than one mesh that is thrown away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from img2mv3d.cli.flow import Many
+from img2mv3d.errors import UsageError
+
+if TYPE_CHECKING:
+    from img2mv3d.geometry.agreement import Agreement
+    from img2mv3d.plans import Plan
+    from img2mv3d.sources import Source
+    from img2mv3d.store import Store
+
+SHEET = "seeds.png"
+TILE = 128  # px of a view on the sheet
+
+
+@dataclass(frozen=True)
+class Choice:
+    """seed: the one to go on with. tried: every seed with its figures, best first. sheet: the picture of all."""
+
+    seed: int
+    tried: tuple[tuple[int, Agreement], ...]
+    sheet: Path
+
+    def facts(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        rows = [{"seed": seed, "score": round(a.score, 4), **_rounded(a)} for seed, a in self.tried]
+        return {"picked": self.seed, "seeds": rows, "sheet": str(self.sheet)}
+
+
+def pick_seed(source: Source, out: Path, plan: Plan, until: str, many: Many, store: Store, screen: Any) -> Choice:
+    """Try `many.seeds` seeds from plan.seed on, each into out/seeds/SEED as far as decode, and choose: the best score,
+    or the seed that `many.pick` names. Candidates that were tried before come from the cache.
+
+    The score is that of `agreement` of the plain views with the depth fitted to them (the views that are decoded
+    together would agree because they are made to). Raises UsageError when that makes no sense.
+    """
+    from img2mv3d.formats import write_json
+    from img2mv3d.pipeline import run
+
+    seeds = [plan.seed + i for i in range(many.seeds)]
+    if until not in ("decode", "reconstruct", "export"):
+        raise UsageError(f"--seeds compares decoded views: it needs --until decode or later, not {until}")
+    if many.pick != "auto" and many.pick not in map(str, seeds):
+        raise UsageError(f"--pick {many.pick}: expected auto or one of the seeds {seeds[0]} to {seeds[-1]}")
+    tried = []
+    for seed in seeds:
+        place = out / "seeds" / str(seed)
+        run(source, place, replace(plan, seed=seed), until="decode", store=store, report=screen)
+        tried.append((seed, _agreement(place)))
+        screen.note(f"seed {seed}: score {tried[-1][1].score:.3f}")
+    tried.sort(key=lambda pair: (-pair[1].score, pair[0]))
+    seed = tried[0][0] if many.pick == "auto" else int(many.pick)
+    choice = Choice(seed, tuple(tried), (out / SHEET).absolute())
+    _sheet(out, choice).save(out / SHEET)
+    write_json(out / "seeds.json", choice.facts() | {"sheet": SHEET})
+    screen.note(f"seed {seed} is taken; {SHEET} shows all {len(seeds)}, --pick N takes another")
+    return choice
+
+
+def _agreement(place: Path) -> Agreement:
+    from img2mv3d.geometry.agreement import agreement
+    from img2mv3d.values import load_depth, load_views
+
+    plain = load_views(place / "plain")
+    z, hit, _ = load_depth(place / "depth.npz", plain.mask.shape)
+    return agreement(plain.color, plain.mask, z, hit, plain.rig)
+
+
+def _sheet(out: Path, choice: Choice) -> Any:
+    """A row of views for every seed, best first, its figures in the captions."""
+    from PIL import Image
+
+    from img2mv3d.formats import to_bytes
+    from img2mv3d.report.sheet import grid
+    from img2mv3d.values import load_views
+
+    rows = []
+    for seed, found in choice.tried:
+        views = load_views(out / "seeds" / str(seed) / "views")
+        pictures = [Image.fromarray(to_bytes(c)).resize((TILE, TILE)) for c in views.color]
+        taken = " *" if seed == choice.seed else ""
+        words = [
+            f"seed {seed}{taken}",
+            f"score {found.score:.3f}",
+            f"warp {found.warp_error:.3f}",
+            f"IoU {found.iou:.3f}",
+        ]
+        rows.append([(w, p) for w, p in zip((words + [""] * len(pictures))[: len(pictures)], pictures, strict=True)])
+    return grid(rows, TILE)
+
+
+def _rounded(found: Agreement) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in found._asdict().items()}

@@ -1,0 +1,77 @@
+"""Words on the command line -> the photos that are meant, and a folder's name for each.
+
+In: files, folders, patterns as typed. Out: paths, names. Why here: what a word means must not depend on how many there
+are, and nobody's results may land on another's.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+
+from img2mv3d.errors import InputError, UsageError
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")  # photos in a folder
+
+
+def is_one(words: list[str]) -> bool:
+    """Is a single photo meant? Then its results go straight into out/."""
+    return len(words) == 1 and not Path(words[0]).is_dir() and (Path(words[0]).exists() or not _is_pattern(words[0]))
+
+
+def photos_of(words: list[str]) -> list[Path]:
+    """Every photo once, in the order of the words; those of a folder or a pattern by name, 2 before 10. A word that is
+    no file at all stays: its run will say so. Raises InputError when a folder or a pattern holds none, UsageError for a
+    run's folder.
+    """
+    found: dict[Path, Path] = {}
+    for word in words:
+        path = Path(word)
+        if path.is_dir():
+            if (path / "run.json").exists():
+                raise UsageError(f"{path} is a folder of a run; `run --from {path}` goes on from there")
+            inside = [p for p in path.iterdir() if p.suffix.lower() in ENDINGS and not p.name.startswith(".")]
+            some = sorted((p for p in inside if p.is_file()), key=_natural)
+            if not some:
+                raise InputError(f"{path}: no photo in there ({', '.join(e[1:] for e in ENDINGS)})")
+        elif _is_pattern(word) and not path.exists():
+            some = sorted((p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file()), key=_natural)
+            if not some:
+                raise InputError(f"{word}: no file of such a name")
+        else:
+            some = [path]
+        for photo in some:
+            found.setdefault(photo.absolute(), photo)
+    return list(found.values())
+
+
+def names_for(photos: list[Path]) -> list[str]:
+    """A folder's name for each photo, all different whatever the file system thinks of case: its own without ending;
+    with it where two would be the same; with a number where that is not enough.
+
+    >>> names_for([Path("cup.png"), Path("a/shoe.png"), Path("a/shoe.jpg"), Path("b/shoe.jpg")])
+    ['cup', 'shoe.png', 'shoe.jpg', 'shoe.jpg-2']
+    """
+    stems = [p.stem.casefold() for p in photos]
+    wanted = [p.stem if stems.count(p.stem.casefold()) == 1 else p.name for p in photos]
+    taken: set[str] = {"seeds"}  # what --seeds calls its own folder
+    result = []
+    for name in wanted:
+        name = name if name.strip(". ") else "photo"
+        number, free = 1, name
+        while free.casefold() in taken:
+            number += 1
+            free = f"{name}-{number}"
+        taken.add(free.casefold())
+        result.append(free)
+    return result
+
+
+def _is_pattern(word: str) -> bool:
+    return glob.has_magic(word)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Numbers in names count as numbers."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", str(path).casefold())]

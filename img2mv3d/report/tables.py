@@ -1,0 +1,79 @@
+"""A run's story -> rows of numbers with their words.
+
+In: `Story`, run.json. Out: rows. Why here: figures that need no truth, each with what it means, apart from how
+they look.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from img2mv3d.report.gather import Story
+
+HOW = {"computed": "", "cached": "from the cache", "kept": "unchanged", "edited": "edited by hand", "given": "given"}
+
+
+def figures(story: Story) -> list[tuple[str, str, str]]:
+    """(label, number, what it means) of everything that can be said without knowing the true shape."""
+    rows = []
+    for name, words in (("plain", "plain views"), ("views", "cross-view views")):
+        if name in story.agree:
+            found = story.agree[name]
+            told = f"mean colour difference (of 1) where neighbours see one fitted point: {found.shared:.0%} of pixels"
+            rows.append((f"Warp error, {words}", f"{found.warp_error:.4f}", told))
+        front = front_psnr(story, name)
+        if front is not None:
+            rows.append((f"Front against the photo, {words}", f"{front:.1f} dB", "PSNR inside the cut-out, at 256 px"))
+    if "plain" in story.agree:
+        rows.append(("Fitted outlines", f"{story.agree['plain'].iou:.3f}", "IoU of quick fit and masks, mean of views"))
+    return rows + _of_mesh(story.notes)
+
+
+def spent(record: dict[str, Any]) -> list[tuple[str, float, str, str]]:
+    """(stage, seconds it took when it was computed, peak memory, where it came from this time) by stage."""
+    last = record.get("last") or {}
+    rows = []
+    for stage in ("prepare", "encode", "generate", "depth", "decode", "reconstruct", "export"):
+        about = (record.get("stages") or {}).get(stage)
+        if not isinstance(about, dict) or "seconds" not in about:
+            continue
+        peak = f"{about['peak_bytes'] / 1e9:.2f} GB" if about.get("peak_bytes") else ""
+        how = (last.get(stage) or {}).get("how", "")
+        rows.append((stage, float(about["seconds"]), peak, HOW.get(how, how)))
+    return rows
+
+
+def front_psnr(story: Story, name: str) -> float | None:
+    """PSNR in dB of the front view against the framed photo, inside of the cut-out; None without either."""
+    views = getattr(story, name)
+    if views is None or story.subject is None or views.mask.shape[-1] != story.subject.shape[0]:
+        return None
+    inside = story.subject[..., 3] == 255
+    if not inside.any():
+        return None
+    gap = views.color[0][inside].astype(np.float64) - story.subject[inside][:, :3] / 255
+    return float(-10 * np.log10(max((gap**2).mean(), 1e-10)))
+
+
+def _of_mesh(notes: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows = []
+    if "silhouette_iou" in notes:
+        overlap = notes["silhouette_iou"]
+        worst = min(overlap["views"], key=overlap["views"].get).replace("_", " ")
+        told = f"IoU of mesh and masks, mean; least {overlap['min']:.3f} in the {worst} view"
+        rows.append(("Outlines of the mesh", f"{overlap['mean']:.3f}", told))
+    if "seen" in notes:
+        seen = notes["seen"]
+        told = f"share of the surface that it paints; views {seen['views']:.0%}, seen by none {seen['none']:.0%}"
+        rows.append(("Photo on the mesh", f"{seen['photo']:.0%}", told))
+    if "likeness" in notes:
+        like = notes["likeness"]
+        told = f"PSNR from the front, over the {like['front_covered']:.0%} of the cut-out that the mesh covers"
+        rows.append(("Mesh against the photo", f"{like['front_db']:.1f} dB", told))
+        told = f"colour step where the photo's part ends, seen from 45 degrees; usual near it: {like['seam_usual']:.3f}"
+        rows.append(("Seam", f"{like['seam_jump']:.3f}", told))
+    if "watertight" in notes:
+        rows.append(("Watertight", "yes" if notes["watertight"] else "no", f"{notes.get('pieces', 1)} piece(s)"))
+    return rows
