@@ -183,7 +183,7 @@ class Depth:
         coarse = None
         if (path := folder / "coarse.npz").exists():
             coarse = _grid(read_npz(path, SurfaceError, required=("sdf",)), path)
-        known = read_npz(folder / "depth.npz", DepthError).get("confidence")
+        known = read_npz(folder / "depth.npz", DepthError, required=()).get("confidence")
         if known is not None and (known.shape != z.shape or not np.isfinite(known).all()):
             raise DepthError(f"{folder / 'depth.npz'}: confidence {known.shape} is not finite or not as large as z")
         return cls(z, hit, plain, coarse, notes.get("origin", "file"), tuple(notes.get("warnings", ())), known)

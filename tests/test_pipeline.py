@@ -17,7 +17,7 @@ from PIL import Image
 
 from img2mv3d import pipeline
 from img2mv3d.durable import digest_file
-from img2mv3d.errors import InputError, PhotoError, UsageError, WeightsError
+from img2mv3d.errors import InputError, PhotoError, ResourceError, UsageError, WeightsError
 from img2mv3d.plans import DecodeOptions, ExportOptions, GenerateOptions, Plan
 from img2mv3d.sources import STAGES, Source, source_of
 from tests.conftest import Workshop
@@ -353,7 +353,7 @@ def test_a_failing_stage_leaves_no_trace_and_keeps_the_earlier_ones(workshop: Wo
         raise MemoryError
 
     workshop.verbs.decode = broken  # type: ignore[method-assign]
-    with pytest.raises(MemoryError):
+    with pytest.raises(ResourceError, match="decode: not enough memory"):
         workshop.run()
     assert not [p for p in workshop.out.iterdir() if p.name.startswith(".")]
     del workshop.verbs.decode

