@@ -1,7 +1,8 @@
 """Whether the depth's confidence keeps its word: of the pixels called right with 70 %, 70 % should be.
 
 In: meshes with known depth; views of them that are exact, damaged, or generated. Out: the weights of the regression
-(from training objects), a table of said against found (from held-out ones).
+(from the held-out objects on which settings are tuned), a table of said against found (from the other held-out ones).
+Objects that a bundle has learnt from would not do: it knows them.
 Why here: a confidence is worth what its calibration is.
 """
 
@@ -15,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
+from img2mv3d.data.corpus import Entry, Solid, load_solid
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.damage import everything, keeping
+from img2mv3d.eval.exact import TUNED, exact_views, held_out, untouched
 from img2mv3d.eval.generated import case_of, generated
-from img2mv3d.eval.reconstruction import exact_views, held_out
 from img2mv3d.neus.confidence import NAMES, RIGHT, WEIGHTS, features
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
@@ -87,29 +88,27 @@ def table(said: Float[np.ndarray, " P"], error: Float[np.ndarray, " P"]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.eval.confidence MESHES --train 12 --val 8: prints the weights, then the table of held-out
+    """python -m img2mv3d.eval.confidence MESHES --tune 12 --val 8: prints the weights, then the table of held-out
     objects by kind of views, by the weights just found."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)
-    parser.add_argument("--train", type=int, default=12, help="objects for the regression; 0: the weights in use")
+    parser.add_argument("--tune", type=int, default=12, help="objects for the regression; 0: the weights in use")
     parser.add_argument("--val", type=int, default=8)
     given = parser.parse_args(arguments)
     makers = kinds()
     weights = np.array(WEIGHTS)
-    if given.train:
-        found = _collect(_training(given.meshes, given.train), makers, given.meshes)
+    if given.tune:
+        found = _collect(_tuning(given.meshes, given.tune), makers, given.meshes)
         signs, error = (np.concatenate([pair[k] for pair in found.values()]) for k in (0, 1))
         weights = regression(signs, error < RIGHT)
         print("WEIGHTS = (" + ", ".join(f"{w:.3f}" for w in weights) + ")  # " + ", ".join([*NAMES, "constant"]))
-    for kind, (signs, error) in _collect(held_out(given.meshes, given.val), makers, given.meshes).items():
+    for kind, (signs, error) in _collect(untouched(given.meshes, given.val), makers, given.meshes).items():
         said = 1 / (1 + np.exp(-(signs @ weights[:-1] + weights[-1])))
         print(f"\n{kind}\n\n{table(said, error)}")
 
 
-def _training(meshes: Path, count: int) -> list[Entry]:
-    entries = [e for e in read_manifest(meshes / "manifest.tsv") if e.split == "train" and e.weight > 0]
-    entries = [e for e in entries if e.everyday and (meshes / "objects" / f"{e.id}.npz").exists()]
-    return [entries[i] for i in np.random.default_rng(5).permutation(len(entries))[:count]]
+def _tuning(meshes: Path, count: int) -> list[Entry]:
+    return [e for e in held_out(meshes, 1_000_000) if e.id in TUNED][:count]
 
 
 def _collect(entries: Sequence[Entry], makers: dict[str, Kind], meshes: Path) -> dict[str, Pixels]:

@@ -19,9 +19,10 @@ from scipy.ndimage import affine_transform, binary_erosion, gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from img2mv3d.conventions import FRONT
-from img2mv3d.data.corpus import load_solid
+from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.eval.reconstruction import exact_views, held_out, score
+from img2mv3d.eval.exact import exact_views, untouched
+from img2mv3d.eval.reconstruction import NOTHING, score
 from img2mv3d.eval.surface import visible_points
 from img2mv3d.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.kept import photo_kept
@@ -183,20 +184,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, object]] = []
-    for entry in held_out(given.meshes, given.count):
+    for entry in untouched(given.meshes, given.count):
         solid = load_solid(given.meshes / "objects" / f"{entry.id}.npz")
-        views, z, vertices = exact_views(solid)
-        truth = visible_points(vertices, solid.faces, np.random.default_rng(1))
-        for damage, harm in DAMAGES.items():
-            worse = harm(views, np.random.default_rng(7))
-            for remedy in given.remedies.split(","):
-                found = _fit(worse, REMEDIES[remedy], given.grid)
-                figures = (0.0, 9.0, 9.0, 180.0, 0.0, 0.0) if found is None else score(found.sdf, views, z, truth)[:6]
-                told = dict(zip(("iou", "z_mean", "z_median", "normal_deg", "f_01", "f_02"), figures, strict=True))
-                rows.append({"id": entry.id, "damage": damage, "remedy": remedy, **told})
+        rows += [{"id": entry.id, **row} for row in measure(solid, given.remedies.split(","), given.grid)]
         (given.out / "damage.json").write_text(json.dumps(rows, indent=1))
         (given.out / "damage.md").write_text(table(rows))
     print(table(rows))
+
+
+def measure(solid: Solid, remedies: Sequence[str], grid: int) -> list[dict[str, object]]:
+    """One object: a row for each damage and remedy, with f_02 and z_mean as `records.Figures`."""
+    views, z, vertices = exact_views(solid)
+    truth = visible_points(vertices, solid.faces, np.random.default_rng(1))
+    rows: list[dict[str, object]] = []
+    for damage, harm in DAMAGES.items():
+        worse = harm(views, np.random.default_rng(7))
+        for remedy in remedies:
+            found = _fit(worse, REMEDIES[remedy], grid)
+            figures = NOTHING if found is None else score(found.sdf, views, z, truth)
+            rows.append({"damage": damage, "remedy": remedy, "f_02": figures.f_02, "z_mean": figures.z_mean})
+    return rows
 
 
 def _fit(views: Views, remedy: Remedy, grid: int) -> Fit | None:

@@ -25,8 +25,8 @@ from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.data.scene import place, random_light, random_pose, shoot
 from img2mv3d.errors import NothingFoundError
+from img2mv3d.eval.exact import untouched
 from img2mv3d.eval.metrics import mask_iou, normal_angle, psnr, ssim
-from img2mv3d.eval.reconstruction import held_out
 from img2mv3d.eval.surface import surface_score, visible_points
 from img2mv3d.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     records: list[Record] = []
     given.out.mkdir(parents=True, exist_ok=True)
-    for entry in held_out(given.meshes, given.count):
+    for entry in untouched(given.meshes, given.count):
         case = case_of(entry.id, load_solid(given.meshes / "objects" / f"{entry.id}.npz"), bundle.framing_px)
         records += [measure(case, arm, make(case.photo)) for arm, make in arms.items()]
         (given.out / "generated.json").write_text(json.dumps([asdict(r) for r in records], indent=1))

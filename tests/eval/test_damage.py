@@ -60,3 +60,11 @@ def test_a_fit_of_nothing_is_nothing(views):
 
     empty = replace(views, mask=np.zeros_like(views.mask))
     assert damage._fit(empty, damage.REMEDIES["all"], 32) is None
+
+
+def test_exact_views_of_a_cube_are_fitted_and_scored(monkeypatch):
+    from tests.eval.test_generated import CUBE
+
+    monkeypatch.setattr(damage, "DAMAGES", {"none": damage.DAMAGES["none"]})
+    (row,) = damage.measure(CUBE, ["all"], 32)
+    assert (row["damage"], row["remedy"]) == ("none", "all") and row["f_02"] > 0.9 and row["z_mean"] < 0.02
