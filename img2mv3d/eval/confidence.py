@@ -1,7 +1,7 @@
 """Whether the depth's confidence keeps its word: of the pixels called right with 70 %, 70 % should be.
 
 In: meshes with known depth; views of them that are exact, damaged, or generated. Out: the weights of the regression
-(from the held-out objects on which settings are tuned), a table of said against found (from the other held-out ones).
+(from training objects), a table of said against found (from held-out ones).
 Why here: a confidence is worth what its calibration is.
 """
 
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from img2mv3d.data.corpus import Entry, Solid, load_solid
+from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.damage import everything, keeping
-from img2mv3d.eval.exact import TUNED, exact_views, held_out, untouched
+from img2mv3d.eval.exact import exact_views, untouched
 from img2mv3d.eval.generated import case_of, generated
 from img2mv3d.neus.confidence import NAMES, RIGHT, WEIGHTS, features
 from img2mv3d.neus.fit import QUICK, fit
@@ -26,7 +26,6 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.values import Views
 from img2mv3d.weights import load_bundle
 
-LEARNT = ("exact", "damaged")  # what is invented can agree with itself and be wrong: no sign tells, so none is learnt
 PIXELS = 3000  # of each object and kind of views
 BINS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 
@@ -88,19 +87,18 @@ def table(said: Float[np.ndarray, " P"], error: Float[np.ndarray, " P"]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.eval.confidence MESHES --tune 12 --val 8: prints the weights, then the table of held-out
+    """python -m img2mv3d.eval.confidence MESHES --train 12 --val 8: prints the weights, then the table of held-out
     objects by kind of views, by the weights just found."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)
-    parser.add_argument("--tune", type=int, default=12, help="objects for the regression; 0: the weights in use")
+    parser.add_argument("--train", type=int, default=12, help="objects for the regression; 0: the weights in use")
     parser.add_argument("--val", type=int, default=8)
     given = parser.parse_args(arguments)
     makers = kinds()
     weights = np.array(WEIGHTS)
-    if given.tune:
-        learnt = {kind: makers[kind] for kind in LEARNT}
-        found = _collect(_tuning(given.meshes, given.tune), learnt, given.meshes)
-        signs, error = (np.concatenate([found[kind][k] for kind in LEARNT]) for k in (0, 1))
+    if given.train:
+        found = _collect(_training(given.meshes, given.train), makers, given.meshes)
+        signs, error = (np.concatenate([pair[k] for pair in found.values()]) for k in (0, 1))
         weights = regression(signs, error < RIGHT)
         print("WEIGHTS = (" + ", ".join(f"{w:.3f}" for w in weights) + ")  # " + ", ".join([*NAMES, "constant"]))
     for kind, (signs, error) in _collect(untouched(given.meshes, given.val), makers, given.meshes).items():
@@ -108,8 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\n{kind}\n\n{table(said, error)}")
 
 
-def _tuning(meshes: Path, count: int) -> list[Entry]:
-    return [e for e in held_out(meshes, 1_000_000) if e.id in TUNED][:count]
+def _training(meshes: Path, count: int) -> list[Entry]:
+    entries = [e for e in read_manifest(meshes / "manifest.tsv") if e.split == "train" and e.weight > 0]
+    entries = [e for e in entries if e.everyday and (meshes / "objects" / f"{e.id}.npz").exists()]
+    return [entries[i] for i in np.random.default_rng(5).permutation(len(entries))[:count]]
 
 
 def _collect(entries: Sequence[Entry], makers: dict[str, Kind], meshes: Path) -> dict[str, Pixels]:
