@@ -22,7 +22,7 @@ from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 2
+VERSION = 3
 DISAGREEMENT = 0.12  # mean colour difference at points that neighbours share, above which a warning is given
 # (four held-out objects: true views 0.035, exact latents 0.04 to 0.06, disturbed latents 0.07, plainly decoded 0.11)
 
@@ -56,7 +56,9 @@ def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options
             coded = _decode(latents.normal, depth, torch.zeros_like(front), latents, decoder)
             normal = decode_normals(to_bytes(coded), mask)
     if depth.plain.normal is not None:  # without a normal: covered by the mask, but not painted
-        color = spread(color, (mask >= 0.5) & depth.plain.normal.any(-1), mask >= 0.5)
+        painted = depth.plain.normal.any(-1)
+        painted[FRONT] = True  # by the photo
+        color = spread(color, (mask >= 0.5) & painted, mask >= 0.5)
     color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))
     views = Views(color, normal, mask, rig, origin)
     return replace(views, warnings=_warnings(views, depth))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from img2mv3d.conventions import FRONT
 from img2mv3d.errors import LatentsError
 from img2mv3d.formats import decode_normals, to_bytes
 from img2mv3d.geometry.kept import photo_kept
@@ -24,7 +25,7 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 4
+VERSION = 5
 
 
 def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:
@@ -40,10 +41,12 @@ def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:
     color = _decode(latents.color, decoder)
     coded = _decode(latents.normal, decoder)
     front = latents.front[..., 3].astype(np.float32) / 255
-    own = view_masks(color, coded, front)
+    own = view_masks(color, coded, None)
+    shown = own >= 0.5
+    own[FRONT] = front
     mask = photo_kept(agreed_masks(own, latents.rig, known=True), latents.rig)
-    color = np.where(mask[..., None] > 0, spread(color, own >= 0.5, mask >= 0.5), np.float32(1))
-    normal = decode_normals(to_bytes(coded), mask) * (own >= 0.5)[..., None]
+    color = np.where(mask[..., None] > 0, spread(color, shown, mask >= 0.5), np.float32(1))
+    normal = decode_normals(to_bytes(coded), mask) * shown[..., None]
     return Views(color, normal, mask, latents.rig, "plain")
 
 
