@@ -16,16 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from img2mv3d import convert
 from img2mv3d.errors import WeightsError
-from img2mv3d.manifests import (
-    FORMAT,
-    MANIFEST,
-    PARTS,
-    data_folder,
-    digest_of,
-    fetched_folder,
-    read_manifest,
-    to_toml,
-)
+from img2mv3d.manifests import FORMAT, MANIFEST, PARTS, data_folder, digest_of, fetched_folder, read_manifest, to_toml
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

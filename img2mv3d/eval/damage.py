@@ -22,7 +22,8 @@ from img2mv3d.conventions import FRONT
 from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.exact import exact_views, untouched
-from img2mv3d.eval.reconstruction import NOTHING, score
+from img2mv3d.eval.reconstruction import score
+from img2mv3d.eval.records import NOTHING
 from img2mv3d.eval.surface import visible_points
 from img2mv3d.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.kept import photo_kept

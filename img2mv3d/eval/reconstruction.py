@@ -21,9 +21,9 @@ from img2mv3d import machine
 from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.raycast import Raycaster
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.eval.exact import Truth, exact_views, held_out, truth_of, untouched
+from img2mv3d.eval.exact import Truth, truth_of, untouched
 from img2mv3d.eval.integrated import integrated_field
-from img2mv3d.eval.records import Record, table
+from img2mv3d.eval.records import NOTHING, Figures, Record, table
 from img2mv3d.eval.surface import surface_score, visible_points
 from img2mv3d.geometry.cameras import Rig, pixel_centres, rays
 from img2mv3d.geometry.hull import carve
@@ -33,32 +33,6 @@ from img2mv3d.values import Views
 
 HULL_NODES = 128
 EXPORTED_FACES = 20_000  # of the mesh that a run writes when nothing else is asked for
-
-__all__ = ["METHODS", "Figures", "Made", "exact_views", "held_out", "measure", "score"]
-
-
-class Figures(NamedTuple):
-    """A field against the truth; what the names mean: `Record`. Of nothing found: see `NOTHING`."""
-
-    iou: float
-    z_mean: float
-    z_median: float
-    normal_deg: float
-    f_01: float
-    f_02: float
-    f_05: float
-    f_01_seen: float
-    f_02_seen: float
-    f_01_unseen: float
-    f_02_unseen: float
-    missing_seen: float
-    missing_unseen: float
-    closed: bool
-    exported_iou: float
-
-
-# a surface that is not there is wrong by more than the world is wide; its distance is the whole diagonal
-NOTHING = Figures(0.0, 9.0, 9.0, 180.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100.0, 100.0, False, 0.0)
 
 
 class Made(NamedTuple):
@@ -90,7 +64,7 @@ def measure(
         figures = NOTHING if made is None else score(made.sdf, truth.views, truth.z, truth.surface.points, truth.seen)
         source = "nothing" if made is None else made.source
         cost = {"cpu_s": round(cpu, 2), "wall_s": round(wall, 2), "peak_mb": round(peak_mb, 1)}
-        records.append(Record(name, method, **figures._asdict(), source=source, **cost, **shares))
+        records.append(Record(id=name, method=method, **asdict(figures), source=source, **cost, **shares))
         if keep is not None and made is not None:
             keep(method, made)
     return records

@@ -16,20 +16,9 @@ THIN_SHARE = 0.1  # of the visible surface on thin level plates: what makes a th
 
 
 @dataclass(frozen=True)
-class Record:
-    """One method on one object.
+class Figures:
+    """A field against the truth; what the names mean: `Record`."""
 
-    iou: mean of the views' silhouettes. z_mean, z_median: absolute, world units, on pixels that both hit. normal_deg:
-    median angle. f_01, f_02, f_05: F-scores at 1, 2 and 5 % of the box diagonal over visible points; _seen and _unseen:
-    of the part that one of the six cameras sees, and of the rest; missing_...: mean distance from that part of the
-    truth to what was found, % of the diagonal. closed: every edge joins two faces. exported_iou: as iou, of the
-    smoothed and simplified mesh that is exported. source: "neus", "hull" or "nothing". cpu_s, wall_s, peak_mb: of the
-    fit; the peak is what it took on top of what the process held. unseen_share, thin_share: of the true visible surface
-    seen by none of the cameras; on thin level plates.
-    """
-
-    id: str
-    method: str
     iou: float
     z_mean: float
     z_median: float
@@ -45,6 +34,27 @@ class Record:
     missing_unseen: float
     closed: bool
     exported_iou: float
+
+
+# a surface that is not there is wrong by more than the world is wide; its distance is the whole diagonal
+NOTHING = Figures(0.0, 9.0, 9.0, 180.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100.0, 100.0, False, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(Figures):
+    """One method on one object.
+
+    iou: mean of the views' silhouettes. z_mean, z_median: absolute, world units, on pixels that both hit. normal_deg:
+    median angle. f_01, f_02, f_05: F-scores at 1, 2 and 5 % of the box diagonal over visible points; _seen and _unseen:
+    of the part that one of the six cameras sees, and of the rest; missing_...: mean distance from that part of the
+    truth to what was found, % of the diagonal. closed: every edge joins two faces. exported_iou: as iou, of the
+    smoothed and simplified mesh that is exported. source: "neus", "hull" or "nothing". cpu_s, wall_s, peak_mb: of the
+    fit; the peak is what it took on top of what the process held. unseen_share, thin_share: of the true visible surface
+    seen by none of the cameras; on thin level plates.
+    """
+
+    id: str
+    method: str
     source: str
     cpu_s: float
     wall_s: float

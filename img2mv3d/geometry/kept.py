@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
+from scipy.ndimage import gaussian_filter
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Rig
@@ -57,8 +58,6 @@ def _let_in(off: Float[np.ndarray, "S R Z"]) -> Bool[np.ndarray, "R Z"]:
 
 def _smoothed(added: Bool[np.ndarray, "R Z"], rows: np.ndarray, columns: np.ndarray) -> Bool[np.ndarray, "R Z"]:
     """The same amounts, at depths that change gently from ray to ray: each was found without its neighbours."""
-    from scipy.ndimage import gaussian_filter
-
     maps = np.zeros((3, NODES, NODES))  # weight, amount, centre
     amount = added.sum(1)
     depths = np.arange(NODES)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
+from scipy.ndimage import distance_transform_edt
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Rig
@@ -47,8 +48,6 @@ def spread(
     color: Float[np.ndarray, "V H W 3"], shown: Bool[np.ndarray, "V H W"], wanted: Bool[np.ndarray, "V H W"]
 ) -> Float[np.ndarray, "V H W 3"]:
     """`color`, but where a pixel is wanted and not shown it takes the colour of the nearest pixel that is shown."""
-    from scipy.ndimage import distance_transform_edt
-
     out = color.copy()
     for picture, here, there in zip(out, shown, wanted & ~shown, strict=True):
         if here.any() and there.any():

@@ -42,6 +42,10 @@ class Window:
         """The same rows, all columns."""
         return self.at_least(self.whole)
 
+    def all(self) -> Window:
+        """Everything."""
+        return replace(self.wide(), top=0, height=self.whole)
+
     def at_least(self, columns: int) -> Window:
         """The same rows and no fewer columns than that (made a multiple of STEP), or than there are."""
         width = min(max(self.width, -(-columns // STEP) * STEP), self.whole)

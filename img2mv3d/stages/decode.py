@@ -31,10 +31,10 @@ def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options
     """The views in pixels. Colours are clipped to [0, 1] and white where the mask is 0.
 
     Normals and masks are those of `depth.plain`, but the front mask is the photo's alpha. options.decoder "plain": the
-    plain colours are kept; else it only names the decoder that was given.
-    options.decode_normals: the normal latents go through the cross-view decoder too, without
-    the photo. A warning when views disagree by more than DISAGREEMENT at points that both see.
-    Raises DepthError when the depth belongs to other views, LatentsError when there are no normal latents to decode.
+    plain colours are kept; else it only names the decoder that was given. options.decode_normals: the normal latents go
+    through the cross-view decoder too, without the photo. A warning when views disagree by more than DISAGREEMENT at
+    points that both see. Raises DepthError when the depth belongs to other views, LatentsError when there are no normal
+    latents to decode.
     """
     rig, size = latents.rig, latents.front.shape[0]
     if depth.z.shape != (len(rig), size, size) or depth.plain.rig != rig:
@@ -55,7 +55,8 @@ def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options
                 raise LatentsError("these latents hold no normals; leave --decode-normals out")
             coded = _decode(latents.normal, depth, torch.zeros_like(front), latents, decoder)
             normal = decode_normals(to_bytes(coded), mask)
-    if depth.plain.normal is not None:  # without a normal: covered by the mask, but not painted
+    if depth.plain.origin == "plain" and depth.plain.normal is not None:
+        # in views of ours a covered pixel without a normal is one that nothing was painted on
         painted = depth.plain.normal.any(-1)
         painted[FRONT] = True  # by the photo
         color = spread(color, (mask >= 0.5) & painted, mask >= 0.5)

@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from img2mv3d.conventions import IMAGE_SIZE, LATENT_SIZE
 from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES, STEPS, Schedule, add_noise, target
@@ -157,9 +156,8 @@ class MultiViewTask:
     def _window(self, items: list[Item], rng: torch.Generator) -> Window:
         """Round one object, since white teaches nothing and costs half of the time; now and then all columns, as in
         use, where only the rows are known. Round several objects: everything."""
-        if len(items) > 1:
-            return around(torch.zeros(1, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.bool))
-        return items[0].window.at_least(draw_int(rng, 2 * LATENT_SIZE))
+        window = items[0].window
+        return window.all() if len(items) > 1 else window.at_least(draw_int(rng, 2 * window.whole))
 
     def _pictures(self, latents: Tensor) -> np.ndarray:
         if self.decoder is None:

@@ -1,6 +1,7 @@
 """The benchmark of the fit: its truth is right, and what is wrong with a surface shows in the figure meant for it."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from img2mv3d.data.corpus import Solid
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval import reconstruction
 from img2mv3d.eval.exact import Truth, truth_of
-from img2mv3d.eval.reconstruction import NOTHING, Made, main, measure, score
+from img2mv3d.eval.records import NOTHING
+from img2mv3d.eval.reconstruction import Made, main, measure, score
 from img2mv3d.geometry.sdf import Box, sample_grid
 
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32) * np.float32(0.28)
@@ -53,7 +55,7 @@ def test_a_method_that_finds_nothing_scores_nothing(truth: Truth, monkeypatch: p
 
     monkeypatch.setitem(reconstruction.METHODS, "nothing", nothing)
     found = measure("cube", truth, ["nothing"])[0]
-    assert {name: getattr(found, name) for name in NOTHING._fields} == NOTHING._asdict()
+    assert {name: getattr(found, name) for name in asdict(NOTHING)} == asdict(NOTHING)
     assert found.source == "nothing" and found.iou == 0 and not found.closed
 
 

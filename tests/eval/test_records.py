@@ -16,7 +16,7 @@ PLAIN = dict(
 
 
 def record(name: str, method: str, **other) -> Record:
-    return Record(name, method, **{**PLAIN, **other})
+    return Record(id=name, method=method, **{**PLAIN, **other})
 
 
 def test_means_stand_before_medians_and_methods_in_their_order() -> None:

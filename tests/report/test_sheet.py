@@ -76,7 +76,8 @@ def measured(tmp_path: Path) -> Path:
         truth, true_faces = body((1.2, 0.6, 0.4))
         arrays = {"vertices": vertices, "faces": faces, "true_vertices": truth, "true_faces": true_faces}
         np.savez(tmp_path / "fields" / f"{name}.final.npz", **arrays)
-        records += [Record(name, m, f_01=f_01, source="neus", closed=True, **numbers) for m in ("hull", "final")]
+        same = {"f_01": f_01, "source": "neus", "closed": True, **numbers}
+        records += [Record(id=name, method=m, **same) for m in ("hull", "final")]
     (tmp_path / "reconstruction.json").write_text(json.dumps([asdict(r) for r in records]))
     return tmp_path
 

@@ -64,6 +64,19 @@ def test_plain_keeps_the_plain_colours(given, decoder):
     assert views.origin == "plain" and np.array_equal(views.color[inside], depth.plain.color[inside])
 
 
+@pytest.mark.parametrize(("origin", "filled"), [("plain", True), ("files", False)])
+def test_what_a_generator_left_unpainted_takes_its_neighbours_colour_and_a_users_picture_stays(
+    given, decoder, origin, filled
+):
+    latents, depth = given
+    normal, color = depth.plain.normal.copy(), np.full_like(depth.plain.color, 0.2)
+    hole = np.s_[3, 30:34, 30:34]
+    normal[hole], color[hole] = 0, 0.9
+    views = replace(depth.plain, normal=normal, color=color, origin=origin)
+    found = decode(latents, replace(depth, plain=views), decoder=decoder, options=DecodeOptions(decoder="plain"))
+    assert np.allclose(found.color[hole], 0.2 if filled else 0.9)
+
+
 def test_normals_are_decoded_on_demand(given, decoder):
     latents, depth = given
     options = DecodeOptions(decode_normals=True)

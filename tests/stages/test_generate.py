@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,20 @@ def test_equal_seeds_give_equal_latents_and_others_do_not(toy, subject):
     assert not np.array_equal(a.color, c.color)
     assert a.color.shape == a.normal.shape == (6, 4, 32, 32)
     assert np.array_equal(a.front, subject.image)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_denoiser_of_windows_sees_the_photos_rows_and_the_rest_is_white(toy, subject, guidance):
+    seen = []
+    white = torch.tensor([2.0, 1.3, 0.1, -1.1])
+    watch = toy.unet.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
+    latents = run_stage(replace(toy, white=white), subject, 1, GenerateOptions(guidance=guidance))
+    watch.remove()
+    assert set(seen) == {(20, 32)}  # rows 8 to 24 with two on either side
+    for maps in (latents.color, latents.normal):
+        away = np.concatenate([maps[:, :, :6], maps[:, :, 26:]], axis=2)
+        assert np.allclose(away, white.numpy()[None, :, None, None])
+        assert not np.allclose(maps[:, :, 6:26], white.numpy()[None, :, None, None])
 
 
 def test_what_was_done_is_written_down_and_survives_the_file(toy, subject, tmp_path):

@@ -53,3 +53,21 @@ def test_generated_latents_have_the_form_of_the_item_s(toy: Path) -> None:
     assert normal.shape == color.shape == item.latents[0].shape
     again = multiview.generate_latents(nets().eval(), item, SCHEDULES["mini"], steps=2, seed=0)
     assert torch.equal(again[1], color)
+
+
+def test_the_noise_steps_of_a_generation_get_their_shares_and_the_rest_goes_everywhere(toy: Path) -> None:
+    task = multiview.MultiViewTask(toy, nets(), multiview.MultiViewBatch(called=((999, 0.4), (499, 0.25))))
+    rng = torch.Generator().manual_seed(0)
+    steps = torch.tensor([task._noise_step(rng) for _ in range(4000)])
+    assert abs(float((steps == 999).float().mean()) - 0.4) < 0.03
+    assert abs(float((steps == 499).float().mean()) - 0.25) < 0.03
+    assert len(steps.unique()) > 500 and steps.min() >= 0
+
+
+def test_one_object_is_seen_through_its_window_and_several_whole(toy: Path) -> None:
+    task = multiview.MultiViewTask(toy, nets())
+    item, rng = task.pool.items[0], torch.Generator().manual_seed(0)
+    windows = [task._window([item], rng) for _ in range(60)]
+    assert {(w.top, w.height) for w in windows} == {(item.window.top, item.window.height)}
+    assert min(w.width for w in windows) == item.window.width and max(w.width for w in windows) == item.window.whole
+    assert task._window([item, item], rng).height == item.window.whole
