@@ -38,7 +38,8 @@ class UNetConfig:
     token. camera_width: length of the camera vector. views: V. joint_mid, joint_last: attention over the two domains
     after the self-attention, at the end of the block. coordinates: whether pixel coordinates are appended to the input.
     in_channels: without the coordinates. mirror: whether the condition's mirror image is appended, too: seen from
-    behind, a silhouette is the front's mirror image, and convolutions cannot turn a picture round.
+    behind, a silhouette is the front's mirror image, and convolutions cannot turn a picture round. direct: whether the
+    condition and its mirror image reach the output on a straight way, too, see `Direct`.
     mean, deviation: of the clean latents by channel; shift: of a shifted cosine schedule. When given, see
     `precondition`.
     """
@@ -55,6 +56,7 @@ class UNetConfig:
     joint_last: bool = False
     coordinates: bool = False
     mirror: bool = False
+    direct: bool = False
     in_channels: int = 8
     out_channels: int = 4
     shift: float = 0.0
@@ -128,6 +130,8 @@ class MultiViewUNet(nn.Module):
 
         self.conv_norm_out = nn.GroupNorm(groups, width[0], eps=1e-5)
         self.conv_out = nn.Conv2d(width[0], config.out_channels, 3, padding=1)
+        if config.direct:
+            self.direct = Direct(config.in_channels - config.out_channels, config.out_channels, embedding)
         self._quiet_start()
 
     def forward(
@@ -168,6 +172,8 @@ class MultiViewUNet(nn.Module):
         for block in self.up_blocks:
             x = block.up(x, embedding, tokens, skips)
         x = self.conv_out(F.silu(self.conv_norm_out(x)))
+        if self.config.direct:
+            x = x + self.direct(told, embedding)
         return x if known is None else known + scale * x
 
     def _quiet_start(self) -> None:
@@ -180,6 +186,26 @@ class MultiViewUNet(nn.Module):
             elif isinstance(module, Transformer):
                 nn.init.zeros_(module.proj_out.weight)
                 nn.init.zeros_(module.proj_out.bias)
+
+
+class Direct(nn.Module):
+    """What of a view can be had by copying: channels of the condition, of its mirror image and a constant, mixed by
+    numbers that view, domain and noise step decide. A network of few steps would spend most of them on learning to copy
+    the front view and the outline of the back; starts at zero.
+    """
+
+    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.mix = nn.Linear(embedding, outputs * (2 * inputs + 1))
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, told: Float[Tensor, "N c h w"], embedding: Float[Tensor, "N e"]) -> Float[Tensor, "N o h w"]:
+        """What is added to the network's output."""
+        parts = torch.cat([told, told.flip(-1), torch.ones_like(told[:, :1])], dim=1)
+        mix = self.mix(F.silu(embedding)).unflatten(1, (self.outputs, -1))
+        return torch.einsum("noc,nchw->nohw", mix, parts)
 
 
 class Transformer(nn.Module):

@@ -42,6 +42,7 @@ UNET = UNetConfig(
     groups=8,
     coordinates=True,
     mirror=True,
+    direct=True,
     shift=0.5,  # of the schedule `mini`
     mean=(1.82, 1.18, 0.06, -0.92),  # of 56 rendered sets; white is 2.0, 1.3, 0.1, -1.1
     deviation=(0.59, 0.67, 0.45, 0.52),
@@ -203,6 +204,9 @@ def take_over(net: MultiViewNets, unet: MultiViewUNet, tokens: TokenEncoder) -> 
     old, wanted = tensors["conv_in.weight"], net.unet.conv_in.weight
     if old.shape[1] < wanted.shape[1]:
         tensors["conv_in.weight"] = torch.cat([old, old.new_zeros(*wanted[:, old.shape[1] :].shape)], dim=1)
+    for name, weight in net.unet.state_dict().items():  # the straight way starts at zero
+        if name.startswith("direct."):
+            tensors.setdefault(name, weight)
     net.unet.load_state_dict(tensors)
     net.tokens.load_state_dict(tokens.state_dict())
 
