@@ -51,6 +51,7 @@ ARROWS = {
     "data": {"formats", "geometry"},
     "train": {"data", "nets", "diffusion", "weights", "geometry", "formats"},
     "eval": {
+        "train",  # tables spoil views as trainings do
         "values",
         "formats",
         "geometry",

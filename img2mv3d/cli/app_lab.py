@@ -16,8 +16,10 @@ from img2mv3d.cli.flags import TEXT
 app = typer.Typer(**TEXT)
 data_app = typer.Typer(help="Pictures to train on.", **TEXT)
 train_app = typer.Typer(help="Train the networks of a bundle.", **TEXT)
+eval_app = typer.Typer(help="Measure what was trained.", **TEXT)
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
+app.add_typer(eval_app, name="eval")
 
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall clock for the training.")]
 FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
@@ -62,14 +64,31 @@ def train_decoder(
     data: DataFolder,
     out: OutFolder = Path("runs/decoder"),
     minutes: Minutes = 120.0,
+    variant: Annotated[str, typer.Option("--variant", help="Which cross-view decoder, see above.")] = "ours",
+    steps: Annotated[int | None, typer.Option("--steps", help="Cross-view steps, instead of minutes.")] = None,
+    keep_plain: Annotated[
+        bool, typer.Option("--keep-plain", help="Stand on --start's plain decoder as it is; nothing else is taken.")
+    ] = False,
     seed: Seed = 0,
     start: FirstBundle = None,
     debug: Debug = False,
 ) -> None:
-    """The plain decoder, then the parts that look across views."""
+    """The plain decoder, then the parts that look across views.
+
+    \b
+    ours               everything
+    no-epipolar        photo branches only, nothing looks into other views
+    full-epipolar      the whole line instead of a piece round the depth
+    no-depth-noise     trained on exact depth
+    independent-noise  every pixel's depth is off on its own
+    no-carry           the photo's pixels do not travel
+    no-agreement       without the loss on disagreement
+    paper              the paper's parts and losses alone
+    paper-no-epipolar  its front condition alone
+    """
     from img2mv3d.cli import lab
 
-    lab.train("decoder", data, out, minutes, seed, start)
+    lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain)
 
 
 @train_app.command("multiview")
@@ -105,3 +124,20 @@ def train_all(
     from img2mv3d.cli import lab
 
     lab.train_all(data, out, minutes, seed, toy)
+
+
+@eval_app.command("consistency")
+def eval_consistency(
+    data: DataFolder,
+    out: OutFolder = Path("consistency"),
+    bundle: Annotated[str, typer.Option("--bundle", help="Whose encoder, denoiser and plain decoder.")] = "mini",
+    arm: Annotated[
+        list[str] | None, typer.Option("--arm", metavar="NAME=BUNDLE", help="A cross-view decoder; again for more.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="Held-out objects.")] = 60,
+    debug: Debug = False,
+) -> None:
+    """How well decoded views agree: PSNR, SSIM, warp error, matches, on exact and on spoilt latents."""
+    from img2mv3d.cli import lab
+
+    lab.consistency(data, out, bundle, arm or [], count)

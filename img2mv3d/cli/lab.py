@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,44 @@ def train(what: str, data: Path, out: Path, minutes: float, seed: int, start: st
 
     TRAININGS[what](data, out, minutes, seed, None if start is None else load_bundle(start))
     print(out.absolute())
+
+
+def train_decoder(
+    data: Path, out: Path, minutes: float, seed: int, start: str | None, variant: str, steps: int | None, keep: bool
+) -> None:
+    """The plain decoder and one variant of what stands on it. start: a bundle; its denoiser paints half of the latents
+    that both learn from, its plain decoder is gone on with, or, with `keep`, left as it is."""
+    from img2mv3d.train.variants import VARIANTS
+
+    if variant not in VARIANTS:
+        raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
+    if keep and start is None:
+        raise UsageError("--keep-plain: say with --start whose plain decoder")
+    _check_data(data)
+    _ready_torch()
+    from img2mv3d.train import crossview, decoder
+    from img2mv3d.train.corruption import imagination
+    from img2mv3d.weights import load_bundle
+
+    bundle = None if start is None else load_bundle(start)
+    paint = partial(imagination, None if bundle is None else bundle.generator(), seed)
+    plain = None if bundle is None else bundle.plain_decoder().requires_grad_(True)
+    if not keep:  # a third of the time: what looks across views stands on it
+        told = {"seed": seed, "net": plain, "imagine": paint((999, 999)), "report": say}
+        plain = decoder.train(data, out / "plain", minutes / 3, **told)
+    told = {"variant": variant, "steps": steps, "seed": seed, "imagine": paint((250, 999)), "report": say}
+    share = 1.0 if keep else 2 / 3
+    crossview.train(data, plain.state_dict(), out / variant, minutes * share, numbers=_numbers(bundle), **told)
+    print(out.absolute())
+
+
+def consistency(data: Path, out: Path, bundle: str, arms: list[str], count: int) -> None:
+    """Figures of decoders on held-out objects; the table on stdout."""
+    _check_data(data)
+    _ready_torch()
+    from img2mv3d.eval.consistency import compare
+
+    print(compare(bundle, data, arms, out, count, say))
 
 
 def train_all(data: Path | None, out: Path, minutes: float, seed: int, toy: bool) -> None:
@@ -77,15 +116,6 @@ def _encoder(data: Path, out: Path, minutes: float, seed: int, start: Bundle | N
     train(data, out, minutes, seed=seed, net=net, report=say)
 
 
-def _decoder(data: Path, out: Path, minutes: float, seed: int, start: Bundle | None) -> None:
-    from img2mv3d.train import crossview, decoder
-
-    # a third for the plain decoder: what looks across views stands on it
-    net = None if start is None else start.plain_decoder().requires_grad_(True)
-    plain = decoder.train(data, out / "plain", minutes / 3, seed=seed, net=net, report=say)
-    crossview.train(data, plain.state_dict(), out / "crossview", minutes * 2 / 3, seed=seed, report=say)
-
-
 def _multiview(data: Path, out: Path, minutes: float, seed: int, start: Bundle | None) -> None:
     from img2mv3d.nets.multiview import MultiViewUNet
     from img2mv3d.nets.tokens import TokenEncoder
@@ -103,9 +133,16 @@ def _multiview(data: Path, out: Path, minutes: float, seed: int, start: Bundle |
 
 TRAININGS: dict[str, Callable[[Path, Path, float, int, Bundle | None], None]] = {
     "encoder": _encoder,
-    "decoder": _decoder,
     "multiview": _multiview,
 }
+
+
+def _numbers(bundle: Bundle | None) -> dict[str, object]:
+    """Sizes of a bundle's plain decoder, for what stands on it."""
+    if bundle is None:
+        return {}
+    config = bundle.manifest["parts"]["plain_decoder"]["config"]
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
 
 
 def _tell(word: str) -> Callable[[int, int], None]:

@@ -33,8 +33,9 @@ from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.extract import isosurface
 from img2mv3d.neus.fit import QUICK, fit
-from img2mv3d.plans import GenerateOptions
-from img2mv3d.stages.depth import plain_views
+from img2mv3d.plans import DecodeOptions, DepthOptions, GenerateOptions
+from img2mv3d.stages.decode import decode
+from img2mv3d.stages.depth import fit_depth, plain_views
 from img2mv3d.stages.generate import generate
 from img2mv3d.values import Subject, Views
 from img2mv3d.weights import Bundle, load_bundle
@@ -47,8 +48,9 @@ BACK = SIX_VIEWS.names.index("back")
 @dataclass(frozen=True)
 class Record:
     """One arm on one object; means over the five views that the photo does not show. psnr: inside the true mask, dB,
-    over white. ssim: whole picture. iou: of the masks. normal_deg: median angle where both masks cover, NaN without
-    normals. f_02, f_05, f_10: F-scores of the quick fit at 2, 5, 10 % of the box diagonal; chamfer: of the diagonal.
+    over white. ssim: whole picture. iou: of the masks. normal_deg: median angle over the pixels for which the truth and
+    every compared arm with normals have one (an arm that only covers the middle would have the easy ones), NaN without.
+    f_02, f_05, f_10: F-scores of the quick fit at 2, 5, 10 % of the box diagonal; chamfer: of the diagonal.
     """
 
     id: str
@@ -92,14 +94,15 @@ Arm = Callable[[UInt8[np.ndarray, "H W 4"]], Views]
 
 
 def generated(bundle: Bundle, seed: int = 0) -> Arm:
-    """The bundle at its own settings, plainly decoded, as `run` fits them."""
-    nets, decoder = bundle.generator(), bundle.plain_decoder()
+    """The bundle at its own settings, as `run` makes its views: plainly decoded, fitted, decoded across views."""
+    nets, plain, across = bundle.generator(), bundle.plain_decoder(), bundle.crossview_decoder()
 
     def make(photo: np.ndarray) -> Views:
         subject = Subject(photo, photo, Framing((1.0, 1.0), (0.0, 0.0), bundle.framing_px))
         rng = torch.Generator().manual_seed(seed)
         latents = generate(subject, generator=nets, options=GenerateOptions(), rng=rng, seed=seed)
-        return plain_views(latents, decoder=decoder)
+        depth = fit_depth(plain_views(latents, decoder=plain), options=DepthOptions())
+        return decode(latents, depth, decoder=across, options=DecodeOptions())
 
     return make
 
@@ -138,15 +141,16 @@ def average(sets: RenderSet, names: Sequence[str]) -> Arm:
     return lambda photo: mean
 
 
-def measure(case: Case, arm: str, views: Views) -> Record:
-    """The figures of one arm; a surface that cannot be fitted scores zero."""
+def measure(case: Case, arm: str, views: Views, comparable: Float[np.ndarray, "V H W"] | None = None) -> Record:
+    """The figures of one arm; a surface that cannot be fitted scores zero. comparable: `comparable_normals` of all
+    arms; None: this one's own."""
     unseen = [i for i in range(len(SIX_VIEWS)) if i != FRONT]
     truth = case.views
     assert truth.normal is not None
     angle = float("nan")
     if views.normal is not None:
-        both = np.minimum(views.mask, truth.mask)
-        angle = float(np.mean([normal_angle(views.normal[i], truth.normal[i], both[i]).median for i in unseen]))
+        use = comparable_normals(case, [views]) if comparable is None else comparable
+        angle = float(np.mean([normal_angle(views.normal[i], truth.normal[i], use[i]).median for i in unseen]))
     scores = surface_score(_points(views), case.points, FRACTIONS)
     return Record(
         case.id,
@@ -158,6 +162,15 @@ def measure(case: Case, arm: str, views: Views) -> Record:
         *(scores.f_score[f] for f in FRACTIONS),
         min(scores.chamfer, 1.0),
     )
+
+
+def comparable_normals(case: Case, arms: Sequence[Views]) -> Float[np.ndarray, "V H W"]:
+    """1 where the truth and every arm that has normals at all have one, else 0."""
+    use = case.views.mask >= 0.5
+    for views in arms:
+        if views.normal is not None:
+            use &= (views.mask >= 0.5) & (np.linalg.norm(views.normal, axis=-1) > 0.1)
+    return use.astype(np.float32)
 
 
 def table(records: Sequence[Record]) -> str:
@@ -204,7 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     for entry in untouched(given.meshes, given.count):
         case = case_of(entry.id, load_solid(given.meshes / "objects" / f"{entry.id}.npz"), bundle.framing_px)
-        records += [measure(case, arm, make(case.photo)) for arm, make in arms.items()]
+        made = {arm: make(case.photo) for arm, make in arms.items()}
+        comparable = comparable_normals(case, list(made.values()))
+        records += [measure(case, arm, views, comparable) for arm, views in made.items()]
         (given.out / "generated.json").write_text(json.dumps([asdict(r) for r in records], indent=1))
         (given.out / "generated.md").write_text(table(records))
     print(table(records))

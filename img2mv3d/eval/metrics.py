@@ -107,19 +107,25 @@ def depth_warp_error(
 
 
 def sift_matches(
-    color: Float[np.ndarray, "V H W 3"], z: Float[np.ndarray, "V H W"], hit: Float[np.ndarray, "V H W"], rig: Rig
+    color: Float[np.ndarray, "V H W 3"],
+    z: Float[np.ndarray, "V H W"],
+    hit: Float[np.ndarray, "V H W"],
+    rig: Rig,
+    within_deg: float = 180.0,
 ) -> Matches:
     """SIFT matches (OpenCV, ratio 0.8, mutual) between neighbouring views, and how many the known cameras confirm.
 
     Views are enlarged to 512 px; keypoints off the object (hit below 1/2, within two px) do not take part. A match is
     `epipolar` when its second point is within 3 px of the line of all depths of the first, `agreeing` when it is within
-    3 px of where the first point's surface stands in the other view.
+    3 px of where the first point's surface stands in the other view. within_deg: neighbours further apart do not count.
     """
     cameras = rig.cameras(z.shape[-1])
     scale = SIFT_SIDE / z.shape[-1]
     points = [_keypoints(color[i], hit[i] >= 0.5) for i in range(len(rig))]
     counts = np.zeros(3, int)
     for i, j in ring_pairs(rig):
+        if abs((rig.azimuth_deg[j] - rig.azimuth_deg[i] + 180) % 360 - 180) > within_deg + 1e-6:
+            continue
         pairs = _mutual(points[i][1], points[j][1])
         if not len(pairs):
             continue

@@ -68,7 +68,7 @@ def carry_front(
             gap.append(torch.zeros_like(alpha))
             cosine.append(facing * there)
             continue
-        picked, depth, inside = _sample(camera, cameras[FRONT], z[view], source)
+        picked, depth, inside = seen_from(camera, cameras[FRONT], z[view], source)
         seen = inside & solid[view] & (picked[5] > HIT)
         ahead = (depth - picked[6] / picked[5].clamp(min=1e-6)) / SAME_SURFACE
         trust = (2.0 - 2.0 * ahead.abs()).clamp(0.0, 1.0)  # certain up to half of SAME_SURFACE, nothing beyond it
@@ -102,7 +102,7 @@ def warp_error(
             solid[other].to(z.dtype)[None],
             (z[other] * solid[other])[None],
         ]
-        picked, depth, inside = _sample(cameras[view], cameras[other], z[view], torch.cat(maps))
+        picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], torch.cat(maps))
         near = (depth - picked[5] / picked[4].clamp(min=1e-6)).abs() < SAME_SURFACE
         both = inside & solid[view] & (picked[4] > 0.99) & near & (facing[view] > GRAZING) & (picked[3] > GRAZING)
         total += float((picked[:3].permute(1, 2, 0) - color[view]).abs().mean(-1)[both].sum())
@@ -136,7 +136,7 @@ def depth_cosine(camera: Camera, z: Float[Tensor, "H W"], hit: Tensor) -> Float[
     return hit.to(z.dtype) / torch.sqrt(1.0 + slopes[0] ** 2 + slopes[1] ** 2)
 
 
-def _sample(
+def seen_from(
     camera: Camera, other: Camera, z: Float[Tensor, "H W"], maps: Float[Tensor, "C H W"]
 ) -> tuple[Float[Tensor, "C H W"], Float[Tensor, "H W"], Tensor]:
     """`maps` of the other view at the surface points behind this view's pixels; their depth there; whether inside of

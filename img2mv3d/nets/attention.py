@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from img2mv3d.conventions import WORLD_WIDTH
 from img2mv3d.geometry.cameras import Rig, pixel_centres, project, unproject
 from img2mv3d.geometry.epipolar import (
     SLOTS,
@@ -54,9 +55,10 @@ class EpipolarAttention(nn.Module):
     attended to (eq. 2).
 
     channels: of the features. points: N_p. radius: half length of the ray's piece, world units. groups: of the
-    norm. head_width: of a head (one head when there are fewer channels). occlusion: give the mixing MLP, per
-    sample and view, whether the point is inside of that image and how far it is behind that view's own surface
-    (False: the paper's form). The output projection starts at zero.
+    norm. head_width: of a head (one head when there are fewer channels). whole_line: the points are spread over the
+    whole ray through the picture's cube, whatever the depth (the paper's full epipolar attention). occlusion: give the
+    mixing MLP, per sample and view, whether the point is inside of that image and how far it is behind that view's own
+    surface (False: the paper's form). The output projection starts at zero.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class EpipolarAttention(nn.Module):
         groups: int = 8,
         head_width: int = 64,
         occlusion: bool = True,
+        whole_line: bool = False,
     ) -> None:
         super().__init__()
-        self.points, self.radius, self.occlusion = points, radius, occlusion
+        self.points, self.occlusion, self.whole_line = points, occlusion, whole_line
+        self.radius = WORLD_WIDTH / 2 if whole_line else radius
         self.heads = max(1, channels // head_width)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.mix_in = nn.Linear(SLOTS * (channels + RAY + PHOTO + SEEN), channels)
@@ -85,9 +89,11 @@ class EpipolarAttention(nn.Module):
     def forward(
         self, features: Float[Tensor, "V C h w"], level: Level, jitter: Float[Tensor, "V S h w"] | None = None
     ) -> Float[Tensor, "V C h w"]:
-        """features + what the other views show; unchanged outside of hits. jitter in [0, 1): places in the bins
-        (training), drawn outside.
+        """features + what the other views show; unchanged outside of hits, and everywhere when there are 0 points.
+        jitter in [0, 1): places in the bins (training), drawn outside.
         """
+        if not self.points:
+            return features
         if not torch.is_grad_enabled() and not (self.out.weight.any() or self.out.bias.any()):
             return features  # as it was made: it would add zeros
         return features + self.branch(features, level, jitter)
@@ -119,7 +125,8 @@ class EpipolarAttention(nn.Module):
             for start in range(0, len(pixels), step):
                 chunk = pixels[start : start + step]
                 places = None if jitter is None else jitter[view].flatten(1)[:, chunk].T
-                depths = ray_depths(z[view, chunk], self.points, self.radius, places)
+                middle = z[view, chunk] * (not self.whole_line)
+                depths = ray_depths(middle, self.points, self.radius, places)
                 seen = [self._look(level, view, other, chunk, depths) for _, other in filled]
                 hidden = self._gather(table, seen, slices[:, :, -SEEN:], filled, z, hit, depths)
                 pieces.append(self._attend(queries[start : start + step], hidden))
@@ -211,7 +218,7 @@ def epipolar_attention_plain(
     for view in range(views):
         seen = []
         depths = ray_depths(
-            level.z[view].flatten().to(features),
+            level.z[view].flatten().to(features) * (not net.whole_line),
             net.points,
             net.radius,
             None if jitter is None else jitter[view].flatten(1).T,

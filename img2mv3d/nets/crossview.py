@@ -8,6 +8,7 @@ decoder; freshly made it equals that bit for bit.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from img2mv3d.conventions import FRONT, LATENT_FACTOR, LATENT_SCALE
 from img2mv3d.geometry.cameras import Rig
-from img2mv3d.geometry.epipolar import pluecker
+from img2mv3d.geometry.epipolar import pluecker, rows_are_epipolar
 from img2mv3d.geometry.warp import Carried, carry_front, over_white
 from img2mv3d.nets.attention import EpipolarAttention, Level, make_levels
 from img2mv3d.nets.temporal import TemporalBase, laid_out_like
@@ -47,6 +48,7 @@ class CrossViewDecoder(nn.Module):
     radius: of the attention. front_to: "front" adds the photo's pyramid to the front view alone and leaves the
     rest to the attention; "all" to every view. carry: let the photo's pixels travel directly. paper: the paper's
     form, i.e. no carried photo, and an attention that is told neither what is outside nor what is hidden. All
+    whole_line: attention over the whole epipolar line, for comparison. All
     parts start at zero. `attention_on`, `front_on`, `carry_on` switch parts off for measurements.
     """
 
@@ -63,6 +65,7 @@ class CrossViewDecoder(nn.Module):
         front_to: str = "front",
         carry: bool = True,
         paper: bool = False,
+        whole_line: bool = False,
     ) -> None:
         super().__init__()
         if front_to not in ("front", "all"):
@@ -72,7 +75,7 @@ class CrossViewDecoder(nn.Module):
         self.base = TemporalBase(channels, layers_per_block, groups, scale, post_quant, temporal)
         self.front = FrontPyramid(widths)
         self.attention = nn.ModuleList(
-            EpipolarAttention(width, count, radius=radius, groups=groups, occlusion=not paper)
+            EpipolarAttention(width, count, radius=radius, groups=groups, occlusion=not paper, whole_line=whole_line)
             for width, count in zip(widths, points, strict=True)
         )
         self.carry = CarriedPhoto(widths[-2], widths[-1]) if carry and not paper else None
@@ -252,14 +255,20 @@ def make_guides(
 
 def crop(guides: Guides, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Guides:
     """The guides of the rows from..to (px, multiples of 8) of all views: where rows are epipolar, a band of whole rows
-    is closed under the attention. Columns can be cut only while the attention is off.
+    is closed under the attention. Columns that lie evenly about the middle and hold the object in every view may be
+    cut, too: the cameras become narrower. Raises ValueError on others, and on cameras whose rows are not epipolar.
     """
-    across = columns or (0, guides.photo.shape[-1])
+    side = guides.photo.shape[-1]
+    across = columns or (0, side)
+    rig = guides.levels[0].rig
+    if sum(across) != side or not rows_are_epipolar(rig):
+        raise ValueError(f"columns {across[0]} to {across[1]} of {side}: no band of this rig's views")
+    rig = replace(rig, width=rig.width * (across[1] - across[0]) / side)
     levels = []
     for level, factor in zip(guides.levels, FACTORS, strict=True):
         part = (..., *(slice(first // factor, last // factor) for first, last in (rows, across)))
         cut = {"z": level.z[part], "hit": level.hit[part], "ray": level.ray[part], "photo": level.photo[part]}
-        levels.append(level._replace(**cut))
+        levels.append(level._replace(**cut, rig=rig))
     part = (..., slice(*rows), slice(*across))
     return Guides(tuple(levels), Carried(*(m[part] for m in guides.carried)), guides.photo[part])
 

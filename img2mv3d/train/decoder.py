@@ -20,13 +20,16 @@ from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.train.loop import LoopOptions, train_average
 from img2mv3d.train.pictures import tile
-from img2mv3d.train.pool import Pool, as_float, box_crop, draw_float, draw_int
+from img2mv3d.train.pool import Item, Pool, as_float, box_crop, draw_float, draw_int
 
 CROP = 128  # px: a fifth of a step's cost on whole pictures, and hardly any white
 LATENT_NOISE = 0.03  # forgives what an encoder, or a generator, gets slightly wrong
 FULL_SHARE = 0.1  # of the budget, at its end, on whole pictures: group norms see other statistics there
 GRADIENT_WEIGHT = 0.5
+IMAGINED_SHARE = 0.5  # of what is drawn, when there is a denoiser: latents as it makes them, which are blurred
 REFRESH_STEPS = 60
+
+Imagine = Callable[[Item], Float[Tensor, "D V 4 h w"]]  # a set's latents (colour, normal) as a denoiser makes them
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,17 @@ class DecoderBatch:
 
 
 class DecoderTask:
-    """Loss L1 + 0.5 L1 of the gradients, on single pictures."""
+    """Loss L1 + 0.5 L1 of the gradients, on single pictures.
 
-    def __init__(self, data: Path, net: PlainDecoder, batch: DecoderBatch, held_out: int = 6) -> None:
-        self.net, self.batch = net, batch
+    imagine: a denoiser's latents of a set. What it makes of one photo is a mean of what could be there; a decoder that
+    has only seen exact latents answers it with a picture of nothing, one that has learnt from it with a likely one.
+    """
+
+    def __init__(
+        self, data: Path, net: PlainDecoder, batch: DecoderBatch, held_out: int = 6, imagine: Imagine | None = None
+    ) -> None:
+        self.net, self.batch, self.imagine = net, batch, imagine
+        self._imagined: dict[str, Tensor] = {}
         self.pool = Pool(data, "train")
         self.held = Pool(data, "val", sources=("teacher",), limit=held_out)
         self._calls = 0
@@ -62,17 +72,30 @@ class DecoderTask:
         item = self.pool.draw(rng)
         domain = int(draw_float(rng) < self.batch.normal_share)
         view = draw_int(rng, item.pictures.shape[1])
-        picture, latent = item.pictures[domain, view], item.latents[domain, view]
+        picture, latent = item.pictures[domain, view], self._latents(item, rng)[domain, view]
         if size is None or size >= picture.shape[0]:
             return latent.float(), as_float(picture)
         y, x = box_crop(item.mask[view], size, rng)
         cy, cx, cells = y // LATENT_FACTOR, x // LATENT_FACTOR, size // LATENT_FACTOR
         return latent[:, cy : cy + cells, cx : cx + cells].float(), as_float(picture[y : y + size, x : x + size])
 
+    def _latents(self, item: Item, rng: torch.Generator) -> Tensor:
+        if self.imagine is None or draw_float(rng) >= IMAGINED_SHARE:
+            return item.latents
+        if item.name not in self._imagined:
+            self._imagined[item.name] = self.imagine(item).half()
+        return self._imagined[item.name]
+
     def held_out(self, net: nn.Module) -> dict[str, float]:
-        """PSNR of two views of the held-out sets: whole picture and inside the mask, colours and normals."""
+        """PSNR of two views of the held-out sets: whole picture and inside the mask, colours and normals; of imagined
+        latents, too."""
         self.held.refresh()
-        return decoder_figures(net, self.held, views=(0, 2))
+        figures = decoder_figures(net, self.held, views=(0, 2))
+        if self.imagine is not None:
+            figures |= {
+                f"imagined_{k}": v for k, v in decoder_figures(net, self.held, (1, 2, 3), self.imagine).items()
+            }
+        return figures
 
     def sheet(self, net: nn.Module) -> np.ndarray:
         """Rows: true colour, ours, true normal, ours."""
@@ -94,16 +117,18 @@ def train(
     steps: int | None = None,
     seed: int = 0,
     net: PlainDecoder | None = None,
+    imagine: Imagine | None = None,
+    lr: float = 1e-3,
     report: Callable[[str], None] = print,
 ) -> PlainDecoder:
     """Train the plain decoder on all latents under `data`; checkpoints, log and pictures under `out`.
 
-    minutes: wall clock; steps instead, when given. net: another size than the shipped one. Returns the averaged
-    network.
+    minutes: wall clock; steps instead, when given. net: another size than the shipped one. imagine: see `DecoderTask`.
+    lr: at the beginning. Returns the averaged network.
     """
     torch.manual_seed(seed)
-    task = DecoderTask(Path(data), net or PlainDecoder(), DecoderBatch())
-    options = LoopOptions(minutes=minutes, steps=steps, lr=1e-3, lr_end=3e-5, ema=0.99, seed=seed)
+    task = DecoderTask(Path(data), net or PlainDecoder(), DecoderBatch(), imagine=imagine)
+    options = LoopOptions(minutes=minutes, steps=steps, lr=lr, lr_end=3e-5, ema=0.99, seed=seed)
     return train_average(task, Path(out), options, report)
 
 
@@ -120,13 +145,17 @@ def psnr(squared: float) -> float:
 
 
 @torch.no_grad()
-def decoder_figures(net: nn.Module, pool: Pool, views: tuple[int, ...]) -> dict[str, float]:
-    """PSNR, mean over pictures, of the pool's latents decoded: whole and inside the mask, colour and normal."""
+def decoder_figures(
+    net: nn.Module, pool: Pool, views: tuple[int, ...], imagine: Imagine | None = None
+) -> dict[str, float]:
+    """PSNR, mean over pictures, of the pool's latents (or of those that `imagine` makes of its items) decoded: whole
+    and inside the mask, colour and normal."""
     sums: dict[str, list[float]] = {}
     for item in pool.items:
+        latents = item.latents if imagine is None else imagine(item)
         for domain, name in enumerate(("color", "normal")):
             index = list(views)
-            found = net.decode(item.latents[domain, index].float()).clamp(0, 1)
+            found = net.decode(latents[domain, index].float()).clamp(0, 1)
             error = (found - as_float(item.pictures[domain, index])).square().mean(dim=1)
             for e, mask in zip(error, item.mask[index], strict=True):
                 sums.setdefault(f"psnr_{name}", []).append(psnr(float(e.mean())))

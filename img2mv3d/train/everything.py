@@ -15,7 +15,6 @@ import torch
 
 from img2mv3d import weights
 from img2mv3d.data.renders import RenderSet
-from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
@@ -59,8 +58,8 @@ def train_all(
     report(f"encoded {encoder.encode_missing(data, small)} sets that had no latents")
     plain_net = PlainDecoder(**_tuples(decoder_numbers))
     plain = decoder.train(data, out / "decoder", budget["decoder"], net=plain_net, **told)
-    across_net = CrossViewDecoder(**_tuples(decoder_numbers))
-    across = crossview.train(data, plain.state_dict(), out / "crossview", budget["crossview"], net=across_net, **told)
+    numbers = _tuples(decoder_numbers)
+    across = crossview.train(data, plain.state_dict(), out / "crossview", budget["crossview"], numbers=numbers, **told)
     views_net = multiview.MultiViewNets(MultiViewUNet(unet_config), TokenEncoder(token_config))
     views = multiview.train(
         data, out / "multiview", budget["multiview"], net=views_net, decoder=plain, encoder=small, **told

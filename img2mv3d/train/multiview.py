@@ -229,7 +229,7 @@ def denoiser_loss(
     steps = t.repeat_interleave(views).repeat(2)
     noise = torch.randn(clean.shape, generator=rng)
     noisy = add_noise(schedule, clean, noise, steps)
-    told = _condition(net, items, keep)
+    told = condition_of(net, items, keep)
     seen = torch.cat([noisy, window.cut(told.latent)], dim=1)
     prediction = net.unet(seen, steps, told.tokens, told.camera, window)
     signal = schedule.table(clean)[steps]
@@ -254,7 +254,7 @@ def generate_latents(
 ) -> tuple[Float[Tensor, "V 4 h w"], Float[Tensor, "V 4 h w"]]:
     """(normal, color): scaled latents generated from the item's photo. white: its latent, for networks that see the
     photo's rows only, as `GeneratorNets.white`."""
-    told = _condition(net, [item], torch.ones(1))
+    told = condition_of(net, [item], torch.ones(1))
     noise = torch.randn(told.latent.shape, generator=torch.Generator().manual_seed(seed))
     if white is None:
         rows = sample(conditioned(net.unet, told, guidance), noise, schedule, steps=steps, solver=solver)
@@ -266,7 +266,8 @@ def generate_latents(
     return normal[0], color[0]
 
 
-def _condition(net: MultiViewNets, items: list[Item], keep: Tensor) -> Condition:
+def condition_of(net: MultiViewNets, items: list[Item], keep: Float[Tensor, " B"]) -> Condition:
+    """What the denoiser is told of the items' photos; nothing where keep is 0."""
     photos = torch.stack([as_float(item.photo) for item in items])
     alpha = photos[:, 3:]
     photos = torch.cat([photos[:, :3] * alpha + (1 - alpha), alpha], dim=1)

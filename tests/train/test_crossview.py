@@ -1,16 +1,21 @@
 """Laws of the cross-view decoder's training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.train import crossview
-from img2mv3d.train.crossview import STAGES, CrossViewTask, Scenes, corrupted
+from img2mv3d.train.crossview import CrossViewTask, agreement_loss, overlap
+from img2mv3d.train.scenes import Scenes
+from img2mv3d.train.variants import VARIANTS
 
 CHANNELS = (32, 32, 32, 32)
+NUMBERS = {"channels": CHANNELS}
 
 
 @pytest.fixture(autouse=True)
@@ -18,73 +23,128 @@ def narrow_bands(monkeypatch):
     monkeypatch.setattr(crossview, "BAND", 32)
 
 
-def task_of(toy: Path, stage: int) -> CrossViewTask:
+def task_of(toy: Path, variant: str = "ours") -> CrossViewTask:
     torch.manual_seed(0)
-    net = CrossViewDecoder(CHANNELS)
-    return CrossViewTask(Scenes(toy, "train", 3), Scenes(toy, "val", 1), net, STAGES[stage], (0.0, 0.1))
+    chosen = VARIANTS[variant]
+    net = CrossViewDecoder(CHANNELS, **chosen.net)
+    return CrossViewTask(Scenes(toy, "train", 3), Scenes(toy, "val", 1), net, chosen)
+
+
+def trained(toy: Path, folder: Path, steps: int, variant: str = "ours") -> CrossViewDecoder:
+    plain = PlainDecoder(CHANNELS).state_dict()
+    told = {"variant": variant, "numbers": NUMBERS, "report": lambda line: None}
+    return crossview.train(toy, plain, folder, 1.0, steps=steps, **told)
 
 
 def test_training_brings_the_front_view_to_the_photo(toy: Path, tmp_path: Path):
     torch.manual_seed(0)
-    plain = PlainDecoder(CHANNELS).state_dict()
     before = CrossViewDecoder(CHANNELS)
-    before.load_plain(plain)
-    task = task_of(toy, 0)
-    trained = crossview.train(
-        toy, plain, tmp_path / "run", 1.0, steps=10, net=CrossViewDecoder(CHANNELS), report=lambda line: None
-    )
-    old, new = task.held_out(before), task.held_out(trained)
-    assert new["psnr_mask_front"] > old["psnr_mask_front"] + 0.1
-    assert (tmp_path / "run" / "ema.safetensors").exists()
-    assert trained.attention_on and (tmp_path / "run" / "attention" / "sheet.png").exists()
+    before.load_plain(PlainDecoder(CHANNELS).state_dict())
+    torch.manual_seed(0)
+    after = trained(toy, tmp_path / "run", 12)
+    task = task_of(toy)
+    old, new = task.held_out(before), task.held_out(after)
+    assert new["exact_psnr_mask_front"] > old["exact_psnr_mask_front"] + 0.1
+    assert (tmp_path / "run" / "ema.safetensors").exists() and (tmp_path / "run" / "sheet.png").exists()
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_weights(toy: Path, tmp_path: Path):
-    plain = PlainDecoder(CHANNELS).state_dict()
-
-    def run(folder: str) -> dict:
-        net = CrossViewDecoder(CHANNELS)
-        return crossview.train(
-            toy, plain, tmp_path / folder, 1.0, steps=3, net=net, report=lambda line: None
-        ).state_dict()
-
-    once = run("a")
-    again = run("a")  # every stage is at its end already
+    torch.manual_seed(0)
+    once = trained(toy, tmp_path / "a", 3).state_dict()
+    torch.manual_seed(0)
+    again = trained(toy, tmp_path / "a", 3).state_dict()  # at its end already
     assert all(torch.equal(once[k], again[k]) for k in once)
 
 
-def test_first_only_photo_and_carry_learn_then_everything(toy: Path):
-    first, second = task_of(toy, 0), task_of(toy, 1)
-    learning = {k.split(".")[0] for k, p in first.net.named_parameters() if p.requires_grad}
-    assert learning == {"front", "carry"} and not first.net.attention_on
-    assert all(p.requires_grad for p in second.net.parameters()) and second.net.attention_on
-    assert {
-        k.split(".")[0] for k, p in second.net.named_parameters() if any(p is n for n in second.new_parameters())
-    } == {
-        "front",
-        "carry",
-        "attention",
-    }
-
-
-def test_equal_random_numbers_give_equal_losses_for_bands_and_whole_pictures(toy: Path):
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_has_a_loss_that_reaches_its_parts(toy: Path, name: str):
+    task = task_of(toy, name)
     for progress in (0.2, 0.99):
-        one, two = (task_of(toy, 1).loss(progress, torch.Generator().manual_seed(4)) for _ in range(2))
-        assert torch.equal(one, two) and torch.isfinite(one)
+        loss = task.loss(progress, torch.Generator().manual_seed(4))
+        assert torch.isfinite(loss)
+        loss.backward()
+    moved = {k.split(".")[0] for k, p in task.net.named_parameters() if p.grad is not None and p.grad.any()}
+    expected = {"base", "front"}
+    expected |= {"attention"} if VARIANTS[name].attention else set()
+    expected |= {"carry"} if task.net.carry is not None else set()
+    assert moved == expected
 
 
-def test_corrupted_latents_disagree_from_view_to_view():
-    latents = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0)).expand(6, -1, -1, -1).contiguous()
-    bad = corrupted(latents, torch.Generator().manual_seed(1))
-    assert (bad[0] - bad[1]).abs().mean() > 0.1
-    assert torch.equal(bad, corrupted(latents, torch.Generator().manual_seed(1)))
+def test_equal_random_numbers_give_equal_losses(toy: Path):
+    for progress in (0.2, 0.99):
+        one, two = (task_of(toy).loss(progress, torch.Generator().manual_seed(4)) for _ in range(2))
+        assert torch.equal(one, two)
+
+
+def test_all_variants_see_the_same_objects_in_the_same_order(toy: Path):
+    generators = [torch.Generator().manual_seed(4) for _ in VARIANTS]
+    for name, generator in zip(VARIANTS, generators, strict=True):
+        task_of(toy, name).loss(0.3, generator)
+    assert len({g.get_state().numpy().tobytes() for g in generators}) == 1
 
 
 def test_a_band_meets_the_object():
     mask = torch.zeros(6, 256, 256, dtype=torch.uint8)
     mask[:, 200:220, 10:20] = 255
     generator = torch.Generator().manual_seed(0)
-    monkey = crossview.BAND
+    band = crossview.BAND
     starts = {crossview._band(mask, generator) for _ in range(50)}
-    assert all(s % 8 == 0 and 0 <= s <= 256 - monkey for s in starts)
-    assert all((mask[:, s : s + monkey] > 0).any() for s in starts)
+    assert all(s % 8 == 0 and 0 <= s <= 256 - band for s in starts)
+    assert all((mask[:, s : s + band] > 0).any() for s in starts)
+
+
+def ball(size: int = 64, radius: float = 0.4) -> tuple[torch.Tensor, torch.Tensor]:
+    """z and hit of a ball in the middle, the same from all six sides."""
+    line = (torch.arange(size) + 0.5) * 2 / size - 1
+    square = radius**2 - line[None] ** 2 - line[:, None] ** 2
+    hit = (square > 0).float()
+    return (square.clamp(min=0).sqrt() * hit).expand(6, -1, -1).contiguous(), hit.expand(6, -1, -1).contiguous()
+
+
+def test_columns_that_hold_the_object_are_all_that_the_attention_needs():
+    z, hit = ball()
+    torch.manual_seed(0)
+    net = CrossViewDecoder(CHANNELS, carry=False)
+    attention = net.attention[3]
+    torch.nn.init.normal_(attention.out.weight)
+    guides = make_guides(z, hit, torch.rand(4, 64, 64), SIX_VIEWS)
+    features = torch.randn(6, 32, 64, 64)
+    attention.norm = torch.nn.Identity()  # the norm looks at the whole picture
+    whole = attention.branch(features, guides.levels[3])
+    part = crop(guides, (16, 48), (16, 48))
+    cut = attention.branch(features[..., 16:48, 16:48], part.levels[3])
+    assert torch.allclose(whole[..., 16:48, 16:48], cut, atol=1e-5)
+
+
+def test_columns_off_the_middle_are_refused():
+    z, hit = ball()
+    guides = make_guides(z, hit, torch.rand(4, 64, 64), SIX_VIEWS)
+    with pytest.raises(ValueError, match="columns 0 to 32"):
+        crop(guides, (0, 64), (0, 32))
+    level = guides.levels[0]
+    tilted = level._replace(rig=replace(level.rig, elevation_deg=(10.0,) * 6))
+    with pytest.raises(ValueError, match="no band"):
+        crop(guides._replace(levels=(tilted,) * 4), (0, 64))
+
+
+def test_the_overlap_of_neighbours_is_the_same_surface_point():
+    z, hit = ball()
+    pairs = overlap(z, hit, 1.0)
+    line = ((torch.arange(64) + 0.5) * 2 / 64 - 1).expand(64, -1)
+    heights = line.T.expand(6, -1, -1).reshape(-1)
+    met = (heights[pairs.index] * pairs.weight).sum(-1)
+    assert len(pairs.pixel) > 1000 and torch.allclose(met, heights[pairs.pixel], atol=1e-6)
+    turn = torch.deg2rad(torch.tensor(SIX_VIEWS.azimuth_deg))[:, None, None]
+    world_x = (turn.cos() * line - turn.sin() * z).reshape(-1)  # a colour that is the point's own place
+    apart = ((world_x[pairs.index] * pairs.weight).sum(-1) - world_x[pairs.pixel]).abs()
+    assert apart.median() < 0.01
+
+
+def test_equal_errors_agree_and_different_ones_do_not():
+    z, hit = ball()
+    pairs = overlap(z, hit, 1.0)
+    error = torch.full((6, 3, 64, 64), 0.3)
+    assert agreement_loss(error, pairs) == pytest.approx(0, abs=1e-6)
+    error[1] = -0.3
+    assert agreement_loss(error, pairs) > 0.05
+    assert agreement_loss(error, overlap(z, hit * 0, 1.0)) == 0

@@ -31,7 +31,7 @@ def test_training_lowers_the_held_out_loss(toy: Path, tmp_path: Path) -> None:
 
 def test_without_condition_the_photo_does_not_matter(toy: Path) -> None:
     net, items = nets(), Pool(toy, "train", pictures=False).items[:2]
-    kept, dropped = (multiview._condition(net, items, torch.full((2,), k)) for k in (1.0, 0.0))
+    kept, dropped = (multiview.condition_of(net, items, torch.full((2,), k)) for k in (1.0, 0.0))
     assert kept.latent.abs().sum() > 0 and kept.tokens.abs().sum() > 0
     assert dropped.latent.abs().sum() == dropped.tokens.abs().sum() == 0
     assert torch.equal(kept.camera, dropped.camera)
@@ -39,7 +39,7 @@ def test_without_condition_the_photo_does_not_matter(toy: Path) -> None:
 
 def test_condition_rows_are_those_of_the_network(toy: Path) -> None:
     net, items = nets(), Pool(toy, "train", pictures=False).items[:2]
-    told = multiview._condition(net, items, torch.ones(2))
+    told = multiview.condition_of(net, items, torch.ones(2))
     rows = told.latent.unflatten(0, (2, 2, 6))  # domain, object, view
     for i, item in enumerate(items):
         assert torch.equal(rows[:, i], item.photo_latent.float().expand(2, 6, -1, -1, -1))

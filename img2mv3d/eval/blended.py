@@ -1,0 +1,47 @@
+"""The honest rival of looking across views: plain views laid on the fitted surface, blended there, and seen again.
+
+In: decoded pictures, the photo, depth of all views. Out: pictures that agree by construction. Why here: it needs no
+training at all; a decoder that is not better than it has not earned its place.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+
+from img2mv3d.conventions import FRONT
+from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.warp import HIT, SAME_SURFACE, depth_cosine, over_white, seen_from
+
+
+def blend(
+    color: Float[torch.Tensor, "V 3 H W"],
+    z: Float[torch.Tensor, "V H W"],
+    hit: Float[torch.Tensor, "V H W"],
+    front: Float[torch.Tensor, "4 H W"],
+    rig: Rig,
+) -> Float[torch.Tensor, "V 3 H W"]:
+    """Every pixel with a surface gets the mean of what all views show there, weighted by squared cosines of the angles
+    at which they look at it; views that the depth says do not see the point take no part. The front view is the photo.
+    color in [0, 1]; z, hit: `conventions`; front: RGBA in [0, 1], straight alpha."""
+    cameras, solid = rig.cameras(z.shape[-1]), hit >= HIT
+    shown = color.clone()
+    shown[FRONT] = over_white(front)
+    facing = torch.stack([depth_cosine(c, z[i], solid[i]) for i, c in enumerate(cameras)])
+    result = shown.clone()
+    for view, camera in enumerate(cameras):
+        total = shown[view] * facing[view] ** 2
+        weight = facing[view] ** 2
+        for other in range(len(cameras)):
+            if other == view:
+                continue
+            notes = torch.stack([facing[other], solid[other].float(), z[other] * solid[other]])
+            maps = torch.cat([shown[other], notes])
+            picked, depth, inside = seen_from(camera, cameras[other], z[view], maps)
+            near = (depth - picked[5] / picked[4].clamp(min=1e-6)).abs() < SAME_SURFACE
+            share = picked[3] ** 2 * (inside & near & (picked[4] > 0.99))
+            total, weight = total + picked[:3] * share, weight + share
+        mixed = total / weight.clamp(min=1e-6)
+        result[view] = torch.where(solid[view] & (weight > 1e-6), mixed, shown[view])
+    result[FRONT] = shown[FRONT]
+    return result

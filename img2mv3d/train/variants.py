@@ -1,0 +1,46 @@
+"""The cross-view decoders that are compared: ours, the paper's, and each with one part left out or done otherwise.
+
+In: a name. Out: `Variant`. Why here: training, tables and the command line mean the same by the same word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+AGREEMENT = 0.5  # weight of the loss on disagreement, beside 1 of the colours
+
+
+@dataclass(frozen=True)
+class Variant:
+    """net: numbers for `CrossViewDecoder` beside those of its base. attention: whether it looks across views at all.
+    noise: kind of the depth noise, see `corruption.depth_noise`. agreement: weight of `agreement_loss`.
+    """
+
+    name: str
+    about: str
+    net: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    attention: bool = True
+    noise: str = "structured"
+    agreement: float = AGREEMENT
+
+
+# the whole line instead of a piece of it: where the paper has it, below 128 px, with as many points as memory allows
+WHOLE_LINE = {"points": (32, 32, 0, 0), "whole_line": True}
+
+VARIANTS = {
+    v.name: v
+    for v in (
+        Variant("ours", "everything"),
+        Variant("no-epipolar", "photo branches only, nothing looks into other views", attention=False),
+        Variant("full-epipolar", "the whole line at 32 and 64 px instead of a piece round the depth", WHOLE_LINE),
+        Variant("no-depth-noise", "trained on exact depth", noise="none"),
+        Variant("independent-noise", "every pixel's depth is off on its own", noise="independent"),
+        Variant("no-carry", "the photo's pixels do not travel", {"carry": False}),
+        Variant("no-agreement", "without the loss on disagreement", agreement=0.0),
+        Variant("paper", "the paper's parts and losses alone", {"paper": True}, agreement=0.0),
+        Variant("paper-no-epipolar", "its front condition alone", {"paper": True}, attention=False, agreement=0.0),
+    )
+}

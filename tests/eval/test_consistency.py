@@ -1,0 +1,75 @@
+"""Agreement of decoded views: the truth is the floor, noise that differs by view is above it, a blend agrees again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from img2mv3d.eval.blended import blend
+from img2mv3d.eval.consistency import Case, Record, held_out, measure, table, true_arm
+from img2mv3d.geometry.cameras import SIX_VIEWS
+
+
+@pytest.fixture(scope="module")
+def ball() -> Case:
+    """A ball with a pattern that nowhere repeats, 128 px."""
+    size, radius = 128, 0.5
+    line = (torch.arange(size) + 0.5) * 2 / size - 1
+    square = radius**2 - line[None] ** 2 - line[:, None] ** 2
+    hit = (square > 0).float().expand(6, -1, -1).contiguous()
+    z = square.clamp(min=0).sqrt().expand(6, -1, -1).contiguous()
+    turn = torch.deg2rad(torch.tensor(SIX_VIEWS.azimuth_deg))[:, None, None]
+    x = turn.cos() * line - turn.sin() * z
+    y = -line[:, None].expand(6, -1, size)
+    point = torch.stack([x, y, turn.sin() * line + turn.cos() * z])  # in the front camera's frame
+    rng = torch.Generator().manual_seed(0)
+    waves = torch.randn(24, 3, generator=rng) * 15
+    phases = torch.rand(24, 3, generator=rng) * 6
+    along = torch.einsum("kc,cvhw->kvhw", waves, point)[:, :, None]
+    color = (along + phases[:, None, :, None, None]).sin().sum(0)
+    color = (0.5 + 0.1 * color).clamp(0, 1) * hit[:, None] + 1 - hit[:, None]
+    front = torch.cat([color[0], hit[:1]])
+    latents = torch.zeros(6, 4, size // 8, size // 8)
+    return Case("ball", "exact", latents, z, hit, front, color.movedim(1, -1).numpy(), z.numpy(), hit.numpy())
+
+
+def test_true_views_are_the_floor(ball: Case):
+    found = measure(ball, "true views", true_arm(ball))
+    assert found.warp == 0 and found.psnr_others == pytest.approx(100) and found.ssim == pytest.approx(1)
+    assert found.agreeing > 10 and found.sharpness == pytest.approx(1)
+
+
+def test_noise_that_differs_from_view_to_view_disagrees_and_a_blend_agrees_again(ball: Case):
+    noise = 0.2 * torch.randn(6, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    spoilt = (true_arm(ball) + noise).clamp(0, 1)
+    bad = measure(ball, "spoilt", spoilt)
+    good = measure(ball, "blended", blend(spoilt, ball.z, ball.hit, ball.front, SIX_VIEWS))
+    assert bad.warp > 0.05 and good.warp < 0.6 * bad.warp and good.psnr_others > bad.psnr_others + 2
+    assert good.psnr_front > 60  # the photo itself
+
+
+def test_the_table_compares_arms_on_the_objects_that_all_have():
+    def record(name: str, arm: str, value: float) -> Record:
+        return Record(name, "exact", arm, *[float(value)] * 10)
+
+    rows = [record("a", "plain", 1), record("b", "plain", 2), record("c", "plain", 9)]
+    rows += [record("a", "new", 2), record("b", "new", 3)]
+    text = table(rows, "plain")
+    assert "exact, 2 objects" in text and "2.50 (+1.00 +- 0.00)" in text
+
+
+def test_held_out_objects_come_once_each_and_everyday_ones_first(tmp_path: Path):
+    lines = ["id\tpose\tsplit\tsource\tlicence\tweight"]
+    lines += ["ship\t0\tval\tx\tCC0\t0.3", "cup\t0\tval\tx\tCC0\t3"]
+    lines += ["cup\t1\tval\tx\tCC0\t3", "hat\t0\ttrain\tx\tCC0\t3"]
+    (tmp_path / "index.tsv").write_text("\n".join(lines) + "\n")
+    from img2mv3d.data.renders import RenderSet
+
+    assert held_out(RenderSet(tmp_path), 5) == ["cup.0", "ship.0"]
+
+
+def test_records_survive_a_file():
+    one = Record("a", "exact", "plain", *np.arange(10.0).tolist())
+    assert Record(**json.loads(json.dumps(one.__dict__))) == one
