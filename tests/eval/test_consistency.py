@@ -25,7 +25,7 @@ def ball() -> Case:
     y = -line[:, None].expand(6, -1, size)
     point = torch.stack([x, y, turn.sin() * line + turn.cos() * z])  # in the front camera's frame
     rng = torch.Generator().manual_seed(0)
-    waves = torch.randn(24, 3, generator=rng) * 15
+    waves = torch.randn(24, 3, generator=rng) * 35
     phases = torch.rand(24, 3, generator=rng) * 6
     along = torch.einsum("kc,cvhw->kvhw", waves, point)[:, :, None]
     color = (along + phases[:, None, :, None, None]).sin().sum(0)
