@@ -196,14 +196,18 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
     import torch
 
     def bad(what: str) -> LatentsError:
-        return LatentsError(f"{path}: {what}; give a file that `generate` wrote")
+        return LatentsError(f"{path}: {' '.join(what.split())[:200]}; give a file that `generate` wrote")
 
-    if not isinstance(record, dict) or record.get("format") != LATENTS_FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise bad(f"format {found!r}, expected {LATENTS_FORMAT!r}")
+    found = record.get("format") if isinstance(record, dict) else None
+    if not isinstance(found, str) or found != LATENTS_FORMAT:
+        told = repr(found) if isinstance(found, str) else f"a {type(record if found is None else found).__name__}"
+        raise bad(f"format {told}, expected {LATENTS_FORMAT!r}")
     missing = {"color", "normal", "front", "rig", "framing_px", "vae", "bundle", "seed", "settings"} - set(record)
     if missing:
         raise bad(f"lacks {', '.join(sorted(missing))}")
+    for name in ("rig", "vae", "settings"):  # before anybody walks through it: a tensor here can be of any length
+        if not isinstance(record[name], dict):
+            raise bad(f"{name} is a {type(record[name]).__name__}, expected a dict")
     try:
         rig = Rig.from_dict(record["rig"])
         framing_px, seed = int(record["framing_px"]), int(record["seed"])

@@ -286,7 +286,10 @@ def load_views(folder: Path) -> Views:
         if {c.shape for c in coded} != shapes:
             raise ViewsError(f"{folder}: normal maps and colours differ in size")
         normal = decode_normals(np.stack(coded)[..., :3], mask)
-    warnings = tuple(str(w) for w in notes.get("warnings", ()))
+    said = notes.get("warnings", [])
+    if not isinstance(said, list):
+        raise ViewsError(f"{folder / 'views.json'}: warnings must be a list; leave them out")
+    warnings = tuple(str(w) for w in said)
     return Views(
         stack[..., :3].astype(np.float32) / 255, normal, mask, rig, str(notes.get("origin", "files")), warnings
     )

@@ -169,6 +169,8 @@ def _joined(parts: list[MeshArrays], path: Path, error: type[InputError]) -> Mes
     """Several parts as one mesh; a single one keeps its texture."""
     if not parts:
         raise error(f"{path}: holds no triangles")
+    if any(part.uv is not None and not np.isfinite(part.uv).all() for part in parts):
+        raise error(f"{path}: holds places in the texture that are not numbers; repair or export it again")
     if len(parts) == 1:
         return replace(parts[0], colors=_baked(parts[0]))
     counts = np.cumsum([0, *(len(p.vertices) for p in parts)])
