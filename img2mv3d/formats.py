@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def read_npz(path: Path, error: type[InputError], *, required: tuple[str, ...]) 
         with zipfile.ZipFile(path) as archive:
             if sum(i.file_size for i in archive.infolist()) > 1 << 30:
                 raise error(f"{path}: unpacks to more than 1 GiB")
+            for info in archive.infolist():
+                _check_claim(archive, info)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (InputError, MemoryError):
@@ -98,6 +101,18 @@ def read_npz(path: Path, error: type[InputError], *, required: tuple[str, ...]) 
     if missing:
         raise error(f"{path}: lacks the arrays {', '.join(missing)}")
     return arrays
+
+
+def _check_claim(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Raises ValueError where an array's header asks for more than its member holds: numpy would allocate it."""
+    if not info.filename.endswith(".npy"):
+        return
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(member)
+    if math.prod(shape) * kind.itemsize > info.file_size:
+        raise ValueError(f"{info.filename} claims to be {' x '.join(map(str, shape))}")
 
 
 def pack_notes(notes: dict[str, Any]) -> np.ndarray:

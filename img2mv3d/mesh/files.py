@@ -20,6 +20,7 @@ import trimesh
 
 from img2mv3d.errors import Img2mv3dError, InputError, ResourceError, UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, face_normals
+from img2mv3d.mesh.doors import check_claims
 from img2mv3d.mesh.extract import volume
 from img2mv3d.mesh.formats import glb_files, obj_files, ply_files, srgb_of_linear, stl_files
 from img2mv3d.mesh.placement import PLACINGS, Placing, place
@@ -39,6 +40,7 @@ READERS = {"3mf": read_threemf, "usdz": read_usdz}  # the rest is trimesh's
 READABLE = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".3mf", ".usdz")
 MAX_BYTES = 1 << 30
 MAX_FACES = 5_000_000
+MAX_TEXTURE = 8192  # px a side, as many as we write
 PLACE = 2e-6  # of the largest coordinate: files hold 32-bit floats or 8 digits
 COLOR = 2 / 255  # rounding on the way to linear light and back
 PROBES = 97  # faces whose colour is compared
@@ -153,6 +155,7 @@ def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
 def _load(path: Path, kind: str, error: type[InputError]) -> MeshArrays:
     try:
         with np.errstate(all="ignore"):
+            check_claims(path, kind, MAX_FACES)
             if kind in READERS:
                 return _joined(READERS[kind](path), path, error)
             scene = trimesh.load_scene(path, file_type=kind, process=False, maintain_order=True)
@@ -211,7 +214,11 @@ def _picture(material: Any) -> np.ndarray | None:
     """uint8 [H, W, 3], or None: trimesh keeps glTF's and obj's pictures under different names."""
     picture = getattr(material, "baseColorTexture", None)
     picture = getattr(material, "image", None) if picture is None else picture
-    return None if picture is None else np.asarray(picture.convert("RGB"))
+    if picture is None:
+        return None
+    if max(picture.size) > MAX_TEXTURE:
+        raise ValueError(f"its texture of {picture.size[0]} x {picture.size[1]} px is too large")
+    return np.asarray(picture.convert("RGB"))
 
 
 def _baked(mesh: MeshArrays) -> np.ndarray:

@@ -53,8 +53,8 @@ def read_usdz(path: Path) -> list[MeshArrays]:
     _check_package(path)
     stage = usd.Stage.Open(str(path))
     inside = f"{path}["  # how USD names what lies in a package
-    if any(not (layer.anonymous or layer.identifier in (str(path),) or layer.identifier.startswith(inside))
-           for layer in stage.GetUsedLayers()):
+    names = [layer.identifier for layer in stage.GetUsedLayers() if not layer.anonymous]
+    if any(name != str(path) and not name.startswith(inside) for name in names):
         raise ValueError("it refers to files outside of itself")
     scale = geom.GetStageMetersPerUnit(stage)
     up = np.eye(4)
