@@ -51,12 +51,13 @@ EXPORT_OPTIONS = ("format", "faces", "texture_size", "elevation_deg", "size_mm",
 # in for the quick fit. The number of threads, paths, names and the bundle's name are left out on purpose.
 RECIPES = {
     "prepare": Recipe(("photo", "mask", "matting"), ("remover", "framing_px")),
+    "back": Recipe(("photo", "subject", "matting"), ("remover",)),
     "encode": Recipe(("pictures",), (), weights=True, arithmetic=True),
     "generate": Recipe(("subject",), ("steps", "guidance", "solver", "eta"), weights=True, seed=True, arithmetic=True),
     "depth": Recipe(("latents", "given"), ("grid", "effort"), weights=True, arithmetic=True),
-    "decode": Recipe(("latents", "depth"), ("decoder", "decode_normals"), weights=True, arithmetic=True),
+    "decode": Recipe(("latents", "depth", "back"), ("decoder", "decode_normals"), weights=True, arithmetic=True),
     "reconstruct": Recipe(("views",), ("grid", "effort")),
-    "export": Recipe(("surface", "views", "subject", "provenance"), EXPORT_OPTIONS),
+    "export": Recipe(("surface", "views", "subject", "back", "provenance"), EXPORT_OPTIONS),
 }
 
 

@@ -88,6 +88,21 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
+class BackSubject(Subject):
+    """The object on a user's own photo of the back, as `Subject`; its files stand in back/."""
+
+    def save(self, folder: Path) -> None:
+        """Write back/subject.png, back/subject_full.png, back/prepare.json."""
+        (folder / "back").mkdir(parents=True, exist_ok=True)
+        super().save(folder / "back")
+
+    @classmethod
+    def load(cls, folder: Path) -> BackSubject:
+        """Read what `save` wrote. Raises PhotoError when a file is missing or not of that form."""
+        return super().load(folder / "back")
+
+
+@dataclass(frozen=True, eq=False)
 class Latents:
     """Six views as latents.
 

@@ -1,9 +1,9 @@
 """Damaged files by the thousand: each reader gives a value or one line, quickly, in little memory, and never a trace.
 
 `python -m tests.fuzzing READER --seconds 600 -o found.json` looks for as long as is wanted (READER: photo, latents,
-views or mesh); tests/test_hostile.py does the same for a moment. Hypothesis draws the damage: bytes flipped, cut, doubled
-and spliced, and below the checksums, too: members of zips packed again, leaves of JSON, words of text, values of a
-pickled record. What a reader raises beside its own errors is a crash; what takes longer than `SLOW_S` is one, too.
+views or mesh); tests/test_hostile.py does the same for a moment. Hypothesis draws the damage: bytes flipped, cut,
+doubled and spliced, and below the checksums, too: members of zips packed again, leaves of JSON, words of text,
+values of a pickled record. What a reader raises beside its own errors is a crash; so is what takes SLOW_S.
 """
 
 from __future__ import annotations

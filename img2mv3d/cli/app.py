@@ -95,7 +95,7 @@ def entry(
 
 
 @app.command()
-@with_flags("mask", *COMMON, *ALL_STAGES)
+@with_flags("mask", "back", *COMMON, *ALL_STAGES)
 def run(
     photos: Photos = None,
     start: Start = None,
@@ -116,6 +116,7 @@ def run(
     img2mv3d run photo.png -o out/
     img2mv3d run photo.png --quality draft --seed 3
     img2mv3d run photo.png --mask mask.png --until decode
+    img2mv3d run photo.png --back photo2.png
     img2mv3d run --from out/views -o other/
     img2mv3d run photo.png --dry-run
 
