@@ -45,7 +45,7 @@ class Recipe:
     arithmetic: bool = False
 
 
-EXPORT_OPTIONS = ("format", "faces", "texture_size", "elevation_deg", "size_mm", "height_mm")
+EXPORT_OPTIONS = ("format", "faces", "texture_size", "elevation_deg", "size_mm", "height_mm", "up")
 
 # The one table of keys. `matting` is the digest of the matting model that `auto` would use; `given` a file that stands
 # in for the quick fit. The number of threads, paths, names and the bundle's name are left out on purpose.

@@ -226,7 +226,7 @@ class Written:
         from img2mv3d.formats import write_json
         from img2mv3d.mesh.files import write_mesh
 
-        size = {"size_mm": self.options.size_mm, "height_mm": self.options.height_mm}
+        size = {"size_mm": self.options.size_mm, "height_mm": self.options.height_mm, "up": self.options.up}
         facts = write_mesh(self.mesh, folder / f"mesh.{self.options.format}", **size, provenance=self.provenance)
         write_json(folder / "mesh.json", {**self.mesh.notes, **facts, "provenance": self.provenance})
 
@@ -243,6 +243,8 @@ def export(
     from img2mv3d.stages.export import export
 
     mesh = export(surface, views, subject, back=back, options=flow.plan.export)
+    if offer := mesh.notes.get("offer"):
+        flow.note(offer)
     return Written(mesh, flow.plan.export, provenance)
 
 

@@ -33,7 +33,7 @@ STAGE_FLAGS = {
     "depth": ("depth_grid", "depth_effort"),
     "decode": ("decoder", "decode_normals"),
     "reconstruct": ("grid", "effort"),
-    "export": ("format", "faces", "texture_size", "elevation", "size", "height"),
+    "export": ("format", "faces", "texture_size", "elevation", "up", "size", "height"),
 }
 ALL_STAGES = tuple(flag for flags in STAGE_FLAGS.values() for flag in flags)
 
@@ -216,6 +216,10 @@ def export(path: OptionalInput = None, **flags: Any) -> None:
     img2mv3d export --format glb
     img2mv3d export out/ --format obj --faces 5000 --elevation 20
     img2mv3d export --format 3mf --size 80mm
+    img2mv3d export --format obj --up z
+
+    After a photo from above, --elevation turns the mesh so that it stands on its base; where the base seems to lean, a
+    note tells the number to type. glb and usdz fix +Y as up: with --up z their viewers show the mesh lying.
     """
     from img2mv3d.cli.flow import run_here, run_verb
 

@@ -129,6 +129,14 @@ FLAGS = {
         -89,
         89,
     ),
+    "up": Flag(
+        str,
+        ("--up",),
+        "The file's axis that points up.",
+        "export.up",
+        ("y", "z"),
+        otherwise="z in stl and 3mf, y elsewhere, as their readers expect",
+    ),
     "size": Flag(
         str,
         ("--size",),

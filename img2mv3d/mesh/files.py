@@ -53,6 +53,7 @@ def write_mesh(
     *,
     size_mm: float | None = None,
     height_mm: float | None = None,
+    up: str | None = None,
     provenance: dict[str, Any] | None = None,
     placed: bool = False,
 ) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def write_mesh(
     faces, volume, box, textured, and where it stands: unit and up of the file, file_from_world.
 
     format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending. size_mm,
-    height_mm: as `placement.place` takes them; volume and box are in the file's units. placed: the mesh stands in
+    height_mm, up: as `placement.place` takes them; volume and box are in the file's units. placed: the mesh stands in
     the file's axes and units already. Everything is written into a
     folder of its own next to `path`, synced, read back, compared and only then renamed. provenance: plain values for
     glTF's asset.extras, next to the tool's name and version. Same mesh, same bytes.
@@ -77,7 +78,7 @@ def write_mesh(
 
     facts = {"name": "img2mv3d", "version": __version__, **(provenance or {})}
     stem, rule = path.stem, PLACINGS[kind]
-    mesh, file_from_world = (mesh, np.eye(4)) if placed else place(mesh, kind, size_mm, height_mm)
+    mesh, file_from_world = (mesh, np.eye(4)) if placed else place(mesh, kind, size_mm, height_mm, up)
     files = WRITERS[kind](mesh, stem, facts)
     if path.suffix.lstrip(".").lower() != kind:  # the user's own name, with our format in it
         files = {path.name if name == f"{stem}.{kind}" else name: data for name, data in files.items()}
@@ -109,7 +110,7 @@ def write_mesh(
         "box": np.round([mesh.vertices.min(0), mesh.vertices.max(0)], 5).tolist(),
         "textured": mesh.texture is not None and mesh.uv is not None and rule.texture,
         "unit": rule.unit,
-        "up": rule.up,
+        "up": rule.up if placed else (up or rule.up).upper(),
         "file_from_world": np.round(file_from_world, 9).tolist(),
         "read_back": "equal",
     }

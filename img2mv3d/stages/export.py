@@ -12,6 +12,7 @@ import numpy as np
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.cameras import Camera, Rig
+from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.likeness import front_psnr, seam
 from img2mv3d.mesh.placement import PLACINGS
@@ -45,7 +46,8 @@ def export(
     (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou
     (of each view, mean, min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the
     mesh from the front against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45
-    degrees: `mesh.likeness`; with a back: back_db and back_covered), warnings (sentences).
+    degrees: `mesh.likeness`; with a back: back_db and back_covered),
+    base (elevation_deg and share: `mesh.base`), offer (a sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     body = extract(surface.sdf, faces=options.faces)
@@ -81,6 +83,13 @@ def export(
     notes["vertices"] = len(painting.mesh.vertices)
     notes["texture_coverage"] = round(painting.coverage, 4)
     notes["elevation_deg"] = options.elevation_deg
+    if (base := base_of(body.vertices)) is not None:
+        notes["base"] = {"elevation_deg": round(base.elevation_deg, 1), "share": round(base.share, 3)}
+        if options.elevation_deg == 0 and base.worth_a_word:
+            degrees = round(base.elevation_deg)
+            notes["offer"] = (
+                f"the base leans by {degrees} degrees, as in photos from above; --elevation {degrees} stands it upright"
+            )
     mesh = painting.mesh
     vertices = upright(mesh.vertices, options.elevation_deg)
     return Mesh(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture, notes)
