@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,10 @@ def read_latents(path: Path) -> dict[str, Any]:
 
     limit = 64 << 20
     try:
-        if path.stat().st_size > limit:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise LatentsError(f"{path}: is no ordinary file; give one that `generate` wrote")
+        if status.st_size > limit:
             raise LatentsError(
                 f"{path}: larger than {limit >> 20} MiB, this is no latents file; give one that `generate` wrote"
             )

@@ -278,7 +278,8 @@ def load_views(folder: Path) -> Views:
     try:
         rig = Rig.from_dict(notes["rig"]) if "rig" in notes else Rig()
     except (ValueError, TypeError) as error:
-        raise ViewsError(f"{folder / 'views.json'}: {error}") from None
+        words = " ".join(str(error).split())[:200]
+        raise ViewsError(f"{folder / 'views.json'}: its rig makes no sense ({words})") from None
     if len(rig) > MAX_VIEWS:
         raise ViewsError(f"{folder / 'views.json'}: {len(rig)} views, at most {MAX_VIEWS} can be used")
     for name in rig.names:
