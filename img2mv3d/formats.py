@@ -207,6 +207,8 @@ def read_latents(path: Path) -> dict[str, Any]:
         raise LatentsError(f"{path}: no such file; `img2mv3d generate` makes one") from None
     except Exception as error:  # torch raises many kinds; all mean the same to the user
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        if reason.startswith("Weights only load failed"):  # torch goes on to say how to run it all the same
+            reason = "it holds more than numbers and words, which is never run"
         raise LatentsError(f"{path}: cannot be read as latents ({reason}); give a file that `generate` wrote") from None
     return _checked_latents(record, path)
 

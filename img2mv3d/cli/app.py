@@ -24,7 +24,7 @@ app = typer.Typer(
     "    img2mv3d export --format obj            the run in out/ -> another format",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    **TEXT,
+    **TEXT | {"add_completion": True},
 )
 
 STAGE_FLAGS = {
