@@ -25,20 +25,18 @@ PAGES: dict[str, list[str]] = {
     "check": ["check out/mesh.glb", "check out/mesh.glb --printable --json"],
     "report": ["report out/"],
     "view": [],
-    "turntable": ["turntable out/ --help"],
+    "turntable": ["turntable out/"],
     "licences": ["licences"],
     "doctor": ["doctor"],
     "cache": ["cache size", "cache list"],
     "weights": ["weights inspect mini"],
     "data": [],
     "train": [],
-    "eval": [],
 }
 WHY_NOT = {
     "view": "It serves the page until it is stopped: nothing is shown here.",
-    "data": "It wants a folder of meshes: [training.md](../training.md) has a line that was run.",
+    "data": "It wants a corpus: [training.md](../training.md) says how one looks.",
     "train": "It takes from minutes to days: [training.md](../training.md).",
-    "eval": "It wants rendered data: [training.md](../training.md).",
 }
 KEPT = 14  # lines of a long output, at its beginning and at its end
 
@@ -61,7 +59,7 @@ def shortened(text: str) -> str:
     lines = text.splitlines()
     if len(lines) > 2 * KEPT + 2:
         lines = [*lines[:KEPT], f"... ({len(lines) - 2 * KEPT} lines)", *lines[-KEPT:]]
-    return "\n".join(line[:160] for line in lines)
+    return "\n".join(line.rstrip() if len(line) <= 160 else line[:160] + " ..." for line in lines)
 
 
 def block(text: str) -> str:
