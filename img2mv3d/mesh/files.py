@@ -195,7 +195,7 @@ def _part(scene: trimesh.Scene, node: str, kind: str) -> MeshArrays | None:
     colors = np.full((len(vertices), 3), 128, np.uint8)
     visual = body.visual
     uv = getattr(visual, "uv", None)
-    if uv is not None and len(uv) == len(vertices):
+    if uv is not None and np.ndim(uv) == 2 and len(uv) == len(vertices) and uv.shape[1] >= 2:
         picture = _picture(visual.material)
         if picture is not None:
             return MeshArrays(vertices, faces, colors, np.array(uv[:, :2], np.float64), picture)
