@@ -185,13 +185,11 @@ def gltf_with(**change: Any) -> Callable[[Path], Path]:
     return make
 
 
-def gltf_uv(folder: Path) -> Path:
-    """A good gltf whose texture coordinates have one number each."""
-    path = gltf_with()(folder)
-    tree = json.loads(path.read_text())
-    tree["accessors"][2] |= {"type": "SCALAR"}
-    path.write_text(json.dumps(tree))
-    return path
+def obj_uv(folder: Path) -> Path:
+    """An obj with a picture, one of whose places in the texture has one number: then all of them have."""
+    Image.new("RGB", (8, 8), (40, 90, 200)).save(folder / "own.png")
+    (folder / "m.mtl").write_text("newmtl m\nmap_Kd own.png\n")
+    return written("mesh.obj", TEXTURED.format(mtl="m.mtl").replace("vt 1 0", "vt 1"))(folder)
 
 
 def glb_chunk(folder: Path) -> Path:
@@ -315,7 +313,7 @@ CASES = {
             read_mesh,
         ),
         Case("a gltf that claims 10^10 points", gltf_with(accessors={"count": 10**10}), read_mesh),
-        Case("a gltf whose texture's places are single numbers", gltf_uv, read_mesh, "read"),
+        Case("an obj whose texture's places are single numbers", obj_uv, read_mesh, "read"),
         Case("a glb with a part of 4 GB", glb_chunk, read_mesh),
         Case("a 3mf that unpacks to 512 MB", members("m.3mf", BOMB_3MF), read_mesh),
         Case("a 3mf with entities in entities", members("m.3mf", {"3D/3dmodel.model": LAUGHS.encode()}), read_mesh),
