@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,8 @@ def read_npz(path: Path, error: type[InputError], *, required: tuple[str, ...]) 
         with zipfile.ZipFile(path) as archive:
             if sum(i.file_size for i in archive.infolist()) > 1 << 30:
                 raise error(f"{path}: unpacks to more than 1 GiB")
+            for info in archive.infolist():
+                _check_claim(archive, info)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (InputError, MemoryError):
@@ -98,6 +102,18 @@ def read_npz(path: Path, error: type[InputError], *, required: tuple[str, ...]) 
     if missing:
         raise error(f"{path}: lacks the arrays {', '.join(missing)}")
     return arrays
+
+
+def _check_claim(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Raises ValueError where an array's header asks for more than its member holds: numpy would allocate it."""
+    if not info.filename.endswith(".npy"):
+        return
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(member)
+    if math.prod(shape) * kind.itemsize > info.file_size:
+        raise ValueError(f"{info.filename} claims to be {' x '.join(map(str, shape))}")
 
 
 def pack_notes(notes: dict[str, Any]) -> np.ndarray:
@@ -172,7 +188,10 @@ def read_latents(path: Path) -> dict[str, Any]:
 
     limit = 64 << 20
     try:
-        if path.stat().st_size > limit:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise LatentsError(f"{path}: is no ordinary file; give one that `generate` wrote")
+        if status.st_size > limit:
             raise LatentsError(
                 f"{path}: larger than {limit >> 20} MiB, this is no latents file; give one that `generate` wrote"
             )
@@ -188,6 +207,8 @@ def read_latents(path: Path) -> dict[str, Any]:
         raise LatentsError(f"{path}: no such file; `img2mv3d generate` makes one") from None
     except Exception as error:  # torch raises many kinds; all mean the same to the user
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        if reason.startswith("Weights only load failed"):  # torch goes on to say how to run it all the same
+            reason = "it holds more than numbers and words, which is never run"
         raise LatentsError(f"{path}: cannot be read as latents ({reason}); give a file that `generate` wrote") from None
     return _checked_latents(record, path)
 
@@ -196,14 +217,18 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
     import torch
 
     def bad(what: str) -> LatentsError:
-        return LatentsError(f"{path}: {what}; give a file that `generate` wrote")
+        return LatentsError(f"{path}: {' '.join(what.split())[:200]}; give a file that `generate` wrote")
 
-    if not isinstance(record, dict) or record.get("format") != LATENTS_FORMAT:
-        found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise bad(f"format {found!r}, expected {LATENTS_FORMAT!r}")
+    found = record.get("format") if isinstance(record, dict) else None
+    if not isinstance(found, str) or found != LATENTS_FORMAT:
+        told = repr(found) if isinstance(found, str) else f"a {type(record if found is None else found).__name__}"
+        raise bad(f"format {told}, expected {LATENTS_FORMAT!r}")
     missing = {"color", "normal", "front", "rig", "framing_px", "vae", "bundle", "seed", "settings"} - set(record)
     if missing:
         raise bad(f"lacks {', '.join(sorted(missing))}")
+    for name in ("rig", "vae", "settings"):  # before anybody walks through it: a tensor here can be of any length
+        if not isinstance(record[name], dict):
+            raise bad(f"{name} is a {type(record[name]).__name__}, expected a dict")
     try:
         rig = Rig.from_dict(record["rig"])
         framing_px, seed = int(record["framing_px"]), int(record["seed"])

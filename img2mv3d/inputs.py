@@ -37,6 +37,11 @@ def photo(source: Source) -> Node:
     return _file(source.path if source.kind == "photo" else None)
 
 
+def back(source: Source) -> Node:
+    """The file of a photo of the back that came with the photo. Raises PhotoError when it cannot be read."""
+    return _file(source.back)
+
+
 def mask(source: Source) -> Node:
     """The mask's file that came with the photo. Raises PhotoError when it cannot be read."""
     return _file(source.mask)
@@ -44,8 +49,12 @@ def mask(source: Source) -> Node:
 
 def matting(source: Source, remover: str) -> Node:
     """The model that the remover `auto` would use: a photo cut out without it is cut out anew once it is there."""
-    by_model = source.kind == "photo" and source.mask is None and remover in ("auto", "u2netp")
-    return Node(matting_digest() if by_model else None)
+    return _matting(source.kind == "photo" and source.mask is None, remover)
+
+
+def back_matting(source: Source, remover: str) -> Node:
+    """The same for the photo of the back."""
+    return _matting(source.back is not None, remover)
 
 
 def pictures(source: Source) -> Node:
@@ -58,6 +67,10 @@ def given_depth(source: Source) -> Node:
     if source.depth == "none":
         return Node("none", lambda: "none")
     return _file(None if source.depth in (None, "neus") else Path(source.depth))
+
+
+def _matting(wanted: bool, remover: str) -> Node:
+    return Node(matting_digest() if wanted and remover in ("auto", "u2netp") else None)
 
 
 def _file(path: Path | None) -> Node:

@@ -17,7 +17,13 @@ from img2mv3d.runs import RunFolder
 from img2mv3d.sources import Source, digest_files, order_of, stage_files
 from img2mv3d.store import Store
 
-OPTIONAL = {"prepare": ("mask", "matting"), "depth": ("given",), "export": ("subject",)}  # a stage can do without them
+OPTIONAL = {  # inputs that a stage can do without
+    "prepare": ("mask", "matting"),
+    "back": ("matting",),
+    "depth": ("given",),
+    "decode": ("back",),
+    "export": ("subject", "back"),
+}
 
 Digests = dict[str, str | None]
 
@@ -51,7 +57,7 @@ class Outputs:
         folder, source = self.folder, self.source
         if source.stage is not None and order_of(stage) <= order_of(source.stage):
             return self._take(stage)  # given, or lying beside what was given
-        if stage == "prepare" and source.kind == "run":
+        if stage in ("prepare", "back") and source.kind == "run":
             return "kept" if stage_files(folder.folder, stage) else None
         digests = {name: node.digest for name, node in inputs.items()}
         missing = [n for n, digest in digests.items() if digest is None and n not in OPTIONAL.get(stage, ())]

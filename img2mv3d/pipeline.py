@@ -18,7 +18,7 @@ from typing import Any
 from img2mv3d import machine
 from img2mv3d.durable import digest_of
 from img2mv3d.errors import InputError, UsageError
-from img2mv3d.inputs import Node, given_depth, mask, matting, photo, pictures
+from img2mv3d.inputs import Node, back, back_matting, given_depth, mask, matting, photo, pictures
 from img2mv3d.outputs import Outputs
 from img2mv3d.plans import Plan
 from img2mv3d.progress import Report, Silence
@@ -26,12 +26,13 @@ from img2mv3d.provenance import provenance
 from img2mv3d.runs import RunFolder
 from img2mv3d.sources import STAGES, Source, digest_files, digest_input, order_of, stage_files
 from img2mv3d.store import RECIPES, Store, key
-from img2mv3d.values import Depth, Latents, Subject, Surface, Views
+from img2mv3d.values import BackSubject, Depth, Latents, Subject, Surface, Views
 from img2mv3d.verbs import VERBS, check_format
 from img2mv3d.watch import check_numbers, starved
 
 NOUNS = {
     "prepare": Subject,
+    "back": BackSubject,
     "encode": Latents,
     "generate": Latents,
     "depth": Depth,
@@ -69,13 +70,14 @@ def run(
     subject = flow.cached(
         "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
     )
+    behind = flow.back(subject)
     latents = flow.cached("generate", subject=subject)
     if source.kind == "pictures":
         latents = flow.cached("encode", pictures=pictures(source))
     depth = flow.cached("depth", latents=latents, given=given_depth(source))
-    views = flow.cached("decode", latents=latents, depth=depth)
+    views = flow.cached("decode", latents=latents, depth=depth, back=behind)
     surface = flow.cached("reconstruct", views=views)
-    made_of = {"surface": surface, "views": views, "subject": subject}
+    made_of = {"surface": surface, "views": views, "subject": subject, "back": behind}
     flow.cached("export", **made_of, provenance=flow.provenance(made_of))
     return flow.finish()
 
@@ -198,6 +200,19 @@ class Flow:
         files = stage_files(self.folder.folder, stage)
         return Node(digest_files(files), lambda: NOUNS[stage].load(self.folder.folder))
 
+    def back(self, subject: Node | None) -> Node | None:
+        """The user's own photo of the back, where there is one. A run of the photo alone forgets an earlier one; what
+        stands in a run's folder, or beside the file that a run begins with, goes on.
+        """
+        source = self.source
+        if source.kind == "photo" and source.back is None:
+            self.folder.forget("back")
+            return None
+        if source.kind == "pictures" or (source.kind != "photo" and not source.files("back")):
+            return None
+        model = back_matting(source, self.plan.prepare.remover)
+        return self.cached("back", photo=back(source), subject=subject, matting=model)
+
     def finish(self) -> Result:
         """Write the last of run.json and say where the result is."""
         seconds = time.perf_counter() - self._started
@@ -281,7 +296,7 @@ class Flow:
     def _options(self, stage: str) -> dict[str, Any]:
         """The options of the stage that its output depends on."""
         recipe = RECIPES[stage]
-        options = {} if not recipe.options else asdict(getattr(self.plan, stage))
+        options = {} if not recipe.options else asdict(getattr(self.plan, "prepare" if stage == "back" else stage))
         if stage == "prepare":
             options["framing_px"] = self.framing_px
         return {name: options[name] for name in recipe.options}

@@ -64,7 +64,8 @@ class ReconstructOptions:
 class ExportOptions:
     """format: glb, obj, ply, stl, 3mf or usdz. faces: at most so many triangles. texture_size: px, 0 for vertex
     colours. elevation_deg: of the photo's camera. size_mm, height_mm: of the mesh in the file, its longest side or its
-    height; None: as the format says (`mesh.placement`). At most one of the two.
+    height; None: as the format says (`mesh.placement`). At most one of the two. up: y or z, the file's axis that
+    points up; None: as the format says.
     """
 
     format: str = "glb"
@@ -73,6 +74,7 @@ class ExportOptions:
     elevation_deg: float = 0.0
     size_mm: float | None = None
     height_mm: float | None = None
+    up: str | None = None
 
 
 @dataclass(frozen=True)

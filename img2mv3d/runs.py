@@ -101,6 +101,17 @@ class RunFolder:
         self.record["stages"][stage] = about
         self.save()
 
+    def forget(self, stage: str) -> None:
+        """Take the stage's output away, since nothing of this run has one: edits are set aside."""
+        if not (names := list(self.files(stage))):
+            return
+        for name in names:
+            self._make_room(name, None)
+            (self.folder / name).unlink(missing_ok=True)
+            self.record["files"].pop(name)
+        self.record["stages"].pop(stage, None)
+        self.save()
+
     def restart(self, source: dict[str, Any]) -> None:
         """Forget the run in here, since another one begins: edits are set aside, our own files removed."""
         names = list(self.record["files"])

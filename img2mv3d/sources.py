@@ -18,6 +18,7 @@ STAGES = ("prepare", "generate", "depth", "decode", "reconstruct", "export")
 # Where each stage's files lie under a run's folder; patterns of pathlib.
 STAGE_FILES = {
     "prepare": ("subject.png", "subject_full.png", "prepare.json"),
+    "back": ("back/subject.png", "back/subject_full.png", "back/prepare.json"),
     "generate": ("latents.pt",),
     "encode": ("latents.pt",),
     "depth": ("plain/*.png", "plain/views.json", "depth.npz", "coarse.npz"),
@@ -48,7 +49,8 @@ STAGE_OF_KIND = {
 @dataclass(frozen=True)
 class Source:
     """Where a run begins. kind: photo, subject, latents, depth, views, surface, run (a run's folder as it stands), or
-    pictures (views that must be encoded first). mask: a file that goes with a photo. depth: None or "neus" (the quick
+    pictures (views that must be encoded first). mask: a file that goes with a photo. back: a photo of the back that
+    goes with it. depth: None or "neus" (the quick
     fit), "none", or a file that replaces it.
     """
 
@@ -56,6 +58,7 @@ class Source:
     path: Path
     mask: Path | None = None
     depth: str | None = None
+    back: Path | None = None
 
     @property
     def stage(self) -> str | None:
@@ -105,8 +108,8 @@ def source_of(path: Path) -> Source:
 
 
 def order_of(stage: str) -> int:
-    """The stage's place in the flow, 0 to 5; encode stands in for generate."""
-    return STAGES.index("generate" if stage == "encode" else stage)
+    """The stage's place in the flow, 0 to 5; encode stands in for generate, back goes along with prepare."""
+    return STAGES.index({"encode": "generate", "back": "prepare"}.get(stage, stage))
 
 
 def stage_files(root: Path, stage: str) -> dict[str, Path]:

@@ -45,18 +45,19 @@ class Recipe:
     arithmetic: bool = False
 
 
-EXPORT_OPTIONS = ("format", "faces", "texture_size", "elevation_deg", "size_mm", "height_mm")
+EXPORT_OPTIONS = ("format", "faces", "texture_size", "elevation_deg", "size_mm", "height_mm", "up")
 
 # The one table of keys. `matting` is the digest of the matting model that `auto` would use; `given` a file that stands
 # in for the quick fit. The number of threads, paths, names and the bundle's name are left out on purpose.
 RECIPES = {
     "prepare": Recipe(("photo", "mask", "matting"), ("remover", "framing_px")),
+    "back": Recipe(("photo", "subject", "matting"), ("remover",)),
     "encode": Recipe(("pictures",), (), weights=True, arithmetic=True),
     "generate": Recipe(("subject",), ("steps", "guidance", "solver", "eta"), weights=True, seed=True, arithmetic=True),
     "depth": Recipe(("latents", "given"), ("grid", "effort"), weights=True, arithmetic=True),
-    "decode": Recipe(("latents", "depth"), ("decoder", "decode_normals"), weights=True, arithmetic=True),
+    "decode": Recipe(("latents", "depth", "back"), ("decoder", "decode_normals"), weights=True, arithmetic=True),
     "reconstruct": Recipe(("views",), ("grid", "effort")),
-    "export": Recipe(("surface", "views", "subject", "provenance"), EXPORT_OPTIONS),
+    "export": Recipe(("surface", "views", "subject", "back", "provenance"), EXPORT_OPTIONS),
 }
 
 

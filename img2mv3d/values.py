@@ -88,6 +88,21 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
+class BackSubject(Subject):
+    """The object on a user's own photo of the back, as `Subject`; its files stand in back/."""
+
+    def save(self, folder: Path) -> None:
+        """Write back/subject.png, back/subject_full.png, back/prepare.json."""
+        (folder / "back").mkdir(parents=True, exist_ok=True)
+        super().save(folder / "back")
+
+    @classmethod
+    def load(cls, folder: Path) -> BackSubject:
+        """Read what `save` wrote. Raises PhotoError when a file is missing or not of that form."""
+        return super().load(folder / "back")
+
+
+@dataclass(frozen=True, eq=False)
 class Latents:
     """Six views as latents.
 
@@ -263,7 +278,8 @@ def load_views(folder: Path) -> Views:
     try:
         rig = Rig.from_dict(notes["rig"]) if "rig" in notes else Rig()
     except (ValueError, TypeError) as error:
-        raise ViewsError(f"{folder / 'views.json'}: {error}") from None
+        words = " ".join(str(error).split())[:200]
+        raise ViewsError(f"{folder / 'views.json'}: its rig makes no sense ({words})") from None
     if len(rig) > MAX_VIEWS:
         raise ViewsError(f"{folder / 'views.json'}: {len(rig)} views, at most {MAX_VIEWS} can be used")
     for name in rig.names:
@@ -286,7 +302,10 @@ def load_views(folder: Path) -> Views:
         if {c.shape for c in coded} != shapes:
             raise ViewsError(f"{folder}: normal maps and colours differ in size")
         normal = decode_normals(np.stack(coded)[..., :3], mask)
-    warnings = tuple(str(w) for w in notes.get("warnings", ()))
+    said = notes.get("warnings", [])
+    if not isinstance(said, list):
+        raise ViewsError(f"{folder / 'views.json'}: warnings must be a list; leave them out")
+    warnings = tuple(str(w) for w in said)
     return Views(
         stack[..., :3].astype(np.float32) / 255, normal, mask, rig, str(notes.get("origin", "files")), warnings
     )

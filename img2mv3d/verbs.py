@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from img2mv3d.nets.generator import GeneratorNets
     from img2mv3d.pipeline import Flow
-    from img2mv3d.values import Depth, Latents, Mesh, Subject, Surface, Views
+    from img2mv3d.values import BackSubject, Depth, Latents, Mesh, Subject, Surface, Views
 
 
 LARGE = 100_000_000  # parameters of a denoiser from which the branches of the guidance go one after the other
@@ -103,6 +103,18 @@ def prepare(flow: Flow, photo: Path, mask: Path | None, matting: Any) -> Subject
     return prepare(picture, framing_px=flow.framing_px, options=flow.plan.prepare, mask=cover)
 
 
+def back(flow: Flow, photo: Path, subject: Subject, matting: Any) -> BackSubject:
+    """Read a photo of the back, cut the object out, frame it like the front."""
+    from img2mv3d.photos import read_photo
+    from img2mv3d.stages.back import back
+    from img2mv3d.stages.prepare import prepare
+
+    framing_px = subject.framing.framing_px
+    picture = read_photo(photo)
+    found = prepare(picture, framing_px=framing_px, options=replace(flow.plan.prepare, framing_px=framing_px))
+    return back(found, subject, picture.name)
+
+
 def generate(flow: Flow, subject: Subject) -> Latents:
     """Latents of six views, float32 [6, 4, h, w] each of colours and normals."""
     device = ready_torch(flow.device)
@@ -169,7 +181,7 @@ def depth(flow: Flow, latents: Latents, given: str | Path | None) -> Depth:
     return fit_depth(plain, options=flow.plan.depth, progress=flow.progress("depth"))
 
 
-def decode(flow: Flow, latents: Latents, depth: Depth) -> Views:
+def decode(flow: Flow, latents: Latents, depth: Depth, back: BackSubject | None = None) -> Views:
     """Pixel-aligned views, float32 [V, H, W, 3]."""
     device = ready_torch(flow.device)
     from img2mv3d.stages.decode import decode
@@ -180,7 +192,7 @@ def decode(flow: Flow, latents: Latents, depth: Depth) -> Views:
         flow.note(f"decoded by {chosen.name}: {chosen.why}")
 
     def attempt(place: torch.device) -> Views:
-        return decode(latents, depth, decoder=chosen.make().to(place), options=flow.plan.decode)
+        return decode(latents, depth, decoder=chosen.make().to(place), options=flow.plan.decode, back=back)
 
     attempts = {str(device): partial(attempt, device)}
     if device.type != "cpu":
@@ -214,23 +226,31 @@ class Written:
         from img2mv3d.formats import write_json
         from img2mv3d.mesh.files import write_mesh
 
-        size = {"size_mm": self.options.size_mm, "height_mm": self.options.height_mm}
+        size = {"size_mm": self.options.size_mm, "height_mm": self.options.height_mm, "up": self.options.up}
         facts = write_mesh(self.mesh, folder / f"mesh.{self.options.format}", **size, provenance=self.provenance)
         write_json(folder / "mesh.json", {**self.mesh.notes, **facts, "provenance": self.provenance})
 
 
 def export(
-    flow: Flow, surface: Surface, views: Views, subject: Subject | None, provenance: dict[str, Any]
+    flow: Flow,
+    surface: Surface,
+    views: Views,
+    subject: Subject | None,
+    back: BackSubject | None,
+    provenance: dict[str, Any],
 ) -> Written:
-    """The mesh of the surface (vertices in world units), textured from the views and the photo."""
+    """The mesh of the surface (vertices in world units), textured from the views and the photos."""
     from img2mv3d.stages.export import export
 
-    mesh = export(surface, views, subject, options=flow.plan.export)
+    mesh = export(surface, views, subject, back=back, options=flow.plan.export)
+    if offer := mesh.notes.get("offer"):
+        flow.note(offer)
     return Written(mesh, flow.plan.export, provenance)
 
 
 VERBS: Mapping[str, Callable[..., Any]] = {
     "prepare": prepare,
+    "back": back,
     "encode": encode,
     "generate": generate,
     "depth": depth,

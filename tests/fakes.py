@@ -12,7 +12,7 @@ import numpy as np
 from img2mv3d.formats import write_json
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
-from img2mv3d.values import Depth, Latents, Subject, Surface, Views
+from img2mv3d.values import BackSubject, Depth, Latents, Subject, Surface, Views
 
 SIDE = 32
 
@@ -51,9 +51,8 @@ class FakeVerbs:
     calls: Counter = field(default_factory=Counter)
 
     def table(self) -> dict[str, Any]:
-        return {
-            n: getattr(self, n) for n in ("prepare", "encode", "generate", "depth", "decode", "reconstruct", "export")
-        }
+        flow = ("prepare", "back", "encode", "generate", "depth", "decode", "reconstruct", "export")
+        return {name: getattr(self, name) for name in flow}
 
     def prepare(self, flow: Any, photo: Path, mask: Path | None, matting: Any) -> Subject:
         self.calls["prepare"] += 1
@@ -62,6 +61,12 @@ class FakeVerbs:
         return Subject(
             image, image[:64, :64].copy(), Framing((1.0, 1.0), (0.0, 0.0), flow.framing_px), "alpha", ("cut",)
         )
+
+    def back(self, flow: Any, photo: Path, subject: Subject, matting: Any) -> BackSubject:
+        self.calls["back"] += 1
+        color = numbers(photo.read_bytes(), subject.image).integers(0, 256, 4, np.uint8)
+        image = np.broadcast_to(color, (256, 256, 4)).copy()
+        return BackSubject(image, image[:64, :64].copy(), subject.framing, "alpha", ("behind",))
 
     def generate(self, flow: Any, subject: Subject) -> Latents:
         self.calls["generate"] += 1
@@ -85,16 +90,23 @@ class FakeVerbs:
         coarse = None if given == "none" else rng.random((8, 8, 8), np.float32)
         return Depth(z, views.mask, views, coarse, "none" if given == "none" else "neus", ("hull",))
 
-    def decode(self, flow: Any, latents: Latents, depth: Depth) -> Views:
+    def decode(self, flow: Any, latents: Latents, depth: Depth, back: BackSubject | None) -> Views:
         self.calls["decode"] += 1
-        return self._views(numbers(latents.color, depth.z, depth.plain.color, flow.plan.decode))
+        behind = None if back is None else back.image
+        return self._views(numbers(latents.color, depth.z, depth.plain.color, flow.plan.decode, behind))
 
     def reconstruct(self, flow: Any, views: Views) -> Surface:
         self.calls["reconstruct"] += 1
         return Surface(numbers(views.color, flow.plan.reconstruct).random((8, 8, 8), np.float32))
 
     def export(
-        self, flow: Any, surface: Surface, views: Views, subject: Subject | None, provenance: dict[str, Any]
+        self,
+        flow: Any,
+        surface: Surface,
+        views: Views,
+        subject: Subject | None,
+        back: BackSubject | None,
+        provenance: dict[str, Any],
     ) -> FakeMesh:
         self.calls["export"] += 1
         told = json.dumps([views.origin, subject is not None, repr(flow.plan.export), provenance], sort_keys=True)

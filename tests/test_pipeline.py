@@ -87,6 +87,41 @@ def test_an_option_redoes_its_stage_and_what_depends_on_it(workshop: Workshop) -
     assert not workshop.verbs.calls
 
 
+def test_a_photo_of_the_back_redoes_what_shows_it_and_nothing_else(workshop: Workshop) -> None:
+    workshop.run()
+    behind = workshop.folder / "behind.png"
+    behind.write_bytes(b"its back")
+    both = Source("photo", workshop.photo, back=behind)
+    result = workshop.run(both)
+    assert workshop.verbs.calls == {"back": 1, "decode": 1, "reconstruct": 1, "export": 1}
+    assert result.warnings == ("cut", "behind", "hull")
+    with_it = contents(workshop.out)
+    workshop.run(both)
+    assert not workshop.verbs.calls and contents(workshop.out) == with_it
+    behind.write_bytes(b"another back")
+    workshop.run(both)
+    assert workshop.verbs.calls == {"back": 1, "decode": 1, "reconstruct": 1, "export": 1}
+
+
+def test_a_run_of_the_photo_alone_forgets_the_back_and_a_run_s_folder_keeps_it(workshop: Workshop) -> None:
+    workshop.run()
+    alone = contents(workshop.out)
+    behind = workshop.folder / "behind.png"
+    behind.write_bytes(b"its back")
+    workshop.run(Source("photo", workshop.photo, back=behind))
+    behind.unlink()
+    workshop.run(Source("run", workshop.out), plan=Plan(export=ExportOptions(faces=500)))
+    assert workshop.verbs.calls == {"export": 1} and (workshop.out / "back" / "subject.png").exists()
+    (workshop.out / "back" / "subject.png").write_bytes((workshop.out / "subject.png").read_bytes())
+    workshop.run(Source("run", workshop.out))
+    assert set(workshop.verbs.calls) == {"decode", "reconstruct", "export"}  # painted in: taken as it is
+    workshop.run()
+    assert not workshop.verbs.calls and not (workshop.out / "back" / "subject.png").exists()
+    after = contents(workshop.out)
+    assert {n for n in after if not n.startswith("set-aside")} == set(alone)
+    assert any(n.endswith("back/subject.png") for n in after)  # the painted one was not ours to delete
+
+
 def test_seed_and_weights_are_part_of_what_they_change_only(workshop: Workshop) -> None:
     workshop.run()
     workshop.run(plan=Plan(seed=1))
@@ -390,7 +425,7 @@ class _Planned:
 
 
 def test_every_stage_names_its_version() -> None:
-    for stage in (*STAGES, "encode"):
+    for stage in (*STAGES, "encode", "back"):
         assert pipeline.version_of(stage) >= 1
 
 

@@ -24,7 +24,7 @@ app = typer.Typer(
     "    img2mv3d export --format obj            the run in out/ -> another format",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    **TEXT,
+    **TEXT | {"add_completion": True},
 )
 
 STAGE_FLAGS = {
@@ -33,7 +33,7 @@ STAGE_FLAGS = {
     "depth": ("depth_grid", "depth_effort"),
     "decode": ("decoder", "decode_normals"),
     "reconstruct": ("grid", "effort"),
-    "export": ("format", "faces", "texture_size", "elevation", "size", "height"),
+    "export": ("format", "faces", "texture_size", "elevation", "up", "size", "height"),
 }
 ALL_STAGES = tuple(flag for flags in STAGE_FLAGS.values() for flag in flags)
 
@@ -95,7 +95,7 @@ def entry(
 
 
 @app.command()
-@with_flags("mask", *COMMON, *ALL_STAGES)
+@with_flags("mask", "back", *COMMON, *ALL_STAGES)
 def run(
     photos: Photos = None,
     start: Start = None,
@@ -116,6 +116,7 @@ def run(
     img2mv3d run photo.png -o out/
     img2mv3d run photo.png --quality draft --seed 3
     img2mv3d run photo.png --mask mask.png --until decode
+    img2mv3d run photo.png --back photo2.png
     img2mv3d run --from out/views -o other/
     img2mv3d run photo.png --dry-run
 
@@ -215,6 +216,10 @@ def export(path: OptionalInput = None, **flags: Any) -> None:
     img2mv3d export --format glb
     img2mv3d export out/ --format obj --faces 5000 --elevation 20
     img2mv3d export --format 3mf --size 80mm
+    img2mv3d export --format obj --up z
+
+    After a photo from above, --elevation turns the mesh so that it stands on its base; where the base seems to lean, a
+    note tells the number to type. glb and usdz fix +Y as up: with --up z their viewers show the mesh lying.
     """
     from img2mv3d.cli.flow import run_here, run_verb
 

@@ -129,6 +129,14 @@ FLAGS = {
         -89,
         89,
     ),
+    "up": Flag(
+        str,
+        ("--up",),
+        "The file's axis that points up.",
+        "export.up",
+        ("y", "z"),
+        otherwise="z in stl and 3mf, y elsewhere, as their readers expect",
+    ),
     "size": Flag(
         str,
         ("--size",),
@@ -161,6 +169,7 @@ FLAGS = {
     "quality": Flag(str, ("--quality",), "Preset of all options of the stages.", choices=tuple(PLANS)),
     "out": Flag(Path, ("-o", "--out"), "Folder for the results."),
     "mask": Flag(Path, ("--mask",), "A picture that is white where the object is."),
+    "back": Flag(Path, ("--back",), "Your own photo of the back: its pixels go on what a camera behind sees."),
     "cache": Flag(Path, ("--cache",), "Folder of the cache [IMG2MV3D_CACHE, else the system's place for caches]."),
     "no_cache": Flag(bool, ("--no-cache",), "Neither read nor write the cache."),
     "debug": Flag(bool, ("--debug",), "Show the trace of an error."),

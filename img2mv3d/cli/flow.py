@@ -178,6 +178,10 @@ def carry_one(
 
     if "mask" in typed:
         source = replace(source, mask=typed["mask"])
+    if "back" in typed:
+        if source.kind != "photo":
+            raise UsageError("--back goes with a photo, not with --from; give both photos")
+        source = replace(source, back=typed["back"])
     plan, store = plan_of(typed, source), open_store(typed, screen.note)
     more: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:

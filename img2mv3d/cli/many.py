@@ -82,6 +82,8 @@ def run_many(photos: list[Path], out: Path, until: str, given: Mapping[str, Any]
     typed = checked(given)
     if "mask" in typed:
         raise UsageError("--mask is for one photo; cut-outs of many photos: give PNG files with transparency")
+    if "back" in typed:
+        raise UsageError("--back is for one photo: whose back would it be?")
     if until not in STAGES:
         raise UsageError(f"--until {until}: expected one of {', '.join(STAGES)}")
     plan = plan_of(typed, Source("photo", photos[0]))

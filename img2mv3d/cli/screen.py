@@ -15,6 +15,7 @@ from typing import Any
 HEARTBEAT = 10.0  # s between two plain lines of a stage that is still at work
 PLAIN_WORDS = {
     "prepare": "cutting the object out",
+    "back": "cutting the back out",
     "encode": "encoding the pictures",
     "generate": "imagining six views",
     "depth": "fitting a coarse surface",

@@ -20,6 +20,7 @@ import trimesh
 
 from img2mv3d.errors import Img2mv3dError, InputError, ResourceError, UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, face_normals
+from img2mv3d.mesh.doors import check_claims
 from img2mv3d.mesh.extract import volume
 from img2mv3d.mesh.formats import glb_files, obj_files, ply_files, srgb_of_linear, stl_files
 from img2mv3d.mesh.placement import PLACINGS, Placing, place
@@ -39,6 +40,7 @@ READERS = {"3mf": read_threemf, "usdz": read_usdz}  # the rest is trimesh's
 READABLE = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".3mf", ".usdz")
 MAX_BYTES = 1 << 30
 MAX_FACES = 5_000_000
+MAX_TEXTURE = 8192  # px a side, as many as we write
 PLACE = 2e-6  # of the largest coordinate: files hold 32-bit floats or 8 digits
 COLOR = 2 / 255  # rounding on the way to linear light and back
 PROBES = 97  # faces whose colour is compared
@@ -51,6 +53,7 @@ def write_mesh(
     *,
     size_mm: float | None = None,
     height_mm: float | None = None,
+    up: str | None = None,
     provenance: dict[str, Any] | None = None,
     placed: bool = False,
 ) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def write_mesh(
     faces, volume, box, textured, and where it stands: unit and up of the file, file_from_world.
 
     format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending. size_mm,
-    height_mm: as `placement.place` takes them; volume and box are in the file's units. placed: the mesh stands in
+    height_mm, up: as `placement.place` takes them; volume and box are in the file's units. placed: the mesh stands in
     the file's axes and units already. Everything is written into a
     folder of its own next to `path`, synced, read back, compared and only then renamed. provenance: plain values for
     glTF's asset.extras, next to the tool's name and version. Same mesh, same bytes.
@@ -75,7 +78,7 @@ def write_mesh(
 
     facts = {"name": "img2mv3d", "version": __version__, **(provenance or {})}
     stem, rule = path.stem, PLACINGS[kind]
-    mesh, file_from_world = (mesh, np.eye(4)) if placed else place(mesh, kind, size_mm, height_mm)
+    mesh, file_from_world = (mesh, np.eye(4)) if placed else place(mesh, kind, size_mm, height_mm, up)
     files = WRITERS[kind](mesh, stem, facts)
     if path.suffix.lstrip(".").lower() != kind:  # the user's own name, with our format in it
         files = {path.name if name == f"{stem}.{kind}" else name: data for name, data in files.items()}
@@ -107,7 +110,7 @@ def write_mesh(
         "box": np.round([mesh.vertices.min(0), mesh.vertices.max(0)], 5).tolist(),
         "textured": mesh.texture is not None and mesh.uv is not None and rule.texture,
         "unit": rule.unit,
-        "up": rule.up,
+        "up": rule.up if placed else (up or rule.up).upper(),
         "file_from_world": np.round(file_from_world, 9).tolist(),
         "read_back": "equal",
     }
@@ -153,6 +156,7 @@ def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
 def _load(path: Path, kind: str, error: type[InputError]) -> MeshArrays:
     try:
         with np.errstate(all="ignore"):
+            check_claims(path, kind, MAX_FACES)
             if kind in READERS:
                 return _joined(READERS[kind](path), path, error)
             scene = trimesh.load_scene(path, file_type=kind, process=False, maintain_order=True)
@@ -169,6 +173,8 @@ def _joined(parts: list[MeshArrays], path: Path, error: type[InputError]) -> Mes
     """Several parts as one mesh; a single one keeps its texture."""
     if not parts:
         raise error(f"{path}: holds no triangles")
+    if any(part.uv is not None and not np.isfinite(part.uv).all() for part in parts):
+        raise error(f"{path}: holds places in the texture that are not numbers; repair or export it again")
     if len(parts) == 1:
         return replace(parts[0], colors=_baked(parts[0]))
     counts = np.cumsum([0, *(len(p.vertices) for p in parts)])
@@ -189,7 +195,7 @@ def _part(scene: trimesh.Scene, node: str, kind: str) -> MeshArrays | None:
     colors = np.full((len(vertices), 3), 128, np.uint8)
     visual = body.visual
     uv = getattr(visual, "uv", None)
-    if uv is not None and len(uv) == len(vertices):
+    if uv is not None and np.ndim(uv) == 2 and len(uv) == len(vertices) and uv.shape[1] >= 2:
         picture = _picture(visual.material)
         if picture is not None:
             return MeshArrays(vertices, faces, colors, np.array(uv[:, :2], np.float64), picture)
@@ -209,7 +215,11 @@ def _picture(material: Any) -> np.ndarray | None:
     """uint8 [H, W, 3], or None: trimesh keeps glTF's and obj's pictures under different names."""
     picture = getattr(material, "baseColorTexture", None)
     picture = getattr(material, "image", None) if picture is None else picture
-    return None if picture is None else np.asarray(picture.convert("RGB"))
+    if picture is None:
+        return None
+    if max(picture.size) > MAX_TEXTURE:
+        raise ValueError(f"its texture of {picture.size[0]} x {picture.size[1]} px is too large")
+    return np.asarray(picture.convert("RGB"))
 
 
 def _baked(mesh: MeshArrays) -> np.ndarray:

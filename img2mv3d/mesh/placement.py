@@ -44,12 +44,13 @@ PLACINGS = {
 
 
 def place(
-    mesh: MeshLike, format: str, size_mm: float | None = None, height_mm: float | None = None
+    mesh: MeshLike, format: str, size_mm: float | None = None, height_mm: float | None = None, up: str | None = None
 ) -> tuple[MeshLike, Float[np.ndarray, "4 4"]]:
     """The mesh in the axes and units of `format`, and file_from_world [4, 4].
 
     size_mm: of the longest side; height_mm: of the vertical one, which wins. With neither, the format's own default.
-    Right hands stay right hands. Raises ValueError when the mesh has no extent to be measured.
+    up: y or z, the file's axis that points up where that shall not be the format's own. Right hands stay right hands.
+    Raises ValueError when the mesh has no extent to be measured.
     """
     rule = PLACINGS[format]
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
@@ -62,7 +63,7 @@ def place(
             raise ValueError(f"a mesh with sides {side.tolist()} cannot be scaled")
         scale = wanted / MM_PER_UNIT[rule.unit] / measured
     matrix = np.eye(4)
-    matrix[:3, :3] = (Z_UP if rule.up == "Z" else np.eye(3)) * scale
+    matrix[:3, :3] = (Z_UP if (up or rule.up).upper() == "Z" else np.eye(3)) * scale
     if rule.standing:
         ground = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
         matrix[:3, 3] = -matrix[:3, :3] @ ground

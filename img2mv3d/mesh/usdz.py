@@ -22,6 +22,7 @@ from img2mv3d.mesh.placement import moved
 
 MISSING = "usdz files need usd-core, which is not installed; pip install 'img2mv3d[usd]'"
 ALIGNMENT = 64  # bytes; the package's own rule, so that readers can map it into memory
+MAX_PACKAGE = 1 << 30  # bytes, unpacked
 MAX_PICTURE = 1 << 28  # bytes, packed
 DAY = (1980, 1, 1, 0, 0, 0)
 
@@ -49,7 +50,12 @@ def read_usdz(path: Path) -> list[MeshArrays]:
     Raises UsageError when usd-core is missing, and what USD and zip raise on anything that is no such file.
     """
     _, usd, geom, shade = _pxr()
+    _check_package(path)
     stage = usd.Stage.Open(str(path))
+    inside = f"{path}["  # how USD names what lies in a package
+    names = [layer.identifier for layer in stage.GetUsedLayers() if not layer.anonymous]
+    if any(name != str(path) and not name.startswith(inside) for name in names):
+        raise ValueError("it refers to files outside of itself")
     scale = geom.GetStageMetersPerUnit(stage)
     up = np.eye(4)
     if geom.GetStageUpAxis(stage) == "Z":
@@ -65,6 +71,15 @@ def read_usdz(path: Path) -> list[MeshArrays]:
             mesh = MeshArrays(mesh.vertices, mesh.faces, mesh.colors, mesh.uv if picture is not None else None, picture)
         found += [] if mesh is None else [mesh]
     return found
+
+
+def _check_package(path: Path) -> None:
+    """USD believes whatever a damaged layer says about its own sizes, so checksums are compared first."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(info.file_size for info in archive.infolist()) > MAX_PACKAGE:
+            raise ValueError(f"it unpacks to more than {MAX_PACKAGE >> 20} MiB")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it is damaged")
 
 
 def _pxr() -> tuple[Any, Any, Any, Any]:

@@ -35,7 +35,7 @@ def spent(record: dict[str, Any]) -> list[tuple[str, float, str, str]]:
     """(stage, seconds it took when it was computed, peak memory, where it came from this time) by stage."""
     last = record.get("last") or {}
     rows = []
-    for stage in ("prepare", "encode", "generate", "depth", "decode", "reconstruct", "export"):
+    for stage in ("prepare", "back", "encode", "generate", "depth", "decode", "reconstruct", "export"):
         about = (record.get("stages") or {}).get(stage)
         if not isinstance(about, dict) or "seconds" not in about:
             continue

@@ -8,31 +8,41 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.formats import decode_normals, to_bytes
-from img2mv3d.geometry.opposites import spread
+from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.opposites import opposites, spread
 from img2mv3d.geometry.warp import warp_error
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DECODERS, DecodeOptions
-from img2mv3d.values import Depth, Latents, Views
+from img2mv3d.values import Depth, Latents, Subject, Views
 
-VERSION = 3
+VERSION = 4
 DISAGREEMENT = 0.12  # mean colour difference at points that neighbours share, above which a warning is given
 # (four held-out objects: true views 0.035, exact latents 0.04 to 0.06, disturbed latents 0.07, plainly decoded 0.11)
 
 
-def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options: DecodeOptions) -> Views:
+def decode(
+    latents: Latents,
+    depth: Depth,
+    *,
+    decoder: CrossViewDecoder,
+    options: DecodeOptions,
+    back: Subject | None = None,
+) -> Views:
     """The views in pixels. Colours are clipped to [0, 1] and white where the mask is 0.
 
     Normals and masks are those of `depth.plain`, but the front mask is the photo's alpha. options.decoder "plain": the
     plain colours are kept; else it only names the decoder that was given. options.decode_normals: the normal latents go
-    through the cross-view decoder too, without the photo. A warning when views disagree by more than DISAGREEMENT at
+    through the cross-view decoder too, without the photo. back: a user's own photo from behind, whose pixels become the
+    back view's colours where both show the object. A warning when views disagree by more than DISAGREEMENT at
     points that both see. Raises DepthError when the depth belongs to other views, LatentsError when there are no normal
     latents to decode.
     """
@@ -60,9 +70,30 @@ def decode(latents: Latents, depth: Depth, *, decoder: CrossViewDecoder, options
         painted = depth.plain.normal.any(-1)
         painted[FRONT] = True  # by the photo
         color = spread(color, (mask >= 0.5) & painted, mask >= 0.5)
+    if back is not None:
+        color = with_back(color, back.image, rig)
     color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))
     views = Views(color, normal, mask, rig, origin)
     return replace(views, warnings=_warnings(views, depth))
+
+
+def with_back(
+    color: Float32[np.ndarray, "V H W 3"], framed: UInt8[np.ndarray, "h w 4"], rig: Rig
+) -> Float32[np.ndarray, "V H W 3"]:
+    """The views' colours with the framed photo (straight alpha) over those of the view from straight behind; as they
+    were in a rig that has none.
+    """
+    behind = [j if i == FRONT else i for i, j in opposites(rig) if FRONT in (i, j)]
+    if not behind:
+        return color
+    size = color.shape[1:3]
+    covered = framed.astype(np.float32) / 255
+    covered[..., :3] *= covered[..., 3:]
+    if covered.shape[:2] != size:
+        covered = cv2.resize(covered, size[::-1], interpolation=cv2.INTER_AREA)
+    out = color.copy()
+    out[behind[0]] = covered[..., :3] + out[behind[0]] * (1 - covered[..., 3:])
+    return out
 
 
 @torch.no_grad()

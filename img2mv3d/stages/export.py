@@ -6,10 +6,13 @@ In: `Surface`, the `Views` it was fitted to, the `Subject` if there is a photo. 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
-from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.cameras import Camera, Rig
+from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.likeness import front_psnr, seam
 from img2mv3d.mesh.placement import PLACINGS
@@ -19,28 +22,40 @@ from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.plans import ExportOptions
 from img2mv3d.values import Framing, Mesh, Subject, Surface, Views
 
-VERSION = 3
+VERSION = 4
+ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 
 PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
 
 
-def export(surface: Surface, views: Views, subject: Subject | None, *, options: ExportOptions) -> Mesh:
+def export(
+    surface: Surface,
+    views: Views,
+    subject: Subject | None,
+    *,
+    options: ExportOptions,
+    back: Subject | None = None,
+) -> Mesh:
     """The coloured mesh, in world axes and units, turned upright by options.elevation_deg (about the x axis).
 
-    The front of `subject` is painted from its photo at the photo's own resolution, the rest from `views`. Formats
+    The front of `subject` is painted from its photo at the photo's own resolution, what a camera straight behind sees
+    from the photo of `back` (a user's own) likewise, the rest from `views`. Formats
     without textures (ply, stl, 3mf) and texture_size 0 get vertex colours. notes: what `Extraction.notes` has
-    (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photo, views, none), silhouette_iou
+    (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou
     (of each view, mean, min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the
     mesh from the front against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45
-    degrees: `mesh.likeness`), warnings (sentences).
+    degrees: `mesh.likeness`; with a back: back_db and back_covered),
+    base (elevation_deg and share: `mesh.base`), offer (a sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     body = extract(surface.sdf, faces=options.faces)
     sources = view_sources(views)
     if subject is not None:
-        sources.append(photo_source(subject.full, subject.framing, views.rig))
+        sources.append(photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT]))
+    if back is not None:
+        sources.append(photo_source(back.full, back.framing, behind(views.rig)))
     texture_size = options.texture_size if PLACINGS[options.format].texture else 0
     painting = paint(body.vertices, body.faces, sources, texture_size=texture_size)
     overlap = silhouette_iou(body.vertices, body.faces, views)
@@ -54,15 +69,27 @@ def export(surface: Surface, views: Views, subject: Subject | None, *, options: 
         "min": round(float(overlap.min()), 4),
         "views": {name: round(float(v), 4) for name, v in zip(views.rig.names, overlap, strict=True)},
     }
-    names = [*views.rig.names, "photo"][: len(sources)]
+    photos = [name for name, given in (("photo", subject), ("back photo", back)) if given is not None]
+    names = [*views.rig.names, *photos]
     notes["color_shift"] = {
         name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts, strict=True)
     }
     if subject is not None:
         notes["likeness"] = likeness(painting, body.vertices, body.faces, subject, views.rig)
+    if back is not None:
+        db, covered = front_psnr(painting.mesh, behind(views.rig), back.image)
+        told = {"back_db": round(db, 2), "back_covered": round(covered, 4)}
+        notes["likeness"] = notes.get("likeness", {}) | told
     notes["vertices"] = len(painting.mesh.vertices)
     notes["texture_coverage"] = round(painting.coverage, 4)
     notes["elevation_deg"] = options.elevation_deg
+    if (base := base_of(body.vertices)) is not None:
+        notes["base"] = {"elevation_deg": round(base.elevation_deg, 1), "share": round(base.share, 3)}
+        if options.elevation_deg == 0 and base.worth_a_word:
+            degrees = round(base.elevation_deg)
+            notes["offer"] = (
+                f"the base leans by {degrees} degrees, as in photos from above; --elevation {degrees} stands it upright"
+            )
     mesh = painting.mesh
     vertices = upright(mesh.vertices, options.elevation_deg)
     return Mesh(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture, notes)
@@ -87,9 +114,14 @@ def view_sources(views: Views) -> list[Source]:
     return [Source(camera, c, a) for camera, c, a in zip(cameras, straight, alpha, strict=True)]
 
 
-def photo_source(full: np.ndarray, framing: Framing, rig: Rig) -> Source:
-    """The cut-out (uint8 [H, W, 4]) as what the rig's front camera saw: framed px = photo px * scale + offset."""
-    camera = rig.cameras(IMAGE_SIZE)[FRONT]
+def behind(rig: Rig) -> Camera:
+    """The camera straight behind what the rig's front camera sees, as wide as that, for px of IMAGE_SIZE."""
+    front = rig.cameras(IMAGE_SIZE)[FRONT]
+    return replace(front, world_from_cam=ABOUT_Y @ front.world_from_cam)
+
+
+def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
+    """The cut-out (uint8 [H, W, 4]) as what the camera saw: framed px = photo px * scale + offset."""
     scale = 1 / framing.scale[0], 1 / framing.scale[1]
     offset = -framing.offset[0] * scale[0], -framing.offset[1] * scale[1]
     pixels = full.astype(np.float32) / 255

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,3 +253,31 @@ def test_the_exit_status_reaches_the_shell(workshop: Workshop) -> None:
     words = [sys.executable, "-m", "img2mv3d", "run", str(workshop.folder / "none.png"), "-o", str(workshop.out)]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ}, cwd=Path(__file__).parents[2])
     assert done.returncode == 3 and done.stderr == f"error: {workshop.folder / 'none.png'}: no such file\n"
+
+
+PAGES = sorted((Path(__file__).parents[2] / "docs" / "commands").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[p.stem for p in PAGES])
+def test_the_page_of_a_command_shows_the_help_of_today(img2mv3d: Run, page: Path) -> None:
+    """`python docs/make_pages.py` makes them again."""
+    result = img2mv3d(page.stem, "--help")
+    told = result.stdout.split("Commands:")[0]  # what follows is cut to the width of the terminal
+    assert result.exit_code == 0
+    assert "".join(told.split()) in "".join(page.read_text(encoding="utf-8").split())
+
+
+def test_every_command_has_a_page(img2mv3d: Run) -> None:
+    lines = img2mv3d("--help").stdout.split("Commands:")[1].splitlines()
+    assert {line.split()[0] for line in lines if line.startswith("  ") and line[2:3].isalpha()} == {
+        p.stem for p in PAGES
+    }
+
+
+def test_shells_can_complete_commands_and_flags() -> None:
+    code = "from img2mv3d.cli.app import main; main()"
+    for words, wanted in (("img2mv3d re", {"reconstruct", "report"}), ("img2mv3d export --el", {"--elevation"})):
+        asked = {"_IMG2MV3D_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        line = [sys.executable, "-c", code]
+        told = subprocess.run(line, env={**os.environ, **asked}, capture_output=True, text=True)
+        assert set(told.stdout.split()) == wanted, told.stderr

@@ -91,4 +91,4 @@ def test_flags_join_a_commands_own_parameters() -> None:
 
 
 def test_all_flags_are_in_use() -> None:
-    assert set(FLAGS) == {*COMMON, *app.ALL_STAGES, "mask"}
+    assert set(FLAGS) == {*COMMON, *app.ALL_STAGES, "mask", "back"}

@@ -77,6 +77,20 @@ def test_a_photo_becomes_a_mesh_and_again_is_nothing_new(place: Path, monkeypatc
     assert err.count("unchanged") == 6 and contents(place / "out") == before
 
 
+def test_a_photo_of_the_back_lies_on_the_back(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind = Image.new("RGBA", (300, 260))
+    ImageDraw.Draw(behind).ellipse((60, 20, 235, 220), fill=(30, 160, 60, 255))
+    behind.save(place / "behind.png")
+    words = ("run", "ball.png", "--bundle", "toy", "-o", "sides/", *QUICK)
+    _, said = in_process(place, monkeypatch, *words, "--back", "behind.png")
+    assert "mirrored front outline" not in said
+    views = load_views(place / "sides" / "views")
+    np.testing.assert_allclose(views.color[3][128, 128] * 255, [30, 160, 60], atol=1)  # its own are noise
+    notes = json.loads((place / "sides" / "mesh.json").read_text())
+    assert notes["likeness"]["back_db"] > 25 and notes["likeness"]["back_covered"] > 0.9
+    assert set(notes["provenance"]["digests"]) >= {"photo", "back"}
+
+
 @pytest.mark.slow
 def test_a_checkpoint_as_published_goes_through_all_stages(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recorded tiny checkpoint stands in for the published one: the same folder, the same door, mini's decoder."""

@@ -56,3 +56,15 @@ def test_a_point_cannot_be_scaled() -> None:
 
 def test_every_writer_has_its_place() -> None:
     assert set(PLACINGS) == set(WRITERS)
+
+
+@pytest.mark.parametrize("format", PLACINGS)
+def test_up_may_be_said_and_turns_without_mirroring(format: str) -> None:
+    mesh = ball()
+    for up, axis in (("y", [0, 1, 0]), ("z", [0, 0, 1])):
+        _, matrix = place(mesh, format, size_mm=80.0, up=up)
+        turn = matrix[:3, :3] / np.cbrt(np.linalg.det(matrix[:3, :3]))
+        np.testing.assert_allclose(turn @ [0, 1, 0], axis, atol=1e-12)
+        assert np.linalg.det(turn) == pytest.approx(1)
+    own = PLACINGS[format].up.lower()
+    np.testing.assert_array_equal(place(mesh, format, up=own)[1], place(mesh, format)[1])
