@@ -18,6 +18,7 @@ from diffusers.models.resnet import Downsample2D, ResnetBlock2D, Upsample2D
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from img2mv3d.nets.direct import Direct
 from img2mv3d.nets.window import Window
 
 REACHES = ("off", "self", "views", "sparse", "rows")
@@ -186,26 +187,6 @@ class MultiViewUNet(nn.Module):
             elif isinstance(module, Transformer):
                 nn.init.zeros_(module.proj_out.weight)
                 nn.init.zeros_(module.proj_out.bias)
-
-
-class Direct(nn.Module):
-    """What of a view can be had by copying: channels of the condition, of its mirror image and a constant, mixed by
-    numbers that view, domain and noise step decide. A network of few steps would spend most of them on learning to copy
-    the front view and the outline of the back; starts at zero.
-    """
-
-    def __init__(self, inputs: int, outputs: int, embedding: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-        self.mix = nn.Linear(embedding, outputs * (2 * inputs + 1))
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(self.mix.bias)
-
-    def forward(self, told: Float[Tensor, "N c h w"], embedding: Float[Tensor, "N e"]) -> Float[Tensor, "N o h w"]:
-        """What is added to the network's output."""
-        parts = torch.cat([told, told.flip(-1), torch.ones_like(told[:, :1])], dim=1)
-        mix = self.mix(F.silu(embedding)).unflatten(1, (self.outputs, -1))
-        return torch.einsum("noc,nchw->nohw", mix, parts)
 
 
 class Transformer(nn.Module):
