@@ -24,6 +24,7 @@ from img2mv3d.eval.harms import HARMS, painted, swapped
 from img2mv3d.eval.reconstruction import score
 from img2mv3d.eval.records import NOTHING, paired
 from img2mv3d.eval.surface import visible_points
+from img2mv3d.geometry.alignment import placements, realigned, realigned_normals
 from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.opposites import agreed_masks
 from img2mv3d.neus.fit import FINAL, Fit, FitOptions, fit
@@ -76,6 +77,12 @@ def keeping(views: Views) -> Views:
     return _room(agreeing(views))
 
 
+def aligning(views: Views) -> Views:
+    """Every view moved and scaled to where the others want it, and `keeping`."""
+    where = placements(views.mask, views.rig)
+    return keeping(replace(views, mask=realigned(views.mask, where), normal=realigned_normals(views.normal, where)))
+
+
 def _room(views: Views) -> Views:
     return replace(views, mask=photo_kept(views.mask, views.rig))
 
@@ -89,6 +96,7 @@ REMEDIES: dict[str, Remedy] = {
     "without hold": Remedy(replace(FINAL, hold=0.0), keeping),
     "without rim": Remedy(replace(FINAL, rim=0.0), keeping),
     "without tolerance": Remedy(replace(FINAL, tolerated=0), keeping),
+    "with alignment": Remedy(masks=aligning),
     "with drop": Remedy(replace(FINAL, drop=0.15), keeping),
 }
 
