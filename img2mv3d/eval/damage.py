@@ -32,6 +32,8 @@ from img2mv3d.values import Views
 from img2mv3d.weights import load_bundle
 
 WITHOUT = "without "
+SWAPPED, GENERATED = "swapped", "generated"  # damages that need more than the views
+DAMAGES = (*HARMS, SWAPPED, GENERATED)
 FIGURES = ("f_01", "f_02", "f_05", "z_mean", "z_median", "iou")
 
 
@@ -131,17 +133,20 @@ def effects(rows: Sequence[Row], figure: str = "f_02", digits: int = 3) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measure(name: str, solid: Solid, other: Views, remedies: Sequence[str], grid: int, bundle: str) -> list[Row]:
-    """One object: a row for each damage and remedy. other: exact views of another object. bundle: whose generator makes
-    views of it, too; "": no such line."""
+def measure(
+    name: str, solid: Solid, other: Views, remedies: Sequence[str], damages: Sequence[str], grid: int
+) -> list[Row]:
+    """One object: a row for each damage and remedy. other: exact views of another object. damages: of DAMAGES."""
     views, z, vertices = exact_views(solid)
     truth = visible_points(vertices, solid.faces, np.random.default_rng(1))
-    scenes = {harm: Scene(damaged(views, np.random.default_rng(7)), views, z, truth) for harm, damaged in HARMS.items()}
-    scenes["swapped"] = Scene(swapped(views, other), views, z, truth)
-    if bundle:
-        scenes["generated"] = invented(solid, bundle)
     rows = []
-    for damage, scene in scenes.items():
+    for damage in damages:
+        if damage == GENERATED:
+            scene = invented(solid)
+        elif damage == SWAPPED:
+            scene = Scene(swapped(views, other), views, z, truth)
+        else:
+            scene = Scene(HARMS[damage](views, np.random.default_rng(7)), views, z, truth)
         for remedy in remedies:
             found = _fit(scene.given, REMEDIES[remedy], grid)
             figures = NOTHING if found is None else score(found.sdf, scene.views, scene.z, scene.points)
@@ -149,7 +154,7 @@ def measure(name: str, solid: Solid, other: Views, remedies: Sequence[str], grid
     return rows
 
 
-def invented(solid: Solid, bundle: str) -> Scene:
+def invented(solid: Solid, bundle: str = "mini") -> Scene:
     """What a bundle's generator makes of a photo of the object, decoded on its own and by nothing mended."""
     loaded = load_bundle(bundle)
     case = case_of("", solid, loaded.framing_px)
@@ -162,24 +167,24 @@ def invented(solid: Solid, bundle: str) -> Scene:
 def main(arguments: Sequence[str] | None = None) -> None:
     """python -m img2mv3d.eval.damage MESHES --count 12 -o FOLDER
 
-    Rows that FOLDER holds of other remedies stay, so that one more remedy can be measured later."""
+    Rows that FOLDER holds of other remedies and damages stay, so that one more can be measured later."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--remedies", default=",".join(REMEDIES))
     parser.add_argument("--grid", type=int, default=192, help="finest level of the fits, nodes a side")
-    parser.add_argument("--bundle", default="mini", help="whose generator makes views, too; '' for none")
+    parser.add_argument("--damages", default=",".join(DAMAGES))
     parser.add_argument("-o", "--out", type=Path, default=Path("damage"))
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
-    remedies, kept = given.remedies.split(","), given.out / "damage.json"
+    remedies, damages, kept = given.remedies.split(","), given.damages.split(","), given.out / "damage.json"
     rows = [Row(**row) for row in json.loads(kept.read_text())] if kept.exists() else []
-    rows = [row for row in rows if row.remedy not in remedies]
+    rows = [row for row in rows if row.remedy not in remedies or row.damage not in damages]
     solids = {e.id: load_solid(given.meshes / "objects" / f"{e.id}.npz") for e in untouched(given.meshes, given.count)}
     names = list(solids)
     for name, another in zip(names, names[1:] + names[:1], strict=True):
         other = exact_views(solids[another])[0]
-        rows += measure(name, solids[name], other, remedies, given.grid, given.bundle)
+        rows += measure(name, solids[name], other, remedies, damages, given.grid)
         kept.write_text(json.dumps([asdict(row) for row in rows], indent=1))
         (given.out / "damage.md").write_text("\n".join([table(rows), effects(rows), effects(rows, "z_mean", 4)]))
     print((given.out / "damage.md").read_text())

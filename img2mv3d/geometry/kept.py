@@ -27,9 +27,10 @@ DEEP = 6.0  # the same where all outlines but one agree: a depth far outside of 
 def photo_kept(mask: Float[np.ndarray, "V H W"], rig: Rig) -> Float32[np.ndarray, "V H W"]:
     """The masks, all but the front's grown where the hull leaves a ray of the front silhouette empty.
 
-    A ray is left empty where the outlines miss it by LEFT_OUT nodes. Along it those depths are let in that all other outlines but one allow, near the depth at which that one is
-    least far away; when there are none, that depth alone. Opposite views count once, and stay in agreement when they
-    were. Rigs other than orthographic ones at elevation 0 are left as they are: their rows are no rays.
+    A ray is left empty where the outlines miss it by LEFT_OUT nodes. Along it those depths are let in that all other
+    outlines but one allow, near the depth at which that one is least far away; when there are none, that depth alone.
+    Opposite views count once, and stay in agreement when they were. Rigs other than orthographic ones at elevation 0
+    are left as they are: their rows are no rays.
     """
     out = mask.astype(np.float32, copy=True)
     if rig.kind != ORTHOGRAPHIC or any(rig.elevation_deg) or mask.shape[1] % NODES or mask.shape[1] != mask.shape[2]:

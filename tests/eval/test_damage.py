@@ -45,16 +45,21 @@ def test_the_first_remedy_does_to_the_masks_what_a_run_does(views):
     assert not (damage.REMEDIES["without agreement"].masks(wrong).mask[3] == mended.mask[3]).all()
 
 
+def test_alignment_brings_a_moved_view_back(views):
+    moved = replace(views, mask=views.mask.copy())
+    moved.mask[3] = np.roll(views.mask[3], 4, 0)
+    assert np.array_equal(damage.aligning(moved).mask, damage.keeping(views).mask)
+
+
 def test_a_fit_of_nothing_is_nothing(views):
     empty = replace(views, mask=np.zeros_like(views.mask))
     assert damage._fit(empty, damage.REMEDIES["all"], 32) is None
 
 
-def test_exact_views_of_a_cube_are_fitted_and_scored(views, monkeypatch):
+def test_exact_views_of_a_cube_are_fitted_and_scored(views):
     from tests.eval.test_generated import CUBE
 
-    monkeypatch.setattr(damage, "HARMS", {"none": harms.HARMS["none"]})
     other = replace(views, **{n: getattr(views, n).repeat(2, 1).repeat(2, 2) for n in ("color", "normal", "mask")})
-    exact, swapped = damage.measure("cube", CUBE, other, ["all"], 32, bundle="")
+    exact, swapped = damage.measure("cube", CUBE, other, ["all"], ["none", "swapped"], 32)
     assert (exact.id, exact.damage, exact.remedy) == ("cube", "none", "all")
     assert exact.f_02 > 0.9 and exact.z_mean < 0.02 and swapped.damage == "swapped"
