@@ -18,13 +18,13 @@ from jaxtyping import Float
 
 from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.errors import NothingFoundError
+from img2mv3d.eval.alignment import placements, realigned, realigned_normals
 from img2mv3d.eval.exact import exact_views, untouched
 from img2mv3d.eval.generated import case_of, latents_of
 from img2mv3d.eval.harms import HARMS, painted, swapped
 from img2mv3d.eval.reconstruction import score
 from img2mv3d.eval.records import NOTHING, paired
 from img2mv3d.eval.surface import visible_points
-from img2mv3d.geometry.alignment import placements, realigned, realigned_normals
 from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.opposites import agreed_masks
 from img2mv3d.neus.fit import FINAL, Fit, FitOptions, fit
@@ -105,7 +105,7 @@ REMEDIES: dict[str, Remedy] = {
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown: mean F-score at 0.02 and mean absolute z by damage (lines) and remedy (columns)."""
-    remedies = list(dict.fromkeys(r.remedy for r in rows))
+    remedies = _in_order(rows)
     lines = ["| damage | " + " | ".join(remedies) + " |", "|---" * (len(remedies) + 1) + "|"]
     for damage in dict.fromkeys(r.damage for r in rows):
         found = [[r for r in rows if (r.damage, r.remedy) == (damage, remedy)] for remedy in remedies]
@@ -120,13 +120,14 @@ def effects(rows: Sequence[Row], figure: str = "f_02", digits: int = 3) -> str:
     """Markdown: what each remedy brings, damage by damage: the figure with it minus without it on the same object, mean
     and 95 % interval."""
     by_cell = {(r.damage, r.remedy, r.id): getattr(r, figure) for r in rows}
-    first, *others = dict.fromkeys(r.remedy for r in rows)
+    first, *others = _in_order(rows)
     titles = [remedy.removeprefix(WITHOUT) for remedy in others]
     lines = [f"| {figure} | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
     for damage in dict.fromkeys(r.damage for r in rows):
         cells = []
         for remedy in others:
-            pairs = [(by_cell[damage, first, i], v) for (d, r, i), v in by_cell.items() if (d, r) == (damage, remedy)]
+            found = {i: v for (d, r, i), v in by_cell.items() if (d, r) == (damage, remedy)}
+            pairs = [(by_cell[damage, first, i], v) for i, v in found.items() if (damage, first, i) in by_cell]
             sign = 1 if remedy.startswith(WITHOUT) else -1
             cells.append(paired([sign * (with_all - other) for with_all, other in pairs], digits) if pairs else "")
         lines.append(f"| {damage} | " + " | ".join(cells) + " |")
@@ -188,6 +189,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept.write_text(json.dumps([asdict(row) for row in rows], indent=1))
         (given.out / "damage.md").write_text("\n".join([table(rows), effects(rows), effects(rows, "z_mean", 4)]))
     print((given.out / "damage.md").read_text())
+
+
+def _in_order(rows: Sequence[Row]) -> list[str]:
+    """The remedies that were measured, as REMEDIES has them."""
+    measured = {r.remedy for r in rows}
+    return [remedy for remedy in REMEDIES if remedy in measured]
 
 
 def _fit(views: Views, remedy: Remedy, grid: int) -> Fit | None:
