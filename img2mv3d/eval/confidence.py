@@ -17,9 +17,10 @@ from jaxtyping import Bool, Float
 
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.eval.damage import everything, keeping
+from img2mv3d.eval.damage import keeping
 from img2mv3d.eval.exact import exact_views, untouched
 from img2mv3d.eval.generated import case_of, generated
+from img2mv3d.eval.harms import everything
 from img2mv3d.neus.confidence import NAMES, RIGHT, WEIGHTS, features
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views

@@ -32,12 +32,13 @@ from img2mv3d.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.extract import isosurface
+from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.plans import DecodeOptions, DepthOptions, GenerateOptions
 from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import fit_depth, plain_views
 from img2mv3d.stages.generate import generate
-from img2mv3d.values import Subject, Views
+from img2mv3d.values import Latents, Subject, Views
 from img2mv3d.weights import Bundle, load_bundle
 
 FRACTIONS = (0.02, 0.05, 0.1)  # of the truth's box diagonal
@@ -98,13 +99,18 @@ def generated(bundle: Bundle, seed: int = 0) -> Arm:
     nets, plain, across = bundle.generator(), bundle.plain_decoder(), bundle.crossview_decoder()
 
     def make(photo: np.ndarray) -> Views:
-        subject = Subject(photo, photo, Framing((1.0, 1.0), (0.0, 0.0), bundle.framing_px))
-        rng = torch.Generator().manual_seed(seed)
-        latents = generate(subject, generator=nets, options=GenerateOptions(), rng=rng, seed=seed)
+        latents = latents_of(photo, nets, bundle.framing_px, seed)
         depth = fit_depth(plain_views(latents, decoder=plain), options=DepthOptions())
         return decode(latents, depth, decoder=across, options=DecodeOptions())
 
     return make
+
+
+def latents_of(photo: UInt8[np.ndarray, "H W 4"], nets: GeneratorNets, framing_px: int, seed: int = 0) -> Latents:
+    """What a generator makes of a framed photo, at its own settings."""
+    subject = Subject(photo, photo, Framing((1.0, 1.0), (0.0, 0.0), framing_px))
+    rng = torch.Generator().manual_seed(seed)
+    return generate(subject, generator=nets, options=GenerateOptions(), rng=rng, seed=seed)
 
 
 def copied(photo: UInt8[np.ndarray, "H W 4"]) -> Views:

@@ -18,6 +18,8 @@ from img2mv3d.geometry.opposites import opposites
 
 GENTLE = 3.0  # nodes over which the depths of what is let in are averaged
 NODES = 128  # of the grid, a side: two pixels of 256
+FAINT = 0.1  # cover from which a pixel of a side view shows something: a sheet seen edge-on fills none
+LEFT_OUT = 1.0  # nodes by which outlines must miss a ray; less is a view a little off, which the fit mends
 THIN = 1.0  # nodes round the best depth that are let in where the outlines allow none
 DEEP = 6.0  # the same where all outlines but one agree: a depth far outside of that one is no part of the object
 
@@ -25,9 +27,10 @@ DEEP = 6.0  # the same where all outlines but one agree: a depth far outside of 
 def photo_kept(mask: Float[np.ndarray, "V H W"], rig: Rig) -> Float32[np.ndarray, "V H W"]:
     """The masks, all but the front's grown where the hull leaves a ray of the front silhouette empty.
 
-    Along such a ray those depths are let in that all other outlines but one allow, near the depth at which that one is
-    least far away; when there are none, that depth alone. Opposite views count once, and stay in agreement when they
-    were. Rigs other than orthographic ones at elevation 0 are left as they are: their rows are no rays.
+    A ray is left empty where the outlines miss it by LEFT_OUT nodes. Along it those depths are let in that all other
+    outlines but one allow, near the depth at which that one is least far away; when there are none, that depth alone.
+    Opposite views count once, and stay in agreement when they were. Rigs other than orthographic ones at elevation 0
+    are left as they are: their rows are no rays.
     """
     out = mask.astype(np.float32, copy=True)
     if rig.kind != ORTHOGRAPHIC or any(rig.elevation_deg) or mask.shape[1] % NODES or mask.shape[1] != mask.shape[2]:
@@ -36,10 +39,11 @@ def photo_kept(mask: Float[np.ndarray, "V H W"], rig: Rig) -> Float32[np.ndarray
     sides = [i for i in range(len(rig)) if i != FRONT and i not in behind and (mask[i] > 0.5).any()]
     if not sides or not (mask[FRONT] > 0.5).any():
         return out
-    small = mask.reshape(len(rig), NODES, mask.shape[1] // NODES, NODES, -1).mean((2, 4))
-    rows, columns = np.nonzero(small[FRONT] > 0.5)
+    cells = mask.reshape(len(rig), NODES, mask.shape[1] // NODES, NODES, -1)
+    rows, columns = np.nonzero(cells[FRONT].mean((1, 3)) > 0.5)
     seen = {i: _places(rig, i, columns) for i in range(len(rig))}
-    off = np.sort(np.stack([_distances(mask_distance(small[i])[rows], seen[i]) for i in sides]), axis=0)[::-1]
+    room = {i: mask_distance((cells[i].max((1, 3)) > FAINT).astype(np.float32)) for i in sides}
+    off = np.sort(np.stack([_distances(room[i][rows], seen[i]) for i in sides]), axis=0)[::-1]
     added = _smoothed(_let_in(off), rows, columns)
     for i in set(range(len(rig))) - {FRONT}:
         grown = _drawn(added, rows, seen[i]).repeat(mask.shape[1] // NODES, 0).repeat(mask.shape[1] // NODES, 1)
@@ -53,7 +57,7 @@ def _let_in(off: Float[np.ndarray, "S R Z"]) -> Bool[np.ndarray, "R Z"]:
     near = off[0] < least + DEEP
     partly = near & (off[min(1, len(off) - 1)] < 0)
     barely = off[0] < least + THIN
-    return np.where(partly.any(1, keepdims=True), partly, barely) & (least >= 0)
+    return np.where(partly.any(1, keepdims=True), partly, barely) & (least >= LEFT_OUT)
 
 
 def _smoothed(added: Bool[np.ndarray, "R Z"], rows: np.ndarray, columns: np.ndarray) -> Bool[np.ndarray, "R Z"]:

@@ -6,7 +6,9 @@ the final fit (mesh) are this one function with two option sets. Recipe and meas
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,8 +20,9 @@ from torch import Tensor
 
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.cameras import Rig
-from img2mv3d.geometry.hull import carve
+from img2mv3d.geometry.hull import carve, mask_distance
 from img2mv3d.neus.anyrig import FINEST, optimise_rays, ray_targets
+from img2mv3d.neus.kernels import in_threads
 from img2mv3d.neus.nodes import FAR, Block, find_band
 from img2mv3d.neus.optimise import LevelFit
 from img2mv3d.neus.options import FINAL, QUICK, FitOptions, Level
@@ -62,7 +65,8 @@ def fit(
     options: FitOptions,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fit:
-    """Fit a closed surface to the views of a rig. Equal inputs give equal fields (with equal torch threads).
+    """Fit a closed surface to the views of a rig. Equal inputs give equal fields, with any number of torch threads (in
+    rigs that are not made of steps of 45 degrees: with equal ones).
 
     normal: unit vectors, world axes; (0, 0, 0) where unknown. mask: soft, [0, 1]. progress(done, total): steps. Views
     that show nothing are left out with a warning. When the fit fails (not finite, empty, silhouettes worse than the
@@ -72,7 +76,39 @@ def fit(
     normal, mask, rig, warnings = _usable(normal, mask, rig)
     if not serves(rig):
         return _fit_any_rig(normal, mask, rig, options, progress, warnings)
-    missing = _tolerance(normal, mask, rig, options)
+    with _own_threads() as threads:
+        return _fit_on_nodes(normal, mask, rig, options, progress, warnings, threads)
+
+
+@contextmanager
+def _own_threads() -> Iterator[int]:
+    """Torch's number of threads, while torch itself makes do with one: its idle threads wait actively, in the way of
+    ours, and their number changes its sums.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fit_on_nodes(
+    normal: np.ndarray,
+    mask: np.ndarray,
+    rig: Rig,
+    options: FitOptions,
+    progress: Callable[[int, int], None] | None,
+    warnings: list[str],
+    threads: int,
+) -> Fit:
+    distance = in_threads(mask_distance, mask, threads)
+
+    @functools.cache
+    def targets(nodes: int) -> list[ViewTargets]:
+        return view_targets(normal, mask, rig, nodes, distance, threads)
+
+    missing = _tolerance(targets, mask, rig, options)
     if missing:
         warnings.append(
             f"the silhouettes contradict each other: the hull overrules up to {missing} of {len(rig)} views"
@@ -80,10 +116,10 @@ def fit(
     tick = _ticker(options.levels, progress)
     whole, losses, calm = None, [], 1.0
     for level in options.levels:
-        block, views = block_of(mask, rig, level.nodes), view_targets(normal, mask, rig, level.nodes)
+        block, views = block_of(mask, rig, level.nodes), targets(level.nodes)
         hull = hull_field(views, block, missing)
         start = hull if whole is None else _upsampled(whole, block)
-        state = LevelFit(start, hull, views, block, _calmed(level, calm), options)
+        state = LevelFit(start, hull, views, block, _calmed(level, calm), options, threads)
         if whole is not None:
             state.repair(level.sharp[0])
         losses = state.run(tick)
@@ -91,7 +127,7 @@ def fit(
             disagreement = state.disagreement()
             calm = _calm(disagreement, options.calm)
             if calm > 1:  # cracks of the coarsest level would stay
-                state = LevelFit(hull, hull, views, block, _calmed(level, calm), options)
+                state = LevelFit(hull, hull, views, block, _calmed(level, calm), options, threads)
                 losses = state.run()
         whole = _whole(state.field(), block)
     field_, figures = _judge(whole[block.slices], hull, views, block, warnings)
@@ -199,10 +235,10 @@ def _usable(normal: np.ndarray, mask: np.ndarray, rig: Rig) -> tuple[np.ndarray,
     return normal[shown], mask[shown], rig, warnings
 
 
-def _tolerance(normal: np.ndarray, mask: np.ndarray, rig: Rig, options: FitOptions) -> int:
+def _tolerance(targets: Callable[[int], list[ViewTargets]], mask: np.ndarray, rig: Rig, options: FitOptions) -> int:
     """How many views the hull must overrule to keep the silhouettes: the least number that loses little."""
     nodes = max(options.levels[0].nodes, 64)  # coarser grids lose thin parts for another reason
-    block, views = block_of(mask, rig, nodes), view_targets(normal, mask, rig, nodes)
+    block, views = block_of(mask, rig, nodes), targets(nodes)
     best, chosen = -1.0, 0
     for missing in range(min(options.tolerated, len(rig) - 1) + 1):
         iou = float(np.mean(silhouette_iou(hull_field(views, block, missing), views, block)))

@@ -68,15 +68,21 @@ def _thin(hull: Float[Tensor, "Y X Z"], cell: float) -> Bool[Tensor, "Y X Z"]:
     looks, the curvature term would eat them. What the hull shows there is nearly always right."""
     limit = max(THIN[0], THIN[1] / cell)
     reach = math.ceil(limit)
-    depth = F.max_pool3d((-hull).clamp(min=0)[None, None], 2 * reach + 1, 1, reach)[0, 0]
+    depth = (-hull).clamp(min=0)[None, None]
+    for axis in range(3):  # the largest in a cube, one axis after the other
+        side, room = (
+            [value if k == axis else rest for k in range(3)] for value, rest in ((2 * reach + 1, 1), (reach, 0))
+        )
+        depth = F.max_pool3d(depth, side, 1, room)
+    depth = depth[0, 0]
     return (depth > 0) & (depth < limit) & (hull < 1)
 
 
 class LevelFit:
     """State of the optimisation on one grid. `run` and `repair` change it, `field` reads it.
 
-    field: [Y, X, Z], cells, on the nodes of `block`. hull: the same, for repairs. The number of torch's threads does
-    not change the result.
+    field: [Y, X, Z], cells, on the nodes of `block`. hull: the same, for repairs. threads: torch's number unless
+    given; it does not change the result.
     """
 
     def __init__(
@@ -87,10 +93,11 @@ class LevelFit:
         block: Block,
         level: Level,
         options: FitOptions,
+        threads: int | None = None,
     ) -> None:
         self._grid, self._hull, self._views, self._block = field.contiguous(), hull, views, block
         self._level, self._options = level, options
-        self._threads = torch.get_num_threads()
+        self._threads = torch.get_num_threads() if threads is None else threads
         self._thin = _thin(hull, 2 / (level.nodes - 1)).numpy().reshape(-1).astype(np.float32)
         self._moments = np.zeros((2, field.numel()), np.float32)
         self._order = torch.Generator().manual_seed(level.nodes)  # of the views; the fit is otherwise without chance

@@ -6,6 +6,7 @@ silhouettes of a field. Why here: pictures meet the grid in this module and nowh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.hull import UNKNOWN, mask_distance
+from img2mv3d.neus.kernels import in_threads
 from img2mv3d.neus.nodes import FAR, Block
 from img2mv3d.neus.raygrid import NodeRays, box_filters, point_filters
 
@@ -41,13 +43,22 @@ class ViewTargets:
 
 
 def view_targets(
-    normal: Float[np.ndarray, "V H W 3"], mask: Float[np.ndarray, "V H W"], rig: Rig, nodes: int
+    normal: Float[np.ndarray, "V H W 3"],
+    mask: Float[np.ndarray, "V H W"],
+    rig: Rig,
+    nodes: int,
+    distance: Sequence[Float[np.ndarray, "H W"]] | None = None,
+    threads: int = 1,
 ) -> list[ViewTargets]:
-    """The targets of all views for a grid of `nodes` a side. The rig must be one that `raygrid.serves`."""
-    views = []
+    """The targets of all views for a grid of `nodes` a side. The rig must be one that `raygrid.serves`. distance: of
+    `mask_distance` by view, where it is known: it is the same for every grid, and dear.
+    """
     half, (height, width) = rig.width / 2, mask.shape[1:]
     cells_per_px = (2 * half / width) / (2 / (nodes - 1))
-    for i, camera in enumerate(rig.cameras(8)):
+    cameras = rig.cameras(8)
+
+    def one(i: int) -> ViewTargets:
+        camera = cameras[i]
         rays = NodeRays.of(rig.azimuth_deg[i], nodes)
         rows, columns, known = box_filters(rays, half, height, width)
         cover, direction = _tensor(mask[i]), _tensor(normal[i])
@@ -56,18 +67,18 @@ def view_targets(
         pictures = torch.cat([cover[..., None], trust[..., None], direction * cover[..., None]], dim=-1)
         flat = torch.einsum("nh,hwd,cw->ncd", rows, pictures, columns).reshape(-1, 5)
         rows, columns, _ = point_filters(rays, half, height, width)
-        distance = rows @ torch.from_numpy(mask_distance(mask[i])) @ columns.T * cells_per_px
-        views.append(
-            ViewTargets(
-                rays,
-                known,
-                flat[:, 0].contiguous(),
-                flat[:, 2:].contiguous(),
-                flat[:, 1].contiguous(),
-                torch.where(known, distance, UNKNOWN),
-            )
+        apart = mask_distance(mask[i]) if distance is None else distance[i]
+        cells = rows @ torch.from_numpy(apart) @ columns.T * cells_per_px
+        return ViewTargets(
+            rays,
+            known,
+            flat[:, 0].contiguous(),
+            flat[:, 2:].contiguous(),
+            flat[:, 1].contiguous(),
+            torch.where(known, cells, UNKNOWN),
         )
-    return views
+
+    return in_threads(one, range(len(rig)), threads)
 
 
 def block_of(mask: Float[np.ndarray, "V H W"], rig: Rig, nodes: int) -> Block:

@@ -25,7 +25,7 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 5
+VERSION = 6
 
 
 def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:

@@ -1,9 +1,11 @@
-"""The damages do what they say, and the table tells them apart."""
+"""The table tells damages apart, and what each remedy brings; the first remedy is what a run does."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from img2mv3d.eval import damage
+from img2mv3d.eval import damage, harms
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.sdf import Box, Sphere, render_world
 from img2mv3d.values import Views
@@ -15,56 +17,49 @@ def views():
     return Views(color.astype(np.float32), normal, mask, SIX_VIEWS)
 
 
-@pytest.mark.parametrize("name", damage.DAMAGES)
-def test_damaged_views_are_views_and_the_same_ones_each_time(views, name):
-    first, again = (damage.DAMAGES[name](views, np.random.default_rng(1)) for _ in range(2))
-    assert np.array_equal(first.mask, again.mask) and np.array_equal(first.normal, again.normal)
-    length = np.linalg.norm(first.normal, axis=-1)
-    assert np.all((np.abs(length - 1) < 1e-4) | (length == 0)) and first.mask.min() >= 0 and first.mask.max() <= 1
-    changed = not (np.array_equal(first.mask, views.mask) and np.allclose(first.normal, views.normal, atol=1e-6))
-    assert changed == (name != "none")
-
-
-def test_normals_are_turned_by_what_is_said(views):
-    worse = damage.turned(views, np.random.default_rng(0))
-    inside = views.mask > 0.99
-    angle = np.degrees(np.arccos((worse.normal * views.normal).sum(-1)[inside].clip(-1, 1)))
-    low, high = damage.TURN_DEG
-    assert low - 1 < np.median(angle) < high + 1
-
-
-def test_the_front_stays_where_it_is(views):
-    worse = damage.shifted(views, np.random.default_rng(0))
-    assert np.array_equal(worse.mask[0], views.mask[0]) and not np.array_equal(worse.mask[1], views.mask[1])
+def _row(name, harm, remedy, f_02, z_mean=0.01):
+    return damage.Row(name, harm, remedy, 0.0, f_02, 1.0, z_mean, 0.0, 1.0)
 
 
 def test_the_table_has_a_line_a_damage_and_a_column_a_remedy():
-    rows = [
-        {"damage": d, "remedy": r, "f_02": f, "z_mean": 0.01}
-        for d, r, f in [("none", "all", 0.9), ("none", "all", 0.8), ("turned", "all", 0.5), ("none", "with drop", 0.1)]
-    ]
-    rows.append({"damage": "turned", "remedy": "with drop", "f_02": 0.2, "z_mean": 0.02})
+    rows = [_row("a", "none", "all", 0.9), _row("b", "none", "all", 0.8), _row("a", "turned", "all", 0.5)]
+    rows += [_row("a", "none", "with drop", 0.1), _row("a", "turned", "with drop", 0.2, 0.02)]
     lines = damage.table(rows).splitlines()
     assert "0.850, 0.0100" in lines[2] and lines[3].startswith("| turned | 0.500")
 
 
+def test_an_effect_is_the_figure_with_the_remedy_minus_without_it():
+    rows = [_row(i, "none", "all", f) for i, f in (("a", 0.9), ("b", 0.7))]
+    rows += [_row(i, "none", "without hold", f) for i, f in (("a", 0.8), ("b", 0.6))]
+    rows += [_row(i, "none", "with drop", f) for i, f in (("b", 0.5), ("a", 0.7))]
+    lines = damage.effects(rows).splitlines()
+    assert lines[0] == "| f_02 | hold | with drop |"
+    assert lines[2] == "| none | +0.100 +- 0.000 | -0.200 +- 0.000 |"
+
+
 def test_the_first_remedy_does_to_the_masks_what_a_run_does(views):
-    wrong = damage.holed(views, np.random.default_rng(0))
+    wrong = harms.holed(views, np.random.default_rng(0))
     mended = next(iter(damage.REMEDIES.values())).masks(wrong)
     assert (mended.mask[3] == wrong.mask[0][:, ::-1]).all()
-    assert (damage.REMEDIES["without agreement"].masks(wrong).mask == wrong.mask).all()
+    assert (damage.REMEDIES["without photo kept"].masks(wrong).mask[3] == mended.mask[3]).all()
+    assert not (damage.REMEDIES["without agreement"].masks(wrong).mask[3] == mended.mask[3]).all()
+
+
+def test_alignment_brings_a_moved_view_back(views):
+    moved = replace(views, mask=views.mask.copy())
+    moved.mask[3] = np.roll(views.mask[3], 4, 0)
+    assert np.array_equal(damage.aligning(moved).mask, damage.keeping(views).mask)
 
 
 def test_a_fit_of_nothing_is_nothing(views):
-    from dataclasses import replace
-
     empty = replace(views, mask=np.zeros_like(views.mask))
     assert damage._fit(empty, damage.REMEDIES["all"], 32) is None
 
 
-def test_exact_views_of_a_cube_are_fitted_and_scored(monkeypatch):
+def test_exact_views_of_a_cube_are_fitted_and_scored(views):
     from tests.eval.test_generated import CUBE
 
-    monkeypatch.setattr(damage, "DAMAGES", {"none": damage.DAMAGES["none"]})
-    (row,) = damage.measure(CUBE, ["all"], 32)
-    assert (row["damage"], row["remedy"]) == ("none", "all") and row["f_02"] > 0.9 and row["z_mean"] < 0.02
+    other = replace(views, **{n: getattr(views, n).repeat(2, 1).repeat(2, 2) for n in ("color", "normal", "mask")})
+    exact, swapped = damage.measure("cube", CUBE, other, ["all"], ["none", "swapped"], 32)
+    assert (exact.id, exact.damage, exact.remedy) == ("cube", "none", "all")
+    assert exact.f_02 > 0.9 and exact.z_mean < 0.02 and swapped.damage == "swapped"

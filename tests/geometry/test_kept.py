@@ -80,3 +80,16 @@ def test_an_empty_photo_or_no_sides_change_nothing(exact):
     assert not photo_kept(np.zeros_like(exact), SIX_VIEWS).any()
     alone = Rig(("front",), (0.0,), (0.0,))
     assert (photo_kept(exact[:1], alone) == exact[:1]).all()
+
+
+def test_a_sheet_that_fills_no_pixel_of_a_side_view_is_nothing_left_out():
+    """The side views are right, and room of six nodes would make a slab of a shower door."""
+    mask = np.zeros((6, SIZE, SIZE), np.float32)
+    mask[[0, 3], 60:200, 70:186], mask[[1, 5], 60:200, 87:169] = 1, 1
+    mask[[2, 4], 60:200, 127:129] = 0.2
+    assert np.array_equal(photo_kept(mask, SIX_VIEWS), mask)
+
+
+def test_views_a_pixel_off_get_no_room(exact):
+    moved = np.stack([exact[0], *(np.roll(m, 1, 0) for m in exact[1:])])
+    assert ((photo_kept(moved, SIX_VIEWS) > 0.5) != (moved > 0.5)).mean() < 2e-3

@@ -69,6 +69,20 @@ def test_equal_views_give_equal_fields_and_progress_ends_at_its_total():
     assert told == [(i + 1, 60) for i in range(60)]
 
 
+def test_the_number_of_threads_changes_no_bit_and_torch_keeps_its_own(monkeypatch):
+    monkeypatch.setattr("img2mv3d.neus.kernels.SMALL", 1)
+    _, normal, mask, _ = world(BLOCK)
+    before, fields = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            fields.append(fit(normal, mask, SIX_VIEWS, FitOptions((Level(32, 20), Level(48, 16, views=3)))).sdf)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(fields[0], fields[1]) and np.array_equal(fields[0], fields[2])
+
+
 def test_the_field_is_closed_even_when_the_object_leaves_the_frame():
     _, normal, mask, _ = world(Sphere(radius=1.2), 48)
     found = fit(normal, mask, SIX_VIEWS, FitOptions((Level(32, 15),)))
