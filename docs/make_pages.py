@@ -32,10 +32,12 @@ PAGES: dict[str, list[str]] = {
     "weights": ["weights inspect mini"],
     "data": [],
     "train": [],
+    "eval": [],
 }
 WHY_NOT = {
     "view": "It serves the page until it is stopped: nothing is shown here.",
     "data": "It wants a corpus: [training.md](../training.md) says how one looks.",
+    "eval": "Its tables stand in [decoder.md](../decoder.md).",
     "train": "It takes from minutes to days: [training.md](../training.md).",
 }
 KEPT = 14  # lines of a long output, at its beginning and at its end

@@ -43,7 +43,8 @@ class Record:
     """One object in one setting by one arm. psnr_*: dB inside the true mask, over white: front view, those at 45 and
     at 90 degrees, the back, and all but the front. ssim: of all but the front. warp: colour disagreement of neighbours
     by true depth, less that of the true views. agreeing, matches: SIFT matches between views up to NEAR_DEG apart, on
-    the true surface and in all. sharpness: mean gradient inside the mask over the truth's.
+    the true surface and in all. sharpness: gradient inside the masks over the truth's, both summed
+    over the views.
     """
 
     id: str
@@ -149,7 +150,7 @@ def measure(case: Case, arm: str, pictures: Float[Tensor, "V 3 H W"]) -> Record:
     by_view = {i: -10 * np.log10(max(float(error[i][hit[i] > 0].mean()), 1e-10)) for i in range(6) if hit[i].any()}
     others = [i for i in by_view if i != FRONT]
     near = sift_matches(found, case.true_z, hit, SIX_VIEWS, NEAR_DEG)
-    sharp = [edge_sharpness(found[i], hit[i]) / max(edge_sharpness(case.truth[i], hit[i]), 1e-6) for i in by_view]
+    sharp = [sum(edge_sharpness(views[i], hit[i]) for i in by_view) for views in (found, case.truth)]
     floor = depth_warp_error(case.truth, case.true_z, hit, SIX_VIEWS)
     return Record(
         case.id,
@@ -162,7 +163,7 @@ def measure(case: Case, arm: str, pictures: Float[Tensor, "V 3 H W"]) -> Record:
         depth_warp_error(found, case.true_z, hit, SIX_VIEWS) - floor,
         float(near.agreeing),
         float(near.total),
-        float(np.mean(sharp)),
+        sharp[0] / max(sharp[1], 1e-6),
     )
 
 
