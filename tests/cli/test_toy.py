@@ -87,7 +87,8 @@ def test_a_photo_of_the_back_lies_on_the_back(place: Path, monkeypatch: pytest.M
     views = load_views(place / "sides" / "views")
     np.testing.assert_allclose(views.color[3][128, 128] * 255, [30, 160, 60], atol=1)  # its own are noise
     notes = json.loads((place / "sides" / "mesh.json").read_text())
-    assert notes["likeness"]["back_db"] > 25 and notes["likeness"]["back_covered"] > 0.9
+    like = notes["likeness"]  # toy's side views are noise that the mesh cannot follow: the back must be like the front
+    assert like["back_db"] > like["front_db"] - 2 and like["back_covered"] > 0.9
     assert set(notes["provenance"]["digests"]) >= {"photo", "back"}
 
 
