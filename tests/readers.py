@@ -143,6 +143,7 @@ READERS = {"trimesh": by_trimesh, "usd-core": by_usd, "open3d": by_open3d, "bpy"
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
+    place.mkdir(parents=True, exist_ok=True)
     wanted = sys.argv[2:] or ["trimesh", "usd-core"]
     known = json.loads((place / "facts.json").read_text()) if len(sys.argv) > 2 else write(place)
     for program in wanted:
