@@ -44,8 +44,11 @@ def train(what: str, data: Path, out: Path, minutes: float, seed: int, start: st
 def train_decoder(
     data: Path, out: Path, minutes: float, seed: int, start: str | None, variant: str, steps: int | None, keep: bool
 ) -> None:
-    """The plain decoder and one variant of what stands on it. start: a bundle; its denoiser paints half of the latents
-    that both learn from, its plain decoder is gone on with, or, with `keep`, left as it is."""
+    """The plain decoder and one variant of what stands on it; out/VARIANT/bundle holds both, for `eval consistency`.
+
+    start: a bundle; its denoiser paints half of the latents that both learn from, and its decoders are gone on with.
+    keep: its plain decoder is left as it is, and the variant starts from nothing.
+    """
     from img2mv3d.train.variants import VARIANTS
 
     if variant not in VARIANTS:
@@ -56,7 +59,8 @@ def train_decoder(
     _ready_torch()
     from img2mv3d.train import crossview, decoder
     from img2mv3d.train.corruption import imagination
-    from img2mv3d.weights import load_bundle
+    from img2mv3d.train.everything import bundle_notes
+    from img2mv3d.weights import load_bundle, write_bundle
 
     bundle = None if start is None else load_bundle(start)
     paint = partial(imagination, None if bundle is None else bundle.generator(), seed)
@@ -64,10 +68,18 @@ def train_decoder(
     if not keep:  # a third of the time: what looks across views stands on it
         told = {"seed": seed, "net": plain, "imagine": paint((999, 999)), "report": say}
         plain = decoder.train(data, out / "plain", minutes / 3, **told)
+    numbers = _numbers(bundle)
+    former = bundle.crossview_decoder().state_dict() if bundle and not keep and variant == "ours" else None
     told = {"variant": variant, "steps": steps, "seed": seed, "imagine": paint((250, 999)), "report": say}
-    share = 1.0 if keep else 2 / 3
-    crossview.train(data, plain.state_dict(), out / variant, minutes * share, numbers=_numbers(bundle), **told)
-    print(out.absolute())
+    minutes *= 1.0 if keep else 2 / 3
+    across = crossview.train(data, plain.state_dict(), out / variant, minutes, numbers=numbers, start=former, **told)
+    parts = {
+        "plain_decoder": (plain.eval(), numbers),
+        "crossview_decoder": (across, {**numbers, **VARIANTS[variant].net}),
+    }
+    notes = bundle_notes(data, {"command": f"img2mv3d train decoder --variant {variant} --seed {seed}"})
+    write_bundle(out / variant / "bundle", parts, {"name": variant, **notes})
+    print((out / variant / "bundle").absolute())
 
 
 def consistency(data: Path, out: Path, bundle: str, arms: list[str], count: int) -> None:

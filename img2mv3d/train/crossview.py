@@ -148,16 +148,17 @@ def train(
     """Train a cross-view decoder on a plain decoder's weights; resumes from `out`.
 
     minutes: wall clock; steps, instead, when given. variant: a name of VARIANTS. numbers: for the base, when it is not
-    of the shipped size. start: weights of a cross-view decoder of the same variant, to go on from. imagine: latents as
+    of the shipped size. start: weights of a cross-view decoder of the same variant, whose parts (not whose
+    base) are gone on with. imagine: latents as
     a denoiser paints them. sets: kept in memory at most (2.5 MB each). A file named `stop` in `out` ends the training.
     Returns the averaged network, which also lies in out/ema.safetensors. Raises KeyError on an unknown variant.
     """
     chosen = VARIANTS[variant]
     torch.manual_seed(seed)
     net = CrossViewDecoder(**{**(numbers or {}), **chosen.net})
-    net.load_plain(plain)
     if start is not None:
         net.load_state_dict(start)
+    net.load_plain(plain)
     net.to(memory_format=torch.contiguous_format)  # a quarter faster to train; `decode` of a fresh network uses its own
     average = copy.deepcopy(net)
     average.attention_on = chosen.attention
