@@ -127,15 +127,35 @@ def many_sheet(measured: Path, method: str = "final", count: int = MANY, tile: i
     return grid([list(chain(*cells[i : i + ACROSS])) for i in range(0, len(cells), ACROSS)], tile)
 
 
+def runs_sheet(folders: Sequence[Path], tile: int = 80) -> Image.Image:
+    """Many runs, a row each: cut-out, colours and normals of all views, mesh from four sides. Raises InputError when a
+    file of a run is missing."""
+    rows = []
+    for folder in folders:
+        views, subject = load_views(folder / "views"), Subject.load(folder)
+        pictures = [_checkered(subject.image), *to_bytes(views.color), *_normal_pictures(views)]
+        pictures += mesh_from_four_sides(folder)
+        words = [folder.name[: CAPTION * tile // 300], *[""] * (len(pictures) - 1)]
+        rows.append([(w, _fit(p, tile)) for w, p in zip(words, pictures, strict=True)])
+    return grid(rows, tile)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.report.sheet MEASURED -o PICTURES: a benchmark's worst five meshes, and thirty."""
+    """python -m img2mv3d.report.sheet MEASURED -o PICTURES: a benchmark's worst five meshes, and thirty.
+
+    python -m img2mv3d.report.sheet RUN RUN ... -o PICTURES: runs, a row each, as runs.jpg."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("measured", type=Path, help="what `eval.reconstruction --keep final` wrote")
+    parser.add_argument("folders", type=Path, nargs="+", help="what `eval.reconstruction --keep final` or `run` wrote")
     parser.add_argument("-o", "--out", type=Path, default=Path("pictures"))
     given = parser.parse_args(arguments)
     given.out.mkdir(parents=True, exist_ok=True)
+    if all((folder / "run.json").is_file() for folder in given.folders):
+        runs_sheet(given.folders).save(given.out / "runs.jpg", quality=80, optimize=True)
+        print(given.out / "runs.jpg")
+        return
+    [measured] = given.folders
     for name, make in (("reconstruction_worst.jpg", worst_sheet), ("reconstruction_thirty.jpg", many_sheet)):
-        make(given.measured).save(given.out / name, quality=80, optimize=True)
+        make(measured).save(given.out / name, quality=80, optimize=True)
         print(given.out / name)
 
 

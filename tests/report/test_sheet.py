@@ -17,9 +17,11 @@ from img2mv3d.report.sheet import (
     grid,
     main,
     many_sheet,
+    runs_sheet,
     sheet,
     worst_sheet,
 )
+from tests.finished import finished_run
 
 
 def test_a_grid_holds_every_tile_in_its_row_and_column() -> None:
@@ -107,3 +109,11 @@ def test_one_command_writes_both_sheets(measured: Path, tmp_path: Path, capsys: 
         "reconstruction_thirty.jpg",
         "reconstruction_worst.jpg",
     ]
+
+
+def test_many_runs_are_a_row_each_from_cut_out_to_mesh(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    one, other = finished_run(tmp_path / "one"), finished_run(tmp_path / "other")
+    assert runs_sheet([one, other], tile=24).size == ((1 + 6 + 6 + 4) * 24, 2 * 38)
+    main([str(one), str(other), "-o", str(tmp_path / "pictures")])
+    assert capsys.readouterr().out.strip().endswith("runs.jpg")
+    assert (tmp_path / "pictures" / "runs.jpg").is_file()
