@@ -234,6 +234,8 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
         framing_px, seed = int(record["framing_px"]), int(record["seed"])
         vae = {str(k): str(v) for k, v in record["vae"].items()}
         settings = dict(record["settings"])
+        if not 0.0 <= float(settings.get("rounded", 0.0)) <= 1.0:
+            raise ValueError(f"settings: rounded is {settings['rounded']!r}, expected 0 to 1")
     except (ValueError, TypeError, AttributeError) as error:
         raise bad(str(error)) from None
     color, normal, front = record["color"], record["normal"], record["front"]

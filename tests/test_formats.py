@@ -69,6 +69,8 @@ def test_equal_latents_give_equal_bytes_whatever_the_file_is_called(tmp_path: Pa
         ({"front": torch.zeros(4, 100, 100, dtype=torch.uint8)}, "front"),
         ({"format": "something/1"}, "format"),
         ({"rig": {"azimuth_deg": [0]}}, "rig"),
+        ({"settings": {"rounded": 7}}, "rounded is 7, expected 0 to 1"),
+        ({"settings": {"rounded": "much"}}, "much"),
     ],
 )
 def test_latents_that_cannot_be_used_are_refused(tmp_path: Path, change: dict, says: str) -> None:

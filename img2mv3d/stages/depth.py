@@ -18,6 +18,7 @@ from img2mv3d.formats import decode_normals, to_bytes
 from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.geometry.opposites import agreed_masks, spread
+from img2mv3d.geometry.rounded import rounded
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.neus.confidence import confidence
 from img2mv3d.neus.fit import QUICK, fit
@@ -25,12 +26,13 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 6
+VERSION = 7
 
 
 def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:
     """Decode every map on its own; masks of the front view from the photo, of the others from both maps, opposite views
-    in agreement and with room for all that the photo shows.
+    in agreement, leaning towards round ones as far as the latents' settings say, and with room for all that the photo
+    shows.
 
     Returns float32 views in [0, 1], colours white and normals (0, 0, 0) outside of the masks. Where a mask covers what
     the view itself does not show, the normal is (0, 0, 0), too, and the colour its neighbour's. Normals are taken as
@@ -44,7 +46,8 @@ def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:
     own = view_masks(color, coded, None)
     shown = own >= 0.5
     own[FRONT] = front
-    mask = photo_kept(agreed_masks(own, latents.rig, known=True), latents.rig)
+    agreed = agreed_masks(own, latents.rig, known=True)
+    mask = photo_kept(rounded(agreed, latents.rig, float(latents.settings.get("rounded", 0.0))), latents.rig)
     color = np.where(mask[..., None] > 0, spread(color, shown, mask >= 0.5), np.float32(1))
     normal = decode_normals(to_bytes(coded), mask) * shown[..., None]
     return Views(color, normal, mask, latents.rig, "plain")
