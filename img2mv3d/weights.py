@@ -160,13 +160,16 @@ class Checkpoint(Bundle):
         layout = self.manifest
         config, tensors = self._read("unet")
         numbers = convert.unet_numbers(config, layout["unet"], str(self.folder / "unet" / "config.json"))
-        unet = MultiViewUNet(UNetConfig.from_dict(numbers))
-        convert.load_strictly(unet, convert.rename(tensors, self._names("unet"), "unet"), str(self.folder / "unet"))
+        with convert.unfilled():
+            unet = MultiViewUNet(UNetConfig.from_dict(numbers))
+        tensors = convert.rename(tensors, self._names("unet"), "unet")
+        convert.load_strictly(unet, tensors, str(self.folder / "unet"), take=True)
         self._scheduler()
         config, tensors = self._read("image_encoder")
-        clip = make_clip(config)
+        with convert.unfilled():
+            clip = make_clip(config)
         tensors = convert.rename(tensors, self._names("image_encoder"), "image_encoder")
-        convert.load_strictly(clip, tensors, str(self.folder / "image_encoder"))
+        convert.load_strictly(clip, tensors, str(self.folder / "image_encoder"), take=True)
         angles = (torch.deg2rad(torch.tensor(layout["camera"][k])) for k in ("elevation_deg", "azimuth_deg"))
         return GeneratorNets(
             unet=unet.eval().requires_grad_(False),
@@ -214,8 +217,10 @@ class Checkpoint(Bundle):
         known = tuple(prefix for half in ("vae_encoder", "vae_decoder") for prefix in self._names(half)["keep"])
         spare = {k: t.shape for k, t in tensors.items() if not k.startswith(known)}
         convert.check_shapes({}, spare, str(self.folder / "vae"))  # of neither half: nobody else would notice
-        module = kind(config)
-        convert.load_strictly(module, convert.rename(tensors, self._names(part), "vae"), str(self.folder / "vae"))
+        with convert.unfilled():
+            module = kind(config)
+        tensors = convert.rename(tensors, self._names(part), "vae")
+        convert.load_strictly(module, tensors, str(self.folder / "vae"), take=True)
         return module.eval().requires_grad_(False)
 
     def _scheduler(self) -> None:
@@ -226,7 +231,9 @@ class Checkpoint(Bundle):
     def _read(self, part: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         path = convert.first_of(self.folder / part, self.manifest["files"][part])
         config = convert.read_config(self.folder / part / "config.json")
-        tensors = {k: t.float() if t.is_floating_point() else t for k, t in convert.read_tensors(path).items()}
+        tensors = convert.read_tensors(path)
+        for name, tensor in tensors.items():  # one by one, so that the whole is never there in two precisions
+            tensors[name] = (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
         return config, tensors
 
 

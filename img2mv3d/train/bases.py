@@ -8,7 +8,6 @@ is learnt from gently, and nothing stands below it that would have to be trained
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +36,20 @@ def train_on(
     seed: int = 0,
     report: Callable[[str], None] = print,
 ) -> Path:
-    """Train one variant on the stock decoder `base` ("svd", "sd") and write the bundle `out`/bundle; its path.
+    """Train one variant on the stock decoder `base` ("svd", "sd"); the path of the bundle that comes of it, for
+    `weights add`, in a folder of its own under `out`.
 
     bundle: whose latents will be decoded. A denoiser of ours paints part of the latents that are learnt from; the
     published one does not (a pass of it costs more than a hundred steps), the others disagree all the same. minutes:
-    wall clock; steps, instead, when given. Resumes from `out`. Raises WeightsError when the base is not here.
+    wall clock; steps, instead, when given. Resumes from that folder. Raises WeightsError when the base is not here.
     """
-    found = stock(base, bundle)
+    found, folder = stock(base, bundle), out / f"{variant}-{base}"
     paints = None if isinstance(bundle, Checkpoint) else bundle.generator()
     numbers = dict(found.config)
     net = crossview.train(
         data,
         None,
-        out / variant,
+        folder,
         minutes,
         variant=variant,
         steps=steps,
@@ -66,8 +66,8 @@ def train_on(
     told |= {"framing_px": bundle.framing_px, "latent_space": found.space}
     told |= {"licence": f"{found.licence} (the base), {LICENCE} (what was learnt)"}
     told |= {"name": f"crossview-{base}", "base": base, "base_digest": found.digest}
-    write_bundle(out / variant / "bundle", {"crossview_decoder": (net, config)}, told)
-    return out / variant / "bundle"
+    write_bundle(folder / "bundle", {"crossview_decoder": (net, config)}, told)
+    return folder / "bundle"
 
 
 def start_weights(base: Decoder, more: Mapping[str, Any]) -> dict[str, Tensor]:
