@@ -216,11 +216,11 @@ class Checkpoint(Bundle):
         convert.expect(config, self.manifest["vae"]["expected"], self.folder / "vae" / "config.json")
         known = tuple(prefix for half in ("vae_encoder", "vae_decoder") for prefix in self._names(half)["keep"])
         spare = {k: t.shape for k, t in tensors.items() if not k.startswith(known)}
-        convert.check_shapes({}, spare, str(self.folder / "vae"))  # of neither half: nobody else would notice
+        path = self.folder / "vae"
+        convert.check_shapes({}, spare, str(path))  # of neither half: nobody else would notice
         with convert.unfilled():
             module = kind(config)
-        tensors = convert.rename(tensors, self._names(part), "vae")
-        convert.load_strictly(module, tensors, str(self.folder / "vae"), take=True)
+        convert.load_strictly(module, convert.rename(tensors, self._names(part), "vae"), str(path), take=True)
         return module.eval().requires_grad_(False)
 
     def _scheduler(self) -> None:

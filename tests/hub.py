@@ -18,8 +18,9 @@ REPOSITORY = "flamehaze1115/wonder3d-v1.0"
 class Hub:
     """files: name -> content. large: endings of those whose sha256 is listed; of others git's digest is. cuts: name ->
     bytes after which the line breaks, one by one. spoilt: name -> what is sent instead. statuses: name -> answer.
-    holds: name -> bytes after which nothing comes, once. ranges: "good", "ignored", "wrong" (another range) or "refused". elsewhere: files are answered by a redirect to
-    /cdn. seen: path, Range and Authorization of every request."""
+    holds: name -> bytes after which nothing comes, once. ranges: "good", "ignored", "wrong" (another range) or
+    "refused". elsewhere: files are answered by a redirect to /cdn. seen: path, Range and Authorization of every
+    request."""
 
     files: dict[str, bytes]
     large: tuple[str, ...] = (".bin", ".safetensors")

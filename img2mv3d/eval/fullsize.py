@@ -242,11 +242,11 @@ def _crossview(size: int) -> Callable[[Any], None]:
     return call
 
 
-def _gb(count: float) -> str:
+def _gb(count: float | int) -> str:
     return f"{count / 1e9:.2f} GB"
 
 
-def _off(foretold: float, measured: float) -> str:
+def _off(foretold: float, measured: float | int) -> str:
     return f"{100 * (foretold / measured - 1):+.0f} %" if measured else ""
 
 
