@@ -213,10 +213,10 @@ class Checkpoint(Bundle):
 
     def _vae(self, kind: type, part: str) -> Any:
         config, tensors = self._read("vae")
-        convert.expect(config, self.manifest["vae"]["expected"], self.folder / "vae" / "config.json")
+        path = self.folder / "vae"
+        convert.expect(config, self.manifest["vae"]["expected"], path / "config.json")
         known = tuple(prefix for half in ("vae_encoder", "vae_decoder") for prefix in self._names(half)["keep"])
         spare = {k: t.shape for k, t in tensors.items() if not k.startswith(known)}
-        path = self.folder / "vae"
         convert.check_shapes({}, spare, str(path))  # of neither half: nobody else would notice
         with convert.unfilled():
             module = kind(config)
@@ -231,8 +231,7 @@ class Checkpoint(Bundle):
     def _read(self, part: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         path = convert.first_of(self.folder / part, self.manifest["files"][part])
         config = convert.read_config(self.folder / part / "config.json")
-        tensors = convert.read_tensors(path)
-        for name, tensor in tensors.items():  # one by one, so that the whole is never there in two precisions
+        for name, tensor in (tensors := convert.read_tensors(path)).items():  # one by one: never all in two precisions
             tensors[name] = (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
         return config, tensors
 
