@@ -7,10 +7,11 @@ not in code.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tomllib
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,13 +112,29 @@ def rename(tensors: Mapping[str, T], rules: Mapping[str, Any], where: str) -> di
     return renamed
 
 
-def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], where: str, *, take: bool = False) -> None:
     """Load in the module's own precision. Raises WeightsError that names what is missing, spare or of another shape,
-    or not finite; the module is then as it was.
+    or not finite; the module is then as it was. take: the tensors themselves become the module's, as they are, so that
+    nothing large is in memory twice.
     """
     check_shapes(shapes_of(module.state_dict()), shapes_of(tensors), where)
     check_finite(tensors, where)
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors), assign=take)
+
+
+@contextlib.contextmanager
+def unfilled() -> Iterator[None]:
+    """Networks made inside get no random numbers, which take time and memory, for strict loading to replace them."""
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__name__", "").endswith(("uniform_", "normal_")):  # a tensor's, or torch.nn.init's
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **(kwargs or {}))
+
+    with Unfilled():
+        yield
 
 
 def check_finite(tensors: Mapping[str, Tensor], where: str) -> None:

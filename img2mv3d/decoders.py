@@ -51,13 +51,39 @@ def choose(wanted: str, bundle: Any) -> Decoder:
     if wanted == "mini":
         return _of_bundle(load_bundle("mini"), "as asked")
     if wanted in BASES:
-        return _trained(wanted, "as asked") or _stock(wanted, bundle)
+        return _trained(wanted, "as asked") or stock(wanted, bundle)
     if not isinstance(bundle, Checkpoint):
         return _of_bundle(bundle, "the bundle's own")
     for base in BASES:
         if found := _trained(base, "trained weights were added"):
             return found
     return _of_bundle(load_bundle("mini"), f"nothing else is there for {bundle.name}, and the latent space is the same")
+
+
+def stock(base: str, bundle: Any) -> Decoder:
+    """The base as its authors publish it; the parts that look across views are there, but add nothing. Raises
+    WeightsError when it was not brought."""
+    upstream = BASES[base]
+    own = base == "sd" and isinstance(bundle, Checkpoint)  # the checkpoint's autoencoder is such a one
+    folder = bundle.folder if own else fetched_folder() / upstream
+    names = convert.read_table(upstream, "layout")["files"]["vae"]
+    if not (folder / "vae" / "config.json").is_file() or not any((folder / "vae" / n).is_file() for n in names):
+        kind = "an AutoencoderKLTemporalDecoder" if base == "svd" else "an AutoencoderKL"
+        raise WeightsError(
+            f"{folder}: no weights of {WHOSE[base].partition(',')[0]}; bring the vae folder of {kind} with "
+            "`img2mv3d weights add DIR`, or take --decoder mini"
+        )
+    path = convert.first_of(folder / "vae", names)
+    digest = digest_of(folder, [path.relative_to(folder), Path("vae/config.json")])
+    told = convert.read_table(upstream, "upstream")["weights"]["licence"]
+    return Decoder(
+        base,
+        hashlib.sha256(f"{base} {digest}".encode()).hexdigest(),
+        f"as asked; {WHOSE[base]}; {UNTRAINED}",
+        lambda: _make(base, folder / "vae", path),
+        _numbers(base, convert.read_config(folder / "vae" / "config.json"), folder / "vae" / "config.json"),
+        told,
+    )
 
 
 def trained_folder(base: str) -> Path:
@@ -90,31 +116,6 @@ def _trained(base: str, why: str) -> Decoder | None:
     made = f"{why}; {WHOSE[base]} with trained cross-view weights {bundle.digest[:12]}"
     licence = bundle.manifest.get("licence")
     return Decoder(base, bundle.digest, made, bundle.crossview_decoder, _config(bundle), licence)
-
-
-def _stock(base: str, bundle: Any) -> Decoder:
-    """The base as its authors publish it; the parts that look across views are there, but add nothing."""
-    upstream = BASES[base]
-    own = base == "sd" and isinstance(bundle, Checkpoint)  # the checkpoint's autoencoder is such a one
-    folder = bundle.folder if own else fetched_folder() / upstream
-    names = convert.read_table(upstream, "layout")["files"]["vae"]
-    if not (folder / "vae" / "config.json").is_file() or not any((folder / "vae" / n).is_file() for n in names):
-        kind = "an AutoencoderKLTemporalDecoder" if base == "svd" else "an AutoencoderKL"
-        raise WeightsError(
-            f"--decoder {base}: {folder}: no such weights; bring the vae folder of {kind} with "
-            "`img2mv3d weights add DIR`, or take --decoder mini"
-        )
-    path = convert.first_of(folder / "vae", names)
-    digest = digest_of(folder, [path.relative_to(folder), Path("vae/config.json")])
-    told = convert.read_table(upstream, "upstream")["weights"]["licence"]
-    return Decoder(
-        base,
-        hashlib.sha256(f"{base} {digest}".encode()).hexdigest(),
-        f"as asked; {WHOSE[base]}; {UNTRAINED}",
-        lambda: _make(base, folder / "vae", path),
-        _numbers(base, convert.read_config(folder / "vae" / "config.json"), folder / "vae" / "config.json"),
-        told,
-    )
 
 
 def _config(bundle: Any) -> Mapping[str, Any]:

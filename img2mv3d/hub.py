@@ -173,7 +173,7 @@ def _pour(answer: Any, target: BinaryIO, file: Wanted, part: Path) -> None:
     """Write what comes, at most one chunk more than the file has. Raises _Broken or ResourceError."""
     while target.tell() <= file.size:
         try:
-            chunk = answer.read(CHUNK)
+            chunk = answer.read1(CHUNK)  # what is there: a process that is killed has written what came
         except (OSError, http.client.HTTPException) as error:
             raise _Broken(_reason(error)) from None
         if not chunk:

@@ -161,13 +161,16 @@ class Checkpoint(Bundle):
         layout = self.manifest
         config, tensors = self._read("unet")
         numbers = convert.unet_numbers(config, layout["unet"], str(self.folder / "unet" / "config.json"))
-        unet = MultiViewUNet(UNetConfig.from_dict(numbers))
-        convert.load_strictly(unet, convert.rename(tensors, self._names("unet"), "unet"), str(self.folder / "unet"))
+        with convert.unfilled():
+            unet = MultiViewUNet(UNetConfig.from_dict(numbers))
+        tensors = convert.rename(tensors, self._names("unet"), "unet")
+        convert.load_strictly(unet, tensors, str(self.folder / "unet"), take=True)
         self._scheduler()
         config, tensors = self._read("image_encoder")
-        clip = make_clip(config)
+        with convert.unfilled():
+            clip = make_clip(config)
         tensors = convert.rename(tensors, self._names("image_encoder"), "image_encoder")
-        convert.load_strictly(clip, tensors, str(self.folder / "image_encoder"))
+        convert.load_strictly(clip, tensors, str(self.folder / "image_encoder"), take=True)
         angles = (torch.deg2rad(torch.tensor(layout["camera"][k])) for k in ("elevation_deg", "azimuth_deg"))
         return GeneratorNets(
             unet=unet.eval().requires_grad_(False),
@@ -211,12 +214,14 @@ class Checkpoint(Bundle):
 
     def _vae(self, kind: type, part: str) -> Any:
         config, tensors = self._read("vae")
-        convert.expect(config, self.manifest["vae"]["expected"], self.folder / "vae" / "config.json")
+        path = self.folder / "vae"
+        convert.expect(config, self.manifest["vae"]["expected"], path / "config.json")
         known = tuple(prefix for half in ("vae_encoder", "vae_decoder") for prefix in self._names(half)["keep"])
         spare = {k: t.shape for k, t in tensors.items() if not k.startswith(known)}
-        convert.check_shapes({}, spare, str(self.folder / "vae"))  # of neither half: nobody else would notice
-        module = kind(config)
-        convert.load_strictly(module, convert.rename(tensors, self._names(part), "vae"), str(self.folder / "vae"))
+        convert.check_shapes({}, spare, str(path))  # of neither half: nobody else would notice
+        with convert.unfilled():
+            module = kind(config)
+        convert.load_strictly(module, convert.rename(tensors, self._names(part), "vae"), str(path), take=True)
         return module.eval().requires_grad_(False)
 
     def _scheduler(self) -> None:
@@ -227,7 +232,8 @@ class Checkpoint(Bundle):
     def _read(self, part: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         path = convert.first_of(self.folder / part, self.manifest["files"][part])
         config = convert.read_config(self.folder / part / "config.json")
-        tensors = {k: t.float() if t.is_floating_point() else t for k, t in convert.read_tensors(path).items()}
+        for name, tensor in (tensors := convert.read_tensors(path)).items():  # one by one: never all in two precisions
+            tensors[name] = (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
         return config, tensors
 
 

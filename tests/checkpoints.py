@@ -54,6 +54,8 @@ VIT_L = {
     "patch_size": 14,
     "projection_dim": 768,
 }
+CHANNELS = (32, 32, 32, 64)  # widths of the tiny autoencoders
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 POSITIONS = "vision_model.embeddings.position_ids"  # a buffer that files of 2023 have
 
 
@@ -69,6 +71,29 @@ def tiny_checkpoint(folder: Path, suffix: str = ".bin") -> Path:
 
         save_file(tensors, folder / "unet" / "diffusion_pytorch_model.safetensors")
     return folder
+
+
+def autoencoder(folder: Path, video: bool, names: Mapping[str, str] | None = None) -> torch.nn.Module:
+    """A tiny random autoencoder as diffusers saves it, SVD's or Stable Diffusion's, written into `folder`; and itself.
+
+    names: parts of the tensors' names, and what stands in the file instead.
+    """
+    from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder
+    from safetensors.torch import save_file
+
+    config = {**(SVD_VAE if video else SD_VAE), "block_out_channels": list(CHANNELS)}
+    if video:
+        del config["norm_num_groups"]
+    torch.manual_seed(1)
+    known = {k: v for k, v in config.items() if k not in ("_class_name", "up_block_types" if video else "")}
+    net = (AutoencoderKLTemporalDecoder if video else AutoencoderKL)(**known).eval()
+    folder.mkdir(parents=True)
+    tensors = net.state_dict()
+    for new, old in (names or {}).items():
+        tensors = {k.replace(new, old): t for k, t in tensors.items()}
+    save_file({k: t.clone() for k, t in tensors.items()}, folder / WEIGHTS)
+    (folder / "config.json").write_text(json.dumps(config))
+    return net
 
 
 def listed(name: str) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -18,12 +18,14 @@ REPOSITORY = "flamehaze1115/wonder3d-v1.0"
 class Hub:
     """files: name -> content. large: endings of those whose sha256 is listed; of others git's digest is. cuts: name ->
     bytes after which the line breaks, one by one. spoilt: name -> what is sent instead. statuses: name -> answer.
-    ranges: "good", "ignored", "wrong" (another range) or "refused". elsewhere: files are answered by a redirect to
-    /cdn. seen: path, Range and Authorization of every request."""
+    holds: name -> bytes after which nothing comes, once. ranges: "good", "ignored", "wrong" (another range) or
+    "refused". elsewhere: files are answered by a redirect to /cdn. seen: path, Range and Authorization of every
+    request."""
 
     files: dict[str, bytes]
     large: tuple[str, ...] = (".bin", ".safetensors")
     cuts: dict[str, list[int]] = field(default_factory=dict)
+    holds: dict[str, int] = field(default_factory=dict)
     spoilt: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
     ranges: str = "good"
@@ -86,9 +88,17 @@ def running(hub: Hub) -> Iterator[Hub]:
                 start = max(0, start - 7) if hub.ranges == "wrong" else start
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             cuts = hub.cuts.get(name)
-            self.answer(status, content[start:], headers, cuts.pop(0) if cuts else None)
+            hold = hub.holds.pop(name, None)
+            self.answer(status, content[start:], headers, cuts.pop(0) if cuts else hold, hold is not None)
 
-        def answer(self, status: int, body: bytes, headers: dict[str, str] = {}, cut: int | None = None) -> None:  # noqa: B006
+        def answer(
+            self,
+            status: int,
+            body: bytes,
+            headers: dict[str, str] = {},  # noqa: B006
+            cut: int | None = None,
+            hold: bool = False,
+        ) -> None:
             self.send_response(status)
             for key, value in headers.items():
                 self.send_header(key, value)
@@ -96,6 +106,9 @@ def running(hub: Hub) -> Iterator[Hub]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[:cut])
+            if hold:
+                self.connection.settimeout(60)
+                self.rfile.read(1)  # until the other side is gone
             if cut is not None:
                 self.close_connection = True
 

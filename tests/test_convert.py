@@ -9,7 +9,7 @@ import torch
 from recipes import recorded_unet
 from safetensors.torch import load_file, save_file
 
-from img2mv3d.convert import load_strictly, read_table, read_tensors, rename, unet_numbers
+from img2mv3d.convert import load_strictly, read_table, read_tensors, rename, unet_numbers, unfilled
 from img2mv3d.errors import WeightsError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -78,6 +78,19 @@ def test_weights_load_strictly_and_the_fault_is_named(damage, told):
     with pytest.raises(WeightsError, match=told):
         load_strictly(net, tensors, "somewhere")
     assert torch.equal(net.weight, before)
+
+
+def test_weights_are_taken_without_a_second_copy_and_without_random_numbers():
+    """What keeps loading a checkpoint of full size within its own size."""
+    state = torch.get_rng_state()
+    with unfilled():
+        net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Conv2d(2, 3, 3), torch.nn.Embedding(5, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    tensors = {k: torch.full(t.shape, 0.5) for k, t in net.state_dict().items()}
+    load_strictly(net, tensors, "somewhere", take=True)
+    assert {k: t.data_ptr() for k, t in net.state_dict().items()} == {k: t.data_ptr() for k, t in tensors.items()}
+    torch.nn.Linear(3, 4)
+    assert not torch.equal(torch.get_rng_state(), state), "outside of it, networks begin at random as ever"
 
 
 def test_old_and_new_names_in_one_file_are_refused():

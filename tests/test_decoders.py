@@ -1,6 +1,5 @@
 """Which decoder is taken, and why; what is brought; what is refused. On tiny random weights."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,10 @@ from img2mv3d.errors import WeightsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.weights import Part, load_bundle, write_bundle
-from tests.checkpoints import SD_VAE, SVD_VAE, tiny_checkpoint
+from tests.checkpoints import CHANNELS, WEIGHTS, autoencoder, tiny_checkpoint
 from tests.toys import toy_bundle
 
-CHANNELS = (32, 32, 32, 64)
 OLD_NAMES = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -28,25 +25,6 @@ def weights(tmp_path, monkeypatch):
     """Where brought weights stand: nothing is there yet."""
     monkeypatch.setenv("IMG2MV3D_WEIGHTS", str(tmp_path / "weights"))
     return tmp_path / "weights"
-
-
-def autoencoder(folder: Path, video: bool, names: dict[str, str] | None = None):
-    """A tiny random autoencoder as diffusers saves it, and itself."""
-    from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder
-
-    config = {**(SVD_VAE if video else SD_VAE), "block_out_channels": list(CHANNELS)}
-    if video:
-        del config["norm_num_groups"]
-    torch.manual_seed(1)
-    known = {k: v for k, v in config.items() if k not in ("_class_name", "up_block_types" if video else "")}
-    net = (AutoencoderKLTemporalDecoder if video else AutoencoderKL)(**known).eval()
-    folder.mkdir(parents=True)
-    tensors = net.state_dict()
-    for new, old in (names or {}).items():
-        tensors = {k.replace(new, old): t for k, t in tensors.items()}
-    save_file({k: t.clone() for k, t in tensors.items()}, folder / WEIGHTS)
-    (folder / "config.json").write_text(json.dumps(config))
-    return net
 
 
 def trained(folder: Path, base: str | None = "svd", **more) -> Path:

@@ -8,7 +8,10 @@ import random
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -258,6 +261,27 @@ def test_two_at_once_make_one_whole_folder(hub: Hub, place: Path) -> None:
         twin.join(60)
     assert is_whole(place) and notes.count(str(place)) == 3
     assert len(hub.asked(UNET)) == 1, "the others wait, then find it"
+
+
+def test_a_process_is_killed_and_two_others_finish_its_work(hub: Hub, place: Path) -> None:
+    """Real processes: what the first left is taken up by one of the next two, while the other waits."""
+    hub.holds[UNET] = 123_456
+    words = [sys.executable, "-m", "img2mv3d", "weights", "fetch", "wonder3d", "--accept-licence"]
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    first = subprocess.Popen(words, **told)
+    until = time.monotonic() + 60
+    while sum(p.stat().st_size for p in place.parent.rglob(f"{Path(UNET).name}.part")) < 123_456:
+        assert time.monotonic() < until and first.poll() is None, first.communicate()
+        time.sleep(0.02)
+    first.kill()
+    first.communicate()
+    assert not place.exists()
+    hub.seen.clear()
+    twins = [subprocess.Popen(words, **told) for _ in range(2)]
+    said = [twin.communicate(timeout=120) for twin in twins]
+    assert [twin.returncode for twin in twins] == [0, 0], said
+    assert is_whole(place) and [out for out, _ in said] == [f"{place}\n"] * 2
+    assert hub.asked(UNET) == ["bytes=123456-"]
 
 
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,12 @@ def train_decoder(
     keep_plain: Annotated[
         bool, typer.Option("--keep-plain", help="Stand on --start's plain decoder as it is; nothing else is taken.")
     ] = False,
+    base: Annotated[
+        str | None, typer.Option("--base", help="Stand on svd or sd, as `weights add` took it; no plain decoder.")
+    ] = None,
+    bundle: Annotated[
+        str, typer.Option("--bundle", help="With --base: whose latents are decoded.")
+    ] = "wonder3d",
     seed: Seed = 0,
     start: FirstBundle = None,
     debug: Debug = False,
@@ -85,9 +91,19 @@ def train_decoder(
     no-agreement       without the loss on disagreement
     paper              the paper's parts and losses alone
     paper-no-epipolar  its front condition alone
+
+    \b
+    img2mv3d train decoder DATA --start mini
+    img2mv3d train decoder DATA --bundle wonder3d --base svd
     """
     from img2mv3d.cli import lab
+    from img2mv3d.errors import UsageError
 
+    if base is not None:
+        if start is not None or keep_plain:
+            raise UsageError("--base: a published decoder is what it begins with; leave --start and --keep-plain out")
+        lab.train_decoder_on(base, bundle, data, out, minutes, seed, variant, steps)
+        return
     lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain)
 
 

@@ -1,26 +1,21 @@
 """`run --dry-run`: what a run would take, said before it is taken.
 
-In: a plan. Out: lines of text. Why here: `forecast` knows networks; what stages without any take was measured once.
+In: a plan. Out: lines of text. Why here: `forecast` knows what parts take; which of them a plan runs is said here.
 """
 
 from __future__ import annotations
 
 from img2mv3d.plans import Plan
 
-# Without networks, measured (medians of seven photos, seconds as in docs/benchmarks.md): seconds, and bytes above those
-# of a process with the networks' libraries; of the fits at the grid of the standard plan, they grow with its nodes.
-PREPARE = (1.7, 0.22e9)  # before these libraries: all bytes
-QUICK_FIT, QUICK_GRID = (2.5, 0.25e9), 128
-FINAL_FIT, FINAL_GRID = (6.1, 0.45e9), 192
-EXPORT = (2.6, 0.50e9)
+QUICK_GRID, FINAL_GRID = 128, 192  # of the standard plan; fits grow with the nodes of theirs
 LATER = 0.15e9  # what the fit's libraries and results leave behind for the stages after depth
 
 
 def foretell(plan: Plan) -> str:
     """A line for each stage: forecast seconds and memory, and the whole."""
-    from img2mv3d import machine
+    from img2mv3d import forecast, machine
     from img2mv3d.decoders import choose
-    from img2mv3d.forecast import decode_need, depth_need, fits, generate_need, pace, resident
+    from img2mv3d.forecast import decode_need, depth_need, fits, generate_need
     from img2mv3d.sources import STAGES
     from img2mv3d.verbs import LARGE
     from img2mv3d.weights import hollow, load_bundle
@@ -36,18 +31,19 @@ def foretell(plan: Plan) -> str:
     needs = [generate_need(bundle, steps=steps, guidance=guidance, at_once=small), depth_need(bundle)]
     if plan.decode.decoder != "plain":
         needs.append(decode_need(choose(plan.decode.decoder, bundle)))
-    base, rate = resident(), pace()
+    base, rate = forecast.resident(), forecast.pace()
     base_of = {"generate": base, "depth": base, "decode": base + LATER}
     lines, whole, most = {}, 0.0, 0.0
-    fits_of = {"depth": _grown(QUICK_FIT, plan.depth.grid, QUICK_GRID)}
+    fits_of = {"depth": _grown(forecast.QUICK_FIT, plan.depth.grid, QUICK_GRID)}
     for need in needs:
         extra = fits_of.get(need.stage, (0.0, 0.0))
-        seconds = need.flops / rate + extra[0]
+        seconds = need.loading + need.seconds(rate) + extra[0]
         memory = float(base_of[need.stage] + max(need.peak, extra[1]))
         card = f"; {need.half().peak / 1e9:.1f} GB of the card" if device != "cpu" or plan.vram is not None else ""
         lines[need.stage] = _line(need.stage, seconds, memory, need.parts + card)
         whole, most = whole + seconds, max(most, memory)
-    others = {"prepare": PREPARE, "reconstruct": _grown(FINAL_FIT, plan.reconstruct.grid, FINAL_GRID), "export": EXPORT}
+    final = _grown(forecast.FINAL_FIT, plan.reconstruct.grid, FINAL_GRID)
+    others = {"prepare": forecast.PREPARE, "reconstruct": final, "export": forecast.EXPORT}
     for stage, (seconds, more) in others.items():
         memory = more if stage == "prepare" else base + more
         words = "as measured; 0.5 GB more where the matting model cuts" if stage == "prepare" else "as measured"

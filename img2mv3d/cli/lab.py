@@ -82,6 +82,28 @@ def train_decoder(
     print((out / variant / "bundle").absolute())
 
 
+def train_decoder_on(
+    base: str, bundle: str, data: Path, out: Path, minutes: float, seed: int, variant: str, steps: int | None
+) -> None:
+    """One variant on a published decoder that was brought with `weights add`; `weights add` takes what comes of it."""
+    from img2mv3d.decoders import BASES
+    from img2mv3d.train.variants import VARIANTS
+
+    if base not in BASES:
+        raise UsageError(f"--base {base}: expected one of {', '.join(BASES)}")
+    if variant not in VARIANTS:
+        raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
+    _check_data(data)
+    _ready_torch()
+    from img2mv3d.train.bases import train_on
+    from img2mv3d.weights import load_bundle
+
+    told = {"variant": variant, "steps": steps, "seed": seed, "report": say}
+    made = train_on(base, load_bundle(bundle), data, out, minutes, **told)
+    say(f"`img2mv3d weights add {made}` takes it; --decoder {base} uses it then")
+    print(made.absolute())
+
+
 def consistency(data: Path, out: Path, bundle: str, arms: list[str], count: int) -> None:
     """Figures of decoders on held-out objects; the table on stdout."""
     _check_data(data)

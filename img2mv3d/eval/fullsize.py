@@ -1,13 +1,16 @@
-"""The published sizes on this machine: random weights, two guided steps, one cross-view decode; seconds and memory.
+"""What was foretold beside what it took: the published sizes with random weights, and a run with mini.
 
 In: nothing but time and memory. Out: Markdown, `python -m img2mv3d.eval.fullsize docs/fullsize.md`. Why here: without
-the published file, what it will cost can be measured all the same; what 20 and 50 steps take is multiplied out.
+the published file, what it will cost can be measured all the same; what 20 and 50 steps take is multiplied out; and a
+forecast that nobody holds against a measurement is worth nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import math
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,14 +20,37 @@ from typing import Any
 import torch
 
 from img2mv3d import machine
+from img2mv3d.conventions import LATENT_FACTOR, LATENT_SCALE
+from img2mv3d.decoders import Decoder, choose
 from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
+from img2mv3d.eval.bench import PHOTO
 from img2mv3d.eval.bench import machine as about_machine
+from img2mv3d.forecast import (
+    COVERED,
+    EXPORT,
+    FINAL_FIT,
+    PREPARE,
+    QUICK_FIT,
+    Cost,
+    Need,
+    decode_need,
+    depth_need,
+    generate_need,
+    metered,
+    pace,
+)
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.nets.clip import SdDecoder
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
-from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.nets.vae import SD_CHANNELS
+from img2mv3d.pipeline import run
+from img2mv3d.plans import STANDARD
+from img2mv3d.progress import Report
+from img2mv3d.sources import STAGES, Source
+from img2mv3d.weights import load_bundle
 
 UNET = UNetConfig(
     channels=(320, 640, 1280, 1280),
@@ -33,57 +59,100 @@ UNET = UNetConfig(
     token_width=768,
     layers=2,
 )
+VIDEO = {"channels": SD_CHANNELS, "layers_per_block": 2, "groups": 32, "scale": LATENT_SCALE, "temporal": True}
+STILL = {
+    "block_out_channels": SD_CHANNELS,
+    "layers_per_block": 2,
+    "norm_num_groups": 32,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
 STEPS = (20, 50)  # what the measured steps are multiplied out to
-DISC = 0.5  # radius of the object in world units: what is hit is what the attention computes
+DISC = math.sqrt(4 * COVERED / math.pi)  # radius of the object in world units, as large as forecasts take it to be
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one part took. seconds: of the processor, all threads (others may use the machine). weights, peak: bytes, of
-    the parameters and of all resident memory above what was there before the part was made.
+    """What one part took, and what was foretold. seconds: of the processor, all threads (others may use the machine).
+    weights, peak: bytes, of the parameters and of all resident memory above what was there before the part was made;
+    peak 0: not measured. foretold: seconds and bytes, likewise.
     """
 
     what: str
     seconds: float
     weights: int
     peak: int
+    foretold: tuple[float, float] = (0.0, 0.0)
 
 
-def parts(steps: int = 2, size: int = 256, only: str = "unet,plain,crossview") -> Iterator[Part]:
+def parts(steps: int = 2, size: int = 256, only: str = "unet,plain,crossview,mini") -> Iterator[Part]:
     """The parts named in `only`, each by itself, so that no peak hides another; pictures of `size` px."""
-    if "unet" in only.split(","):
-        yield measure(f"UNet, {steps} guided steps, one branch after the other", _unet, _denoise(steps, size))
-    if "plain" in only.split(","):
-        yield measure("plain decode of a view", PlainDecoder.stable_diffusion, _plain(size))
-    if "crossview" in only.split(","):
-        svd = CrossViewDecoder.stable_video_diffusion
-        yield measure("cross-view decode of six views, SVD's size", svd, _crossview(size))
+    wanted, cells = only.split(","), size // LATENT_FACTOR
+    if "unet" in wanted:
+        what = f"UNet, {steps} guided steps, one branch after the other"
+        told = _need(lambda: MultiViewUNet(UNET), lambda net: net(*_given(cells)), 2 * steps)
+        yield measure(what, lambda: MultiViewUNet(UNET), _denoise(steps, cells), told)
+    if "plain" in wanted:
+        told = _need(lambda: SdDecoder(STILL), lambda net: net.decode(torch.empty(1, 4, cells, cells)), 1)
+        yield measure("plain decode of a view", lambda: SdDecoder(STILL), _plain(cells), told)
+    if "crossview" in wanted:
+        told = decode_need(Decoder("svd", "", "", lambda: CrossViewDecoder(**VIDEO), VIDEO), size)
+        what = "cross-view decode of six views, SVD's size"
+        yield measure(what, lambda: CrossViewDecoder(**VIDEO), _crossview(size), told)
+    if "mini" in wanted:
+        yield from stages()
 
 
 @torch.no_grad()
-def measure(what: str, make: Callable[[], Any], call: Callable[[Any], None]) -> Part:
-    """Make a network, call it once, forget it."""
+def measure(what: str, make: Callable[[], Any], call: Callable[[Any], None], told: Need) -> Part:
+    """Make a network, call it once, forget it. told: what was counted beforehand; its seconds are those of the pace
+    just before the call."""
     gc.collect()
     machine.reset_peak_memory()
     before = machine.peak_memory()
     net = make().eval()
     weights = sum(p.numel() * p.element_size() for p in net.parameters())
+    foretold = told.seconds(pace(clock=time.process_time))
     started = time.process_time()
     call(net)
-    return Part(what, time.process_time() - started, weights, machine.peak_memory() - before)
+    took = time.process_time() - started
+    return Part(what, took, weights, machine.peak_memory() - before, (foretold, float(told.peak)))
+
+
+def stages() -> Iterator[Part]:
+    """The stages of a run with mini on the example photo, without a store, the second time: the first loads what is
+    loaded once in a process. Of memory nothing: in one process a stage sees what the others left.
+    """
+    bundle, clock = load_bundle("mini"), _Clock()
+    told = bundle.manifest["generate"]
+    need = generate_need(bundle, steps=told["steps"], guidance=told["guidance"], at_once=True)
+    needs = {"generate": need, "depth": depth_need(bundle), "decode": decode_need(choose("crossview", bundle))}
+    rest = {"prepare": PREPARE, "depth": QUICK_FIT, "reconstruct": FINAL_FIT, "export": EXPORT}
+    with tempfile.TemporaryDirectory() as place:
+        run(Source("photo", PHOTO), Path(place) / "first", STANDARD, report=clock)
+        rate = pace(clock=time.process_time)
+        run(Source("photo", PHOTO), Path(place) / "second", STANDARD, report=clock)
+    for stage in STAGES:
+        foretold = rest.get(stage, (0.0, 0.0))[0]
+        if need := needs.get(stage):
+            foretold += need.loading + need.seconds(rate)
+        yield Part(f"mini, {stage}", clock.took[stage], 0, 0, (foretold, 0.0))
 
 
 def table(found: Sequence[Part], steps: int) -> str:
-    """What was measured, and what longer runs would take, as Markdown."""
-    lines = ["| what | CPU seconds | weights | peak above an empty process |", "|---|---|---|---|"]
+    """What was measured beside what was foretold, and what longer runs would take, as Markdown."""
+    lines = ["| what | CPU seconds | forecast | off by | weights | peak above an empty process | forecast | off by |"]
+    lines += ["|" + "---|" * 8]
     for part in found:
-        lines.append(f"| {part.what} | {part.seconds:.0f} | {_gb(part.weights)} | {_gb(part.peak)} |")
+        row = [part.what, f"{part.seconds:.1f}", f"{part.foretold[0]:.1f}", _off(part.foretold[0], part.seconds)]
+        memory = [_gb(part.weights), _gb(part.peak), _gb(part.foretold[1]), _off(part.foretold[1], part.peak)]
+        lines.append("| " + " | ".join(row + (memory if part.peak else [""] * 4)) + " |")
     lines += ["", "| multiplied out, not measured | " + " | ".join(f"{n} steps" for n in STEPS) + " |"]
     lines += ["|---|" + "---|" * len(STEPS)]
     for part in found:
         if "guided steps" in part.what:
             minutes = " | ".join(f"{part.seconds / steps * n / 60:.0f} min" for n in STEPS)
-            lines.append(f"| {part.what.partition(', ')[2].partition(', ')[2]} | {minutes} |")
+            peaks = f"| peak, the same at every step | {' | '.join([_gb(part.peak)] * len(STEPS))} |"
+            lines += [f"| {part.what.partition(', ')[2].partition(', ')[2]} | {minutes} |", peaks]
     return "\n".join(lines)
 
 
@@ -92,12 +161,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--only", default="unet,plain,crossview")
+    parser.add_argument("--only", default="unet,plain,crossview,mini")
     given = parser.parse_args(arguments)
     about, found = about_machine(), []
     for part in parts(given.steps, only=given.only):
         found.append(part)
-        print(f"{part.what}: {part.seconds:.0f} s, {_gb(part.peak)}", flush=True)
+        print(f"{part.what}: {part.seconds:.1f} s, {_gb(part.peak)}", flush=True)
         text = ABOUT.format(about=about, threads=torch.get_num_threads())
         given.out.write_text(f"{text}\n{table(found, given.steps)}\n", encoding="utf-8")
 
@@ -105,21 +174,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
 ABOUT = """# The published sizes on a CPU
 
 Written by `python -m img2mv3d.eval.fullsize docs/fullsize.md`. {about} {threads} thread(s), fp32, random weights (the
-published ones have not been opened by anybody who wrote this), guidance 3, six views of 256 px in two domains. Peaks
-are resident memory above that of the process with its libraries loaded. CPU seconds of one thread: on an idle machine
-about as many wall seconds.
+published ones have not been opened by anybody who wrote this), guidance 3, six views of 256 px in two domains. CPU
+seconds: on an idle machine, of one thread, about as many wall seconds. Peaks are resident memory above that of the
+process with its libraries loaded. Forecasts are those of `run --dry-run`, for the pace of this machine just before.
 """
 
 
-def _unet() -> MultiViewUNet:
-    return MultiViewUNet(UNET)
+class _Clock(Report):
+    """CPU seconds of the stages."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+        self._begun = 0.0
+
+    def begin(self, stage: str, number: int, total: int) -> None:
+        self._begun = time.process_time()
+
+    def end(self, stage: str, how: str, seconds: float) -> None:
+        self.took[stage] = time.process_time() - self._begun
 
 
-def _denoise(steps: int, size: int) -> Callable[[Any], None]:
+def _need(make: Callable[[], Any], call: Callable[[Any], Any], calls: int) -> Need:
+    """What so many calls need, counted on a network without numbers."""
+    with torch.device("meta"):
+        net = make().eval()
+        one: Cost = metered(lambda: call(net))
+    return Need("", sum(p.numel() * 4 for p in net.parameters()), one.most, one.flops * calls, "", one.fresh * calls)
+
+
+def _given(cells: int) -> tuple[torch.Tensor, ...]:
+    """Inputs of one branch of a step, on the device of the day."""
+    rows = 2 * len(SIX_VIEWS)
+    noisy, step = torch.empty(rows, 8, cells, cells), torch.empty((), dtype=torch.long)
+    return noisy, step, torch.empty(rows, 1, UNET.token_width), torch.empty(rows, UNET.camera_width)
+
+
+def _denoise(steps: int, cells: int) -> Callable[[Any], None]:
     def call(net: Any) -> None:
         rng = torch.Generator().manual_seed(0)
         rows = 2 * len(SIX_VIEWS)
-        noise, told = (torch.randn(rows, 4, size // 8, size // 8, generator=rng) for _ in range(2))
+        noise, told = (torch.randn(rows, 4, cells, cells, generator=rng) for _ in range(2))
         camera = torch.randn(rows, UNET.camera_width, generator=rng)
         condition = Condition(told, torch.randn(rows, 1, UNET.token_width, generator=rng), camera)
         denoise = conditioned(net, condition, 3.0, at_once=False)
@@ -128,9 +222,9 @@ def _denoise(steps: int, size: int) -> Callable[[Any], None]:
     return call
 
 
-def _plain(size: int) -> Callable[[Any], None]:
+def _plain(cells: int) -> Callable[[Any], None]:
     def call(net: Any) -> None:
-        net.decode(torch.randn(1, 4, size // 8, size // 8))
+        net.decode(torch.randn(1, 4, cells, cells))
 
     return call
 
@@ -148,8 +242,12 @@ def _crossview(size: int) -> Callable[[Any], None]:
     return call
 
 
-def _gb(count: int) -> str:
+def _gb(count: float | int) -> str:
     return f"{count / 1e9:.2f} GB"
+
+
+def _off(foretold: float, measured: float | int) -> str:
+    return f"{100 * (foretold / measured - 1):+.0f} %" if measured else ""
 
 
 if __name__ == "__main__":

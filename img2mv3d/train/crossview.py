@@ -42,6 +42,7 @@ FULL_SHARE = 1 / 16  # of the budget, at its end, on whole pictures: group norms
 REFRESH_STEPS = 60
 HELD_NOISE = 0.02  # depth noise of the held-out figures: like a quick fit's error
 LEARNING_RATE, LAST_RATE, NEW_FACTOR = 1e-4, 1e-5, 15.0  # of the base; what stands on it learns that much faster
+PUBLISHED_RATES = (1e-5, 1e-6, 50.0)  # the same on a base that its authors trained: the paper's rate
 NEW_PARTS = ("front.", "carry.", "attention.")
 
 
@@ -131,7 +132,7 @@ class CrossViewTask:
 
 def train(
     data: Path,
-    plain: Mapping[str, Tensor],
+    plain: Mapping[str, Tensor] | None,
     out: Path,
     minutes: float,
     *,
@@ -141,6 +142,7 @@ def train(
     numbers: Mapping[str, object] | None = None,
     start: Mapping[str, Tensor] | None = None,
     imagine: Imagine | None = None,
+    rates: tuple[float, float, float] = (LEARNING_RATE, LAST_RATE, NEW_FACTOR),
     sets: int = 400,
     held_out: int = 4,
     report: Callable[[str], None] = print,
@@ -149,8 +151,9 @@ def train(
 
     minutes: wall clock; steps, instead, when given. variant: a name of VARIANTS. numbers: for the base, when it is not
     of the shipped size. start: weights of a cross-view decoder of the same variant, whose parts (not whose
-    base) are gone on with. imagine: latents as
-    a denoiser paints them. sets: kept in memory at most (2.5 MB each). A file named `stop` in `out` ends the training.
+    base) are gone on with; with `plain` None, its base, too. imagine: latents as
+    a denoiser paints them. rates: of the base at the beginning and at the end, and how much faster the rest learns.
+    sets: kept in memory at most (2.5 MB each). A file named `stop` in `out` ends the training.
     Returns the averaged network, which also lies in out/ema.safetensors. Raises KeyError on an unknown variant.
     """
     chosen = VARIANTS[variant]
@@ -158,7 +161,8 @@ def train(
     net = CrossViewDecoder(**{**(numbers or {}), **chosen.net})
     if start is not None:
         net.load_state_dict(start)
-    net.load_plain(plain)
+    if plain is not None:
+        net.load_plain(plain)
     net.to(memory_format=torch.contiguous_format)  # a quarter faster to train; `decode` of a fresh network uses its own
     average = copy.deepcopy(net)
     average.attention_on = chosen.attention
@@ -172,9 +176,9 @@ def train(
         minutes=minutes,
         steps=steps,
         warmup=30 if steps is None else min(30, steps // 10),
-        lr=LEARNING_RATE,
-        lr_end=LAST_RATE,
-        new_lr_factor=NEW_FACTOR,
+        lr=rates[0],
+        lr_end=rates[1],
+        new_lr_factor=rates[2],
         ema=0.99,
         checkpoint_minutes=5.0,
         seed=seed,
