@@ -16,10 +16,8 @@ from img2mv3d.cli.flags import TEXT
 app = typer.Typer(**TEXT)
 data_app = typer.Typer(help="Pictures to train on.", **TEXT)
 train_app = typer.Typer(help="Train the networks of a bundle.", **TEXT)
-eval_app = typer.Typer(help="Measure what was trained.", **TEXT)
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
-app.add_typer(eval_app, name="eval")
 
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall clock for the training.")]
 FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
@@ -124,20 +122,3 @@ def train_all(
     from img2mv3d.cli import lab
 
     lab.train_all(data, out, minutes, seed, toy)
-
-
-@eval_app.command("consistency")
-def eval_consistency(
-    data: DataFolder,
-    out: OutFolder = Path("consistency"),
-    bundle: Annotated[str, typer.Option("--bundle", help="Whose encoder, denoiser and plain decoder.")] = "mini",
-    arm: Annotated[
-        list[str] | None, typer.Option("--arm", metavar="NAME=BUNDLE", help="A cross-view decoder; again for more.")
-    ] = None,
-    count: Annotated[int, typer.Option("--count", help="Held-out objects.")] = 60,
-    debug: Debug = False,
-) -> None:
-    """How well decoded views agree: PSNR, SSIM, warp error, matches, on exact and on spoilt latents."""
-    from img2mv3d.cli import lab
-
-    lab.consistency(data, out, bundle, arm or [], count)

@@ -33,8 +33,8 @@ def render(meshes: Path, out: Path, poses: int, seed: int, limit: int | None) ->
 def train(what: str, data: Path, out: Path, minutes: float, seed: int, start: str | None) -> None:
     """Train one network for so many minutes; started again, it goes on where it stopped. start: a bundle whose
     networks it begins with, instead of random ones."""
-    _check_data(data)
-    _ready_torch()
+    check_data(data)
+    ready_torch()
     from img2mv3d.weights import load_bundle
 
     TRAININGS[what](data, out, minutes, seed, None if start is None else load_bundle(start))
@@ -55,8 +55,8 @@ def train_decoder(
         raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
     if keep and start is None:
         raise UsageError("--keep-plain: say with --start whose plain decoder")
-    _check_data(data)
-    _ready_torch()
+    check_data(data)
+    ready_torch()
     from img2mv3d.train import crossview, decoder
     from img2mv3d.train.corruption import imagination
     from img2mv3d.train.everything import bundle_notes
@@ -82,22 +82,13 @@ def train_decoder(
     print((out / variant / "bundle").absolute())
 
 
-def consistency(data: Path, out: Path, bundle: str, arms: list[str], count: int) -> None:
-    """Figures of decoders on held-out objects; the table on stdout."""
-    _check_data(data)
-    _ready_torch()
-    from img2mv3d.eval.consistency import compare
-
-    print(compare(bundle, data, arms, out, count, say))
-
-
 def train_all(data: Path | None, out: Path, minutes: float, seed: int, toy: bool) -> None:
     """All trainings in a row, and the bundle that comes of them. toy: made-up data, tiny networks."""
     if data is None and not toy:
         raise UsageError("give the folder that `img2mv3d data render` wrote, or --toy")
     if not toy:
-        _check_data(data)
-    _ready_torch()
+        check_data(data)
+    ready_torch()
     from img2mv3d.train.everything import train_all
 
     print(train_all(data or out / "data", out, minutes, toy=toy, seed=seed, report=say).absolute())
@@ -108,12 +99,14 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _check_data(data: Path) -> None:
+def check_data(data: Path) -> None:
+    """Raises InputError where no renders lie."""
     if not (data / "index.tsv").is_file():
         raise InputError(f"{data}: no renders (index.tsv) in there; `img2mv3d data render` makes them")
 
 
-def _ready_torch() -> None:
+def ready_torch() -> None:
+    """As many threads as the machine has to give."""
     import torch
 
     from img2mv3d import machine
