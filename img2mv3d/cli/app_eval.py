@@ -58,3 +58,35 @@ def eval_consistency(
     from img2mv3d.cli import tables
 
     tables.consistency(data, out, bundle, arm or [], count, setting or ["exact", "spoilt"], rerender, meshes)
+
+
+@eval_app.command("protocol")
+def eval_protocol(
+    which: Annotated[str, typer.Argument(metavar="gso30|val", help="Whose objects, see below.")],
+    meshes: Annotated[Path, typer.Argument(help="Folder of their meshes.")],
+    out: OutFolder = Path("protocol"),
+    arm: Annotated[
+        list[str] | None,
+        typer.Option("--arm", metavar="NAME=BUNDLE|FOLDER", help="A bundle or views by object; again for more. [mini]"),
+    ] = None,
+    bundle: Annotated[str, typer.Option("--bundle", help="Generates for arms that have no denoiser.")] = "mini",
+    count: Annotated[int | None, typer.Option("--count", help="Only the first so many objects.")] = None,
+    rerender: Annotated[bool, typer.Option("--rerender", help="Final fits to every arm's views, seen again.")] = False,
+    debug: Debug = False,
+) -> None:
+    """The same objects from the same sides for everybody, and one table.
+
+    \b
+    gso30   thirty objects of Google Scanned Objects, from your copy: MESHES/alarm/**/*.obj and so on
+    val     held-out objects of a corpus with manifest.tsv and objects/, as `data render` takes it
+
+    OUT/photos holds the photos for other programs; put what they make of NAME.png into FOLDER/NAME/. Layouts:
+    wonder3d, era3d, syncdreamer, zero123plus, ours. OUT/protocol.json has digests of all that was rendered: figures
+    compare where they are equal.
+
+    \b
+    img2mv3d eval protocol gso30 GSO --arm mini --arm wonder3d=theirs/
+    """
+    from img2mv3d.cli import tables
+
+    tables.protocol(which, meshes, out, bundle, arm or [], count, rerender)

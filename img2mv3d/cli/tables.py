@@ -11,6 +11,7 @@ from img2mv3d.cli.lab import check_data, ready_torch, say
 from img2mv3d.errors import InputError, UsageError
 
 SETTINGS = ("exact", "spoilt", "generated")
+PROTOCOLS = ("gso30", "val")
 
 
 def consistency(
@@ -43,3 +44,18 @@ def consistency(
         print(consistency.compare(bundle, data, arms, out, count, say, told))
     if own:
         print(ownfit.compare(bundle, data, arms, out, count, own, rerender=rerender, meshes=meshes, report=say))
+
+
+def protocol(
+    which: str, meshes: Path, out: Path, bundle: str, arms: list[str], count: int | None, rerender: bool
+) -> None:
+    """Figures of arms on a protocol's objects; the table on stdout."""
+    if which not in PROTOCOLS:
+        raise UsageError(f"protocol {which}: expected one of {', '.join(PROTOCOLS)}")
+    if which == "val" and not (meshes / "manifest.tsv").is_file():
+        raise InputError(f"{meshes}: no corpus (manifest.tsv and objects/) in there")
+    ready_torch()
+    from img2mv3d.eval import protocol as protocols
+    from img2mv3d.eval.protocol_arms import arms_of
+
+    print(protocols.run(which, meshes, arms_of(bundle, arms), out, count=count, rerender=rerender, report=say))

@@ -281,7 +281,7 @@ def arms_of(bundle: Bundle, name: str, decoders: Sequence[str]) -> dict[str, Arm
 
 
 def _decimals(name: str) -> int:
-    return {"ssim": 3, "warp": 4, "agreeing": 1, "epipolar": 1, "matches": 0, "re_ssim": 3, "re_iou": 3}.get(
-        name, 3 if name.startswith("f_") else 2
-    )
+    if name.startswith("f_") or name.endswith(("ssim", "iou", "features")):
+        return 3
+    return {"warp": 4, "own_warp": 4, "agreeing": 1, "epipolar": 1, "matches": 0}.get(name, 2)
 
