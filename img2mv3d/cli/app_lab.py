@@ -42,6 +42,19 @@ def data_render(
     lab.render(meshes, out, poses, seed, limit)
 
 
+@data_app.command("fits")
+def data_fits(
+    data: DataFolder,
+    bundle: Annotated[str, typer.Option("--bundle", help="Whose denoiser and plain decoder.")] = "mini",
+    limit: Annotated[int | None, typer.Option("--limit", help="At most so many sets.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Quick fits to the views of every set's latents: how far their depth is off, for --variant fitted-noise."""
+    from img2mv3d.cli import lab
+
+    lab.fits(data, bundle, limit)
+
+
 @train_app.command("encoder")
 def train_encoder(
     data: DataFolder,
@@ -67,6 +80,7 @@ def train_decoder(
     keep_plain: Annotated[
         bool, typer.Option("--keep-plain", help="Stand on --start's plain decoder as it is; nothing else is taken.")
     ] = False,
+    full: Annotated[bool, typer.Option("--full-images", help="Whole pictures in every step, no bands.")] = False,
     seed: Seed = 0,
     start: FirstBundle = None,
     debug: Debug = False,
@@ -83,10 +97,14 @@ def train_decoder(
     no-agreement       without the loss on disagreement
     paper              the paper's parts and losses alone
     paper-no-epipolar  its front condition alone
+    fitted-noise       depth is off as real fits are; `img2mv3d data fits` first
+    feature-loss       with a loss on what EfficientNet-Lite0 sees
+
+    On several processors: torchrun --nproc-per-node N -m img2mv3d train decoder ...
     """
     from img2mv3d.cli import lab
 
-    lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain)
+    lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain, full)
 
 
 @train_app.command("multiview")
