@@ -101,7 +101,8 @@ def train_decoder(
     }
     if joined().first:
         command = f"img2mv3d train decoder --variant {variant} --seed {seed}" + (" --full-images" if full else "")
-        notes = bundle_notes(data, {"command": command, "processes": joined().size})
+        training = {"command": command} | ({"processes": joined().size} if joined().size > 1 else {})
+        notes = bundle_notes(data, training)
         write_bundle(out / variant / "bundle", parts, {"name": variant, **notes})
         print((out / variant / "bundle").absolute())
     left()
