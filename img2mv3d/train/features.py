@@ -43,6 +43,7 @@ class Features(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, pictures: Float[Tensor, "N 3 H W"]) -> Sequence[Tensor]:
+        """As the class says, finest first."""
         x = self.bend(self.norm(self.stem((pictures - MEAN) / DEVIATION)))
         found = []
         for place, block in enumerate(self.blocks):
