@@ -49,9 +49,11 @@ ARROWS = {
     "weights": {"nets", "geometry", "store"},
     "pipeline": {"plans", "stages", "values", "formats", "store", "weights", "photos", "mesh", "matting"},
     "data": {"formats", "geometry"},
-    "train": {"data", "nets", "diffusion", "weights", "geometry", "formats"},
+    # stages, plans and values: a training meets depth as a run makes it
+    "train": {"data", "nets", "diffusion", "weights", "geometry", "formats", "stages", "plans", "values"},
     "eval": {
         "train",  # tables spoil views as trainings do
+        "foreign",  # views of other programs are arms of a protocol
         "values",
         "formats",
         "geometry",

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from img2mv3d.cli import app_care, app_lab, app_look
+from img2mv3d.cli import app_care, app_eval, app_lab, app_look
 from img2mv3d.cli.flags import COMMON, TEXT, with_flags
 from img2mv3d.cli.guard import Guard
 
@@ -244,5 +244,5 @@ def check(file: MeshFile, repair: Mend = False, printable: Printable = False, un
     check_file(file, mend=repair, printable=printable, unit=unit, as_json=bool(flags.get("json")))
 
 
-for more in (app_look.app, app_care.app, app_lab.app):  # without a name: their commands stand beside these
+for more in (app_look.app, app_care.app, app_lab.app, app_eval.app):  # no name: their commands stand beside these
     app.add_typer(more)

@@ -16,10 +16,8 @@ from img2mv3d.cli.flags import TEXT
 app = typer.Typer(**TEXT)
 data_app = typer.Typer(help="Pictures to train on.", **TEXT)
 train_app = typer.Typer(help="Train the networks of a bundle.", **TEXT)
-eval_app = typer.Typer(help="Measure what was trained.", **TEXT)
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
-app.add_typer(eval_app, name="eval")
 
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall clock for the training.")]
 FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
@@ -42,6 +40,19 @@ def data_render(
     from img2mv3d.cli import lab
 
     lab.render(meshes, out, poses, seed, limit)
+
+
+@data_app.command("fits")
+def data_fits(
+    data: DataFolder,
+    bundle: Annotated[str, typer.Option("--bundle", help="Whose denoiser and plain decoder.")] = "mini",
+    limit: Annotated[int | None, typer.Option("--limit", help="At most so many sets.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Quick fits to the views of every set's latents: how far their depth is off, for --variant fitted-noise."""
+    from img2mv3d.cli import lab
+
+    lab.fits(data, bundle, limit)
 
 
 @train_app.command("encoder")
@@ -75,6 +86,7 @@ def train_decoder(
     bundle: Annotated[
         str, typer.Option("--bundle", help="With --base: whose latents are decoded.")
     ] = "wonder3d",
+    full: Annotated[bool, typer.Option("--full-images", help="Whole pictures in every step, no bands.")] = False,
     seed: Seed = 0,
     start: FirstBundle = None,
     debug: Debug = False,
@@ -91,6 +103,10 @@ def train_decoder(
     no-agreement       without the loss on disagreement
     paper              the paper's parts and losses alone
     paper-no-epipolar  its front condition alone
+    fitted-noise       depth is off as real fits are; `img2mv3d data fits` first
+    feature-loss       with a loss on what EfficientNet-Lite0 sees
+
+    On several processors: torchrun --nproc-per-node N -m img2mv3d train decoder ...
 
     \b
     img2mv3d train decoder DATA --start mini
@@ -104,7 +120,7 @@ def train_decoder(
             raise UsageError("--base: a published decoder is what it begins with; leave --start and --keep-plain out")
         lab.train_decoder_on(base, bundle, data, out, minutes, seed, variant, steps)
         return
-    lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain)
+    lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain, full)
 
 
 @train_app.command("multiview")
@@ -140,20 +156,3 @@ def train_all(
     from img2mv3d.cli import lab
 
     lab.train_all(data, out, minutes, seed, toy)
-
-
-@eval_app.command("consistency")
-def eval_consistency(
-    data: DataFolder,
-    out: OutFolder = Path("consistency"),
-    bundle: Annotated[str, typer.Option("--bundle", help="Whose encoder, denoiser and plain decoder.")] = "mini",
-    arm: Annotated[
-        list[str] | None, typer.Option("--arm", metavar="NAME=BUNDLE", help="A cross-view decoder; again for more.")
-    ] = None,
-    count: Annotated[int, typer.Option("--count", help="Held-out objects.")] = 60,
-    debug: Debug = False,
-) -> None:
-    """How well decoded views agree: PSNR, SSIM, warp error, matches, on exact and on spoilt latents."""
-    from img2mv3d.cli import lab
-
-    lab.consistency(data, out, bundle, arm or [], count)

@@ -6,6 +6,7 @@ tell their progress line by line; the flow's screen would not fit them.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -30,11 +31,23 @@ def render(meshes: Path, out: Path, poses: int, seed: int, limit: int | None) ->
     print(out.absolute())
 
 
+def fits(data: Path, bundle: str, limit: int | None) -> None:
+    """Fits to the views of the sets that have latents, beside these; started again, it goes on where it stopped."""
+    check_data(data)
+    ready_torch()
+    from img2mv3d.train.fitted import make_fits
+    from img2mv3d.weights import load_bundle
+
+    if not make_fits(data, load_bundle(bundle), limit=limit, report=say):
+        raise InputError(f"{data}: no training set has latents yet; `img2mv3d train encoder` makes them")
+    print((data / "fits").absolute())
+
+
 def train(what: str, data: Path, out: Path, minutes: float, seed: int, start: str | None) -> None:
     """Train one network for so many minutes; started again, it goes on where it stopped. start: a bundle whose
     networks it begins with, instead of random ones."""
-    _check_data(data)
-    _ready_torch()
+    check_data(data)
+    ready_torch()
     from img2mv3d.weights import load_bundle
 
     TRAININGS[what](data, out, minutes, seed, None if start is None else load_bundle(start))
@@ -42,7 +55,15 @@ def train(what: str, data: Path, out: Path, minutes: float, seed: int, start: st
 
 
 def train_decoder(
-    data: Path, out: Path, minutes: float, seed: int, start: str | None, variant: str, steps: int | None, keep: bool
+    data: Path,
+    out: Path,
+    minutes: float,
+    seed: int,
+    start: str | None,
+    variant: str,
+    steps: int | None,
+    keep: bool,
+    full: bool = False,
 ) -> None:
     """The plain decoder and one variant of what stands on it; out/VARIANT/bundle holds both, for `eval consistency`.
 
@@ -55,11 +76,12 @@ def train_decoder(
         raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
     if keep and start is None:
         raise UsageError("--keep-plain: say with --start whose plain decoder")
-    _check_data(data)
-    _ready_torch()
+    check_data(data)
+    ready_torch()
     from img2mv3d.train import crossview, decoder
     from img2mv3d.train.corruption import imagination
     from img2mv3d.train.everything import bundle_notes
+    from img2mv3d.train.team import joined, left
     from img2mv3d.weights import load_bundle, write_bundle
 
     bundle = None if start is None else load_bundle(start)
@@ -70,16 +92,20 @@ def train_decoder(
         plain = decoder.train(data, out / "plain", minutes / 3, **told)
     numbers = _numbers(bundle)
     former = bundle.crossview_decoder().state_dict() if bundle and not keep and variant == "ours" else None
-    told = {"variant": variant, "steps": steps, "seed": seed, "imagine": paint((250, 999)), "report": say}
+    told = {"variant": variant, "steps": steps, "seed": seed, "imagine": paint((250, 999)), "report": say, "full": full}
     minutes *= 1.0 if keep else 2 / 3
     across = crossview.train(data, plain.state_dict(), out / variant, minutes, numbers=numbers, start=former, **told)
     parts = {
         "plain_decoder": (plain.eval(), numbers),
         "crossview_decoder": (across, {**numbers, **VARIANTS[variant].net}),
     }
-    notes = bundle_notes(data, {"command": f"img2mv3d train decoder --variant {variant} --seed {seed}"})
-    write_bundle(out / variant / "bundle", parts, {"name": variant, **notes})
-    print((out / variant / "bundle").absolute())
+    if joined().first:
+        command = f"img2mv3d train decoder --variant {variant} --seed {seed}" + (" --full-images" if full else "")
+        training = {"command": command} | ({"processes": joined().size} if joined().size > 1 else {})
+        notes = bundle_notes(data, training)
+        write_bundle(out / variant / "bundle", parts, {"name": variant, **notes})
+        print((out / variant / "bundle").absolute())
+    left()
 
 
 def train_decoder_on(
@@ -93,8 +119,8 @@ def train_decoder_on(
         raise UsageError(f"--base {base}: expected one of {', '.join(BASES)}")
     if variant not in VARIANTS:
         raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
-    _check_data(data)
-    _ready_torch()
+    check_data(data)
+    ready_torch()
     from img2mv3d.train.bases import train_on
     from img2mv3d.weights import load_bundle
 
@@ -104,22 +130,13 @@ def train_decoder_on(
     print(made.absolute())
 
 
-def consistency(data: Path, out: Path, bundle: str, arms: list[str], count: int) -> None:
-    """Figures of decoders on held-out objects; the table on stdout."""
-    _check_data(data)
-    _ready_torch()
-    from img2mv3d.eval.consistency import compare
-
-    print(compare(bundle, data, arms, out, count, say))
-
-
 def train_all(data: Path | None, out: Path, minutes: float, seed: int, toy: bool) -> None:
     """All trainings in a row, and the bundle that comes of them. toy: made-up data, tiny networks."""
     if data is None and not toy:
         raise UsageError("give the folder that `img2mv3d data render` wrote, or --toy")
     if not toy:
-        _check_data(data)
-    _ready_torch()
+        check_data(data)
+    ready_torch()
     from img2mv3d.train.everything import train_all
 
     print(train_all(data or out / "data", out, minutes, toy=toy, seed=seed, report=say).absolute())
@@ -130,17 +147,19 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _check_data(data: Path) -> None:
+def check_data(data: Path) -> None:
+    """Raises InputError where no renders lie."""
     if not (data / "index.tsv").is_file():
         raise InputError(f"{data}: no renders (index.tsv) in there; `img2mv3d data render` makes them")
 
 
-def _ready_torch() -> None:
+def ready_torch() -> None:
+    """As many threads as the machine has to give."""
     import torch
 
     from img2mv3d import machine
 
-    torch.set_num_threads(machine.thread_count())
+    torch.set_num_threads(max(machine.thread_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1))
 
 
 def _encoder(data: Path, out: Path, minutes: float, seed: int, start: Bundle | None) -> None:

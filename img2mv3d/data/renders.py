@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float16, Float32
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.augment import photograph
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
-from img2mv3d.data.scene import random_framing, random_light, random_pose, shoot
+from img2mv3d.data.scene import place, random_framing, random_light, random_pose, shoot
 from img2mv3d.errors import InputError, NothingFoundError
 from img2mv3d.formats import encode_normals, read_npz, to_bytes, write_npz
 
@@ -76,6 +77,15 @@ class RenderSet:
         """Where its latents lie, or will."""
         return self.folder / "latents" / f"{name}.npz"
 
+    def fits_path(self, name: str) -> Path:
+        """Where the depth error of a fit to its views lies, or will (`train.fitted`)."""
+        return self.folder / "fits" / f"{name}.npz"
+
+    def fit_error(self, name: str) -> Float16[np.ndarray, "V H W"] | None:
+        """How far off the z of that fit is, world units; None when there is none."""
+        path = self.fits_path(name)
+        return read_npz(path, InputError, required=("error",))["error"] if path.exists() else None
+
     def load(self, name: str) -> Sample:
         """Read one set. Raises InputError when it is missing or damaged."""
         arrays = read_npz(self.set_path(name), InputError, required=SET_KEYS)
@@ -123,7 +133,7 @@ def render_corpus(
         try:
             if not path.exists():
                 solid = load_solid(meshes / "objects" / f"{entry.id}.npz")
-                sample = render(solid, np.random.default_rng([seed, zlib.crc32(name.encode())]))
+                sample = render(solid, _numbers(name, seed))
                 arrays = {key: getattr(sample, key) for key in SET_KEYS[:-1]}
                 write_atomically(path, **arrays, framing_px=np.array(sample.framing_px, np.int32))
             index.add(entry, pose)
@@ -147,6 +157,13 @@ def render(solid: Solid, rng: np.random.Generator) -> Sample:
         photograph(shots.color[FRONT], shots.mask[FRONT], rng),
         shots.framing_px,
     )
+
+
+def world_vertices(solid: Solid, name: str, seed: int = 0) -> Float32[np.ndarray, "N 3"]:
+    """The object's vertices in the world as they stood when `render_corpus` rendered the set of this name."""
+    rng = _numbers(name, seed)
+    pose = random_pose(rng)
+    return place(solid.vertices, pose, random_framing(rng))[0]
 
 
 def schedule(entries: list[Entry], poses: int, seed: int) -> Iterator[tuple[Entry, int]]:
@@ -175,6 +192,11 @@ def write_atomically(path: Path, **arrays: np.ndarray) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     write_npz(partial, **arrays)
     partial.replace(path)
+
+
+def _numbers(name: str, seed: int) -> np.random.Generator:
+    """A set's own random numbers."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 class _Index:

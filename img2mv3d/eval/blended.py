@@ -24,14 +24,28 @@ def blend(
     """Every pixel with a surface gets the mean of what all views show there, weighted by squared cosines of the angles
     at which they look at it; views that the depth says do not see the point take no part. The front view is the photo.
     color in [0, 1]; z, hit: `conventions`; front: RGBA in [0, 1], straight alpha."""
-    cameras, solid = rig.cameras(z.shape[-1]), hit >= HIT
     shown = color.clone()
     shown[FRONT] = over_white(front)
+    result = consensus(shown, z, hit, rig)
+    result[FRONT] = shown[FRONT]
+    return result
+
+
+def consensus(
+    shown: Float[torch.Tensor, "V 3 H W"],
+    z: Float[torch.Tensor, "V H W"],
+    hit: Float[torch.Tensor, "V H W"],
+    rig: Rig,
+    power: int = 2,
+) -> Float[torch.Tensor, "V 3 H W"]:
+    """Every pixel with a surface gets the mean, weighted by cosines to this power, of what the views that see its point
+    show there, its own view included; other pixels stay as they are."""
+    cameras, solid = rig.cameras(z.shape[-1]), hit >= HIT
     facing = torch.stack([depth_cosine(c, z[i], solid[i]) for i, c in enumerate(cameras)])
     result = shown.clone()
     for view, camera in enumerate(cameras):
-        total = shown[view] * facing[view] ** 2
-        weight = facing[view] ** 2
+        weight = facing[view] ** power
+        total = shown[view] * weight
         for other in range(len(cameras)):
             if other == view:
                 continue
@@ -39,9 +53,8 @@ def blend(
             maps = torch.cat([shown[other], notes])
             picked, depth, inside = seen_from(camera, cameras[other], z[view], maps)
             near = (depth - picked[5] / picked[4].clamp(min=1e-6)).abs() < SAME_SURFACE
-            share = picked[3] ** 2 * (inside & near & (picked[4] > 0.99))
+            share = picked[3] ** power * (inside & near & (picked[4] > 0.99))
             total, weight = total + picked[:3] * share, weight + share
         mixed = total / weight.clamp(min=1e-6)
         result[view] = torch.where(solid[view] & (weight > 1e-6), mixed, shown[view])
-    result[FRONT] = shown[FRONT]
     return result

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,8 @@ class Record:
 @dataclass(frozen=True, eq=False)
 class Case:
     """What a decoder is given, and the truth. latents: of the colours, scaled. z, hit: the depth it may use. front: the
-    rendered front view, RGBA in [0, 1]. truth, true_z, mask: of the object."""
+    rendered front view, RGBA in [0, 1]. truth, true_z, mask: of the object. normals: latents, where depth was fitted
+    to what they show. round_share: how far outlines leaned, see `geometry.rounded`."""
 
     id: str
     setting: str
@@ -76,6 +78,8 @@ class Case:
     truth: Float[np.ndarray, "V H W 3"]
     true_z: Float[np.ndarray, "V H W"]
     mask: Float[np.ndarray, "V H W"]
+    normals: Float[Tensor, "V 4 h w"] | None = None
+    round_share: float = 0.0
 
 
 Arm = Callable[[Case], Float[Tensor, "V 3 H W"]]
@@ -107,7 +111,7 @@ def cases(bundle: Bundle, nets: MultiViewNets, name: str, sample: Sample, seed: 
     told = Latents(bad[0].numpy(), bad[1].numpy(), rgba, SIX_VIEWS, bundle.framing_px, dict(bundle.vae), bundle.name, 0)
     depth = fit_depth(plain_views(told, decoder=bundle.plain_decoder()), options=DepthOptions())
     fitted = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (depth.z, depth.hit))
-    yield Case(name, "spoilt", bad[0], *fitted, front, *truth)
+    yield Case(name, "spoilt", bad[0], *fitted, front, *truth, normals=bad[1])
 
 
 def plain_arm(decoder: PlainDecoder) -> Arm:
@@ -167,12 +171,14 @@ def measure(case: Case, arm: str, pictures: Float[Tensor, "V 3 H W"]) -> Record:
     )
 
 
-def table(records: Sequence[Record], against: str) -> str:
-    """Markdown by setting: the mean of every arm, and below it the paired difference to the arm `against` with its 95 %
-    interval."""
-    names = [f.name for f in fields(Record)][3:]
+def table(records: Sequence[Any], against: str) -> str:
+    """Markdown by setting: the mean of every arm, and beside it the paired difference to the arm `against` with its
+    95 % interval. records: of one class, whose fields are id, setting, arm and figures; a figure that is NaN in all
+    of a setting has no column there."""
     lines = []
     for setting in dict.fromkeys(r.setting for r in records):
+        names = [f.name for f in fields(records[0])][3:]
+        names = [n for n in names if any(np.isfinite(getattr(r, n)) for r in records if r.setting == setting)]
         rows: dict[str, dict[str, Record]] = {}
         for r in records:
             if r.setting == setting:
@@ -184,22 +190,30 @@ def table(records: Sequence[Record], against: str) -> str:
             cells = []
             for name in names:
                 own = np.array([getattr(found[i], name) for i in sorted(common)])
-                cell = f"{np.nanmean(own):.{_decimals(name)}f}"
+                cell = f"{np.nanmean(own):.{_decimals(name)}f}" if np.isfinite(own).any() else "-"
                 if arm not in (against, "true views") and against in rows and len(common) > 1:
                     other = np.array([getattr(rows[against][i], name) for i in sorted(common)])
                     gain = (own - other)[np.isfinite(own - other)]
-                    half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
-                    cell += f" ({gain.mean():+.{_decimals(name)}f} +- {half:.{_decimals(name)}f})"
+                    half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
+                    if np.isfinite(half):
+                        cell += f" ({gain.mean():+.{_decimals(name)}f} +- {half:.{_decimals(name)}f})"
                 cells.append(cell)
             lines.append(f"| {arm} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def run(
-    bundle: Bundle, data: Path, arms: Mapping[str, Arm], out: Path, count: int, report: Callable[[str], None] = print
+    bundle: Bundle,
+    data: Path,
+    arms: Mapping[str, Arm],
+    out: Path,
+    count: int,
+    report: Callable[[str], None] = print,
+    settings: Sequence[str] = SETTINGS,
 ) -> list[Record]:
-    """All arms on up to `count` held-out objects of `data` (one pose each, the most everyday first); figures that
-    out/consistency.json holds already are kept. Writes that file and consistency.md after every object."""
+    """All arms on up to `count` held-out objects of `data` (one pose each, the most everyday first), in these of
+    SETTINGS; figures that out/consistency.json holds already are kept. Writes that file and consistency.md after every
+    object."""
     path = out / "consistency.json"
     out.mkdir(parents=True, exist_ok=True)
     records = [Record(**r) for r in json.loads(path.read_text())] if path.exists() else []
@@ -208,9 +222,10 @@ def run(
     nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
     sets = RenderSet(data)
     for number, name in enumerate(held_out(sets, count)):
-        if all((name, setting, arm) in done for setting in SETTINGS for arm in arms):
+        wanted = [s for s in SETTINGS if s in settings and any((name, s, arm) not in done for arm in arms)]
+        if not wanted:
             continue
-        for case in cases(bundle, nets, name, sets.load(name), seed=number):
+        for case in only(cases(bundle, nets, name, sets.load(name), seed=number), wanted):
             for arm, make in arms.items():
                 if (name, case.setting, arm) not in done:
                     with torch.no_grad():
@@ -219,6 +234,15 @@ def run(
         (out / "consistency.md").write_text(table(records, "plain"))
         report(f"{number + 1} of {count}: {name}")
     return records
+
+
+def only(made: Iterator[Case], wanted: Sequence[str]) -> Iterator[Case]:
+    """The cases of these settings; none is made after the last of them."""
+    for case in made:
+        if case.setting in wanted:
+            yield case
+        if case.setting == wanted[-1]:
+            return
 
 
 def held_out(sets: RenderSet, count: int) -> list[str]:
@@ -231,11 +255,22 @@ def held_out(sets: RenderSet, count: int) -> list[str]:
 
 
 def compare(
-    name: str, data: Path, decoders: Sequence[str], out: Path, count: int, report: Callable[[str], None] = print
+    name: str,
+    data: Path,
+    decoders: Sequence[str],
+    out: Path,
+    count: int,
+    report: Callable[[str], None] = print,
+    settings: Sequence[str] = SETTINGS,
 ) -> str:
-    """The table of `run` for cross-view decoders given as "NAME=BUNDLE" (none: the bundle's own), each as it is and
-    with its attention switched off, beside true views, plain ones, and plain ones blended."""
+    """The table of `run` for the arms of `arms_of`."""
     bundle = load_bundle(name)
+    return table(run(bundle, data, arms_of(bundle, name, decoders), out, count, report, settings), "plain")
+
+
+def arms_of(bundle: Bundle, name: str, decoders: Sequence[str]) -> dict[str, Arm]:
+    """True views, plain ones, plain ones blended, and cross-view decoders given as "NAME=BUNDLE" (none: the bundle's
+    own), each as it is and with its attention switched off. name: the bundle's own."""
     plain = bundle.plain_decoder()
     arms: dict[str, Arm] = {"true views": true_arm, "plain": plain_arm(plain), "plain, blended": blended_arm(plain)}
     for arm in decoders or [f"cross-view={name}"]:
@@ -243,9 +278,11 @@ def compare(
         decoder = load_bundle(source or called).crossview_decoder()
         arms[called] = crossview_arm(decoder)
         arms[f"{called}, attention off"] = crossview_arm(decoder, attention_on=False)
-    return table(run(bundle, data, arms, out, count, report), "plain")
+    return arms
 
 
 def _decimals(name: str) -> int:
-    return {"ssim": 3, "warp": 4, "agreeing": 1, "matches": 0}.get(name, 2)
+    if name.startswith("f_") or name.endswith(("ssim", "iou", "features")):
+        return 3
+    return {"warp": 4, "own_warp": 4, "agreeing": 1, "epipolar": 1, "matches": 0}.get(name, 2)
 

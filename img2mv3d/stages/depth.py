@@ -15,6 +15,7 @@ from jaxtyping import Float
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import LatentsError
 from img2mv3d.formats import decode_normals, to_bytes
+from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.geometry.opposites import agreed_masks, spread
@@ -38,19 +39,36 @@ def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:
     the view itself does not show, the normal is (0, 0, 0), too, and the colour its neighbour's. Normals are taken as
     world normals: the front camera's frame is the world's. Raises LatentsError when there are no normal latents.
     """
+    coded = decoded_normals(latents, decoder)
+    color = _decode(latents.color, decoder)
+    alpha = latents.front[..., 3].astype(np.float32) / 255
+    return cut_out(color, coded, alpha, latents.rig, float(latents.settings.get("rounded", 0.0)))
+
+
+def decoded_normals(latents: Latents, decoder: DecodesLatents) -> Float[np.ndarray, "V H W 3"]:
+    """The normal maps as they are painted, n / 2 + 1/2 over white, in [0, 1]. Raises LatentsError without any."""
     if latents.normal is None:
         raise LatentsError("the latents hold no normal maps, and depth needs them; give a depth (--depth FILE or none)")
-    color = _decode(latents.color, decoder)
-    coded = _decode(latents.normal, decoder)
-    front = latents.front[..., 3].astype(np.float32) / 255
+    return _decode(latents.normal, decoder)
+
+
+def cut_out(
+    color: Float[np.ndarray, "V H W 3"],
+    coded: Float[np.ndarray, "V H W 3"],
+    alpha: Float[np.ndarray, "H W"],
+    rig: Rig,
+    round_share: float,
+) -> Views:
+    """Painted colours and normal codes over white, [0, 1], as views with masks; alpha: of the photo, the front's mask.
+    round_share: see `geometry.rounded`.
+    What is white and what is spread: see `plain_views`."""
     own = view_masks(color, coded, None)
     shown = own >= 0.5
-    own[FRONT] = front
-    agreed = agreed_masks(own, latents.rig, known=True)
-    mask = photo_kept(rounded(agreed, latents.rig, float(latents.settings.get("rounded", 0.0))), latents.rig)
+    own[FRONT] = alpha
+    mask = photo_kept(rounded(agreed_masks(own, rig, known=True), rig, round_share), rig)
     color = np.where(mask[..., None] > 0, spread(color, shown, mask >= 0.5), np.float32(1))
     normal = decode_normals(to_bytes(coded), mask) * shown[..., None]
-    return Views(color, normal, mask, latents.rig, "plain")
+    return Views(color, normal, mask, rig, "plain")
 
 
 def fit_depth(views: Views, *, options: DepthOptions, progress: Callable[[int, int], None] | None = None) -> Depth:

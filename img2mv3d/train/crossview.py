@@ -19,16 +19,19 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from img2mv3d.conventions import LATENT_FACTOR
+from img2mv3d.errors import InputError
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.epipolar import neighbours, row_taps, structured_noise
 from img2mv3d.geometry.warp import SAME_SURFACE, warp_error
 from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, Guides, crop, make_guides
 from img2mv3d.train.corruption import corrupted, depth_noise
 from img2mv3d.train.decoder import Imagine, picture_loss, psnr
+from img2mv3d.train.features import feature_loss
 from img2mv3d.train.loop import LoopOptions, run_loop, save_weights
 from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import as_float, draw_float, draw_int
 from img2mv3d.train.scenes import Scene, Scenes
+from img2mv3d.train.team import joined
 from img2mv3d.train.variants import VARIANTS, Variant
 
 BAND = 64  # rows of px in a step: closed under the attention of this rig, a fifth of a whole step's cost
@@ -58,10 +61,12 @@ class Overlap(NamedTuple):
 
 class CrossViewTask:
     """Loss L1 + 0.5 L1 of the gradients on a band of rows of all views of one object, and on what neighbouring views
-    get wrong differently at points that both see."""
+    get wrong differently at points that both see. full_share: of the budget, at its end, on whole pictures."""
 
-    def __init__(self, train: Scenes, held: Scenes, net: CrossViewDecoder, variant: Variant) -> None:
-        self.net, self.variant = net, variant
+    def __init__(
+        self, train: Scenes, held: Scenes, net: CrossViewDecoder, variant: Variant, full_share: float = FULL_SHARE
+    ) -> None:
+        self.net, self.variant, self.full_share = net, variant, full_share
         self.train, self.held = train, held
         self._calls = 0
         net.attention_on = variant.attention
@@ -87,11 +92,11 @@ class CrossViewTask:
         size = z.shape[-1]
         rows, columns = (0, size), (0, size)
         start = _band(scene.mask, own)
-        if progress < 1 - FULL_SHARE and size > BAND:
+        if progress < 1 - self.full_share and size > BAND:
             rows = (start, start + BAND)
             columns = tuple(LATENT_FACTOR * c for c in (scene.window.left, scene.window.left + scene.window.width))
         amplitude = DEPTH_NOISE * progress * draw_float(own) ** 2
-        noisy = (z + depth_noise(self.variant.noise, own, len(z), size, amplitude)) * hit
+        noisy = (z + self._depth_noise(scene, own, amplitude)) * hit
         guides = crop(make_guides(noisy, hit, scene.front(imperfect), SIX_VIEWS, dropped), rows, columns)
         part = (..., *(slice(a // LATENT_FACTOR, b // LATENT_FACTOR) for a, b in (rows, columns)))
         found = self.net(latents[part], guides, draw_jitter(self.net, guides, own))
@@ -102,7 +107,17 @@ class CrossViewTask:
         if self.variant.agreement:
             pairs = overlap(z[band], hit[band], (columns[1] - columns[0]) / size)
             loss = loss + self.variant.agreement * agreement_loss(found - target, pairs)
+        if self.variant.features:
+            loss = loss + self.variant.features * feature_loss(found[known], target[known])
         return loss
+
+    def _depth_noise(self, scene: Scene, rng: torch.Generator, amplitude: float) -> Float[Tensor, "V H W"]:
+        """What is added to the true depth; that of a real fit is as large as it was, from the first step on."""
+        if self.variant.noise != "fitted":
+            return depth_noise(self.variant.noise, rng, len(scene.z), scene.z.shape[-1], amplitude)
+        if scene.fitted is None:
+            return depth_noise("structured", rng, len(scene.z), scene.z.shape[-1], amplitude)
+        return scene.fitted.float()
 
     def _latents(self, scene: Scene, rng: torch.Generator) -> Float[Tensor, "V 4 h w"]:
         if draw_float(rng) < EXACT_SHARE:
@@ -145,6 +160,7 @@ def train(
     rates: tuple[float, float, float] = (LEARNING_RATE, LAST_RATE, NEW_FACTOR),
     sets: int = 400,
     held_out: int = 4,
+    full: bool = False,
     report: Callable[[str], None] = print,
 ) -> CrossViewDecoder:
     """Train a cross-view decoder on a plain decoder's weights; resumes from `out`.
@@ -153,7 +169,7 @@ def train(
     of the shipped size. start: weights of a cross-view decoder of the same variant, whose parts (not whose
     base) are gone on with; with `plain` None, its base, too. imagine: latents as
     a denoiser paints them. rates: of the base at the beginning and at the end, and how much faster the rest learns.
-    sets: kept in memory at most (2.5 MB each). A file named `stop` in `out` ends the training.
+    sets: kept in memory at most (2.5 MB each). full: whole pictures from the first step on, not only at the end. A file named `stop` in `out` ends the training.
     Returns the averaged network, which also lies in out/ema.safetensors. Raises KeyError on an unknown variant.
     """
     chosen = VARIANTS[variant]
@@ -167,11 +183,13 @@ def train(
     average = copy.deepcopy(net)
     average.attention_on = chosen.attention
     task = CrossViewTask(
-        Scenes(Path(data), "train", sets, imagine=imagine),
+        Scenes(Path(data), "train", sets, imagine=imagine, fitted=chosen.noise == "fitted"),
         Scenes(Path(data), "val", held_out, ("teacher",), imagine),
         net,
         chosen,
+        1.0 if full else FULL_SHARE,
     )
+    _tell_fits(task, report)
     options = LoopOptions(
         minutes=minutes,
         steps=steps,
@@ -184,8 +202,18 @@ def train(
         seed=seed,
     )
     run_loop(task, average, Path(out), options, report)
-    save_weights(average, Path(out) / "ema.safetensors")
+    if joined().first:
+        save_weights(average, Path(out) / "ema.safetensors")
     return average.eval()
+
+
+def _tell_fits(task: CrossViewTask, report: Callable[[str], None]) -> None:
+    """Of the variant that learns from fits: how many sets have one. Raises InputError when none has."""
+    if task.variant.noise == "fitted":
+        have = sum(scene.fitted is not None for scene in task.train.items)
+        if not have:
+            raise InputError(f"{task.train.sets.folder}: no set has a fit; `img2mv3d data fits` makes them")
+        report(f"{have} of {len(task.train.items)} sets have a fit; the others get the paper's noise")
 
 
 def overlap(z: Float[Tensor, "V h w"], hit: Float[Tensor, "V h w"], narrowed: float) -> Overlap:

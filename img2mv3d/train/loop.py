@@ -21,8 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from img2mv3d.train.pictures import draw_curve, write_picture
+from img2mv3d.train.team import Team, joined
 
 LOG_SECONDS = 20.0
+NEXT_SEED = 1_000_003  # between the seeds of a team's processes
 MAX_BAD_STEPS = 5  # losses in a row that are no number, after which a training gives up
 
 
@@ -86,26 +88,36 @@ def run_loop(
     continued; with `steps` as budget the continued run ends with the same bits as an uninterrupted one. A file named
     `stop` in the folder ends the training at the next step, as if the budget were spent. Raises RuntimeError when the
     loss stays no number.
+
+    Started by torchrun, several processes take one step together: each has random numbers of its own, and the mean of
+    their gradients counts. The first one writes, tells, and has the clock.
     """
+    team = joined()
     folder.mkdir(parents=True, exist_ok=True)
-    rng = torch.Generator().manual_seed(options.seed)
+    rng = torch.Generator().manual_seed(options.seed + team.rank * NEXT_SEED)
     optimiser = _optimiser(task, options)
     average.load_state_dict(task.net.state_dict())
     average.requires_grad_(False)
-    state = _resume(folder, task.net, average, optimiser, rng)
+    state = _resume(folder, task.net, average, optimiser, rng, team)
+    team.share(task.net)
+    if not team.first:
+        report = _silent
+    if team.size > 1:
+        report(f"{folder.name}: {team.size} processes")
     if state.step:
         report(f"{folder.name}: continued at step {state.step}, {state.seconds / 60:.1f} min")
     last = saved = logged = time.monotonic()
     stretch: list[float] = []
     bad = 0
     task.net.train()
-    while (done := _progress(state, options)) < 1 and not (folder / "stop").exists():
+    while (done := team.agree(_spent(folder, state, options))) < 1:
         _set_rate(optimiser, options, done, state.step)
         loss = task.loss(done, rng)
         optimiser.zero_grad(set_to_none=True)
-        if torch.isfinite(loss):
+        if not team.any(not torch.isfinite(loss)):
             bad = 0
             loss.backward()
+            team.mean_gradients(task.net.parameters())
             nn.utils.clip_grad_norm_(task.net.parameters(), options.clip)
             optimiser.step()
             _average(average, task.net, min(options.ema, (1 + state.step) / (10 + state.step)))
@@ -116,17 +128,17 @@ def run_loop(
         now = time.monotonic()
         state.seconds += now - last
         last = now
-        if now - logged > LOG_SECONDS and stretch:
+        if team.first and now - logged > LOG_SECONDS and stretch:
             logged = now
             _log(folder, state, stretch, optimiser.param_groups[0]["lr"], report)
-        if now - saved > 60 * options.checkpoint_minutes:
+        if team.agree(float(now - saved > 60 * options.checkpoint_minutes)):
             saved = now
-            _save(folder, task, average, optimiser, rng, state, report)
+            _save(team, folder, task, average, optimiser, rng, state, report)
             last = time.monotonic()  # checkpoints and sheets do not count against the budget's schedule
             task.net.train()
-    if stretch:
+    if stretch and team.first:
         _log(folder, state, stretch, optimiser.param_groups[0]["lr"], report)
-    _save(folder, task, average, optimiser, rng, state, report)
+    _save(team, folder, task, average, optimiser, rng, state, report)
     return state
 
 
@@ -162,6 +174,11 @@ def _optimiser(task: Task, options: LoopOptions) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.99))
 
 
+def _spent(folder: Path, state: TrainState, options: LoopOptions) -> float:
+    """Share of the budget that is gone; all of it once somebody asked to stop."""
+    return 1.0 if (folder / "stop").exists() else _progress(state, options)
+
+
 def _progress(state: TrainState, options: LoopOptions) -> float:
     if options.steps is not None:
         return state.step / max(options.steps, 1)
@@ -182,6 +199,10 @@ def _average(average: nn.Module, net: nn.Module, decay: float) -> None:
         mine.copy_(theirs)
 
 
+def _silent(line: str) -> None:
+    """What all but the first process say."""
+
+
 def _log(folder: Path, state: TrainState, stretch: list[float], rate: float, report: Callable[[str], None]) -> None:
     mean = sum(stretch) / len(stretch)
     stretch.clear()
@@ -193,6 +214,7 @@ def _log(folder: Path, state: TrainState, stretch: list[float], rate: float, rep
 
 
 def _save(
+    team: Team,
     folder: Path,
     task: Task,
     average: nn.Module,
@@ -203,6 +225,9 @@ def _save(
 ) -> None:
     """Checkpoint (one file, renamed into place), averaged weights, held-out figures, curve and sheet."""
     average.eval()
+    states = team.gather(rng.get_state())
+    if not team.first:
+        return
     with torch.no_grad():
         figures = task.held_out(average)
         sheet = task.sheet(average)
@@ -211,7 +236,8 @@ def _save(
         "net": task.net.state_dict(),
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "rng": rng.get_state(),
+        "rng": states[0],
+        "others": states[1:],  # of a team
         "step": state.step,
         "seconds": state.seconds,
         "losses": state.losses,
@@ -229,7 +255,7 @@ def _save(
 
 
 def _resume(
-    folder: Path, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, rng: torch.Generator
+    folder: Path, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, rng: torch.Generator, team: Team
 ) -> TrainState:
     path = folder / "checkpoint.pt"
     if not path.exists():
@@ -238,7 +264,9 @@ def _resume(
     net.load_state_dict(record["net"])
     average.load_state_dict(record["average"])
     optimiser.load_state_dict(record["optimiser"])
-    rng.set_state(record["rng"])
+    states = [record["rng"], *record.get("others", [])]
+    if team.rank < len(states):  # of a larger team than before, the new ones begin with their own seeds
+        rng.set_state(states[team.rank])
     return TrainState(
         record["step"],
         record["seconds"],

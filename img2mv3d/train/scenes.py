@@ -25,7 +25,8 @@ from img2mv3d.train.pool import Item, as_float
 class Scene:
     """One set in memory. color: [6, H, W, 3]. z: world units, 0 outside of the mask. photo: straight alpha. latents:
     scaled. imagined: as a denoiser paints them; equal to `latents` when there is none. window: cells
-    round the silhouettes of all views.
+    round the silhouettes of all views. fitted: how far z of a real fit is off, see `fitted`; None where it was not
+    asked for or not made.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Scene:
     latents: Float[Tensor, "V 4 h w"]
     imagined: Float[Tensor, "V 4 h w"]
     window: Window = field(compare=False)
+    fitted: Float16[Tensor, "V H W"] | None = None
 
     def depth(self) -> tuple[Float[Tensor, "V H W"], Float[Tensor, "V H W"]]:
         """z and hit as the decoder takes them."""
@@ -54,7 +56,7 @@ class Scene:
 
 class Scenes:
     """The sets of one split that have latents of the wanted source, as they appear; at most `limit`. imagine: makes
-    `Scene.imagined`."""
+    `Scene.imagined`. fitted: whether to read `Scene.fitted`."""
 
     def __init__(
         self,
@@ -63,7 +65,9 @@ class Scenes:
         limit: int,
         sources: tuple[str, ...] = ("teacher", "mini"),
         imagine: Imagine | None = None,
+        fitted: bool = False,
     ) -> None:
+        self.fitted = fitted
         self.sets, self.split, self.limit, self.sources = RenderSet(data), split, limit, sources
         self.imagine = imagine
         self.items: list[Scene] = []
@@ -91,4 +95,6 @@ class Scenes:
             exact = latents[0].float()
             item = Item(name, None, None, photo, latents, photo_latent, source, window)
             imagined = exact if self.imagine is None else self.imagine(item)[0]
-            self.items.append(Scene(name, color, mask, z, photo, exact, imagined, window))
+            error = self.sets.fit_error(name) if self.fitted else None
+            off = None if error is None else torch.from_numpy(error)
+            self.items.append(Scene(name, color, mask, z, photo, exact, imagined, window, off))

@@ -11,12 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 AGREEMENT = 0.5  # weight of the loss on disagreement, beside 1 of the colours
+FEATURES = 0.02  # on three bands as a plain decoder shows them: 0.3 to 0.9 of the loss on colours
 
 
 @dataclass(frozen=True)
 class Variant:
     """net: numbers for `CrossViewDecoder` beside those of its base. attention: whether it looks across views at all.
-    noise: kind of the depth noise, see `corruption.depth_noise`. agreement: weight of `agreement_loss`.
+    noise: kind of the depth noise, see `corruption.depth_noise`; "fitted": see `fitted`. agreement: weight of
+    `agreement_loss`; features: of `feature_loss`.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Variant:
     attention: bool = True
     noise: str = "structured"
     agreement: float = AGREEMENT
+    features: float = 0.0
 
 
 # the whole line instead of a piece of it: where the paper has it, below 128 px, with as many points as memory allows
@@ -40,6 +43,8 @@ VARIANTS = {
         Variant("independent-noise", "every pixel's depth is off on its own", noise="independent"),
         Variant("no-carry", "the photo's pixels do not travel", {"carry": False}),
         Variant("no-agreement", "without the loss on disagreement", agreement=0.0),
+        Variant("fitted-noise", "depth is off as fits to such views are", noise="fitted"),
+        Variant("feature-loss", "with a loss on what EfficientNet-Lite0 sees", features=FEATURES),
         Variant("paper", "the paper's parts and losses alone", {"paper": True}, agreement=0.0),
         Variant("paper-no-epipolar", "its front condition alone", {"paper": True}, attention=False, agreement=0.0),
     )

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from img2mv3d.data.corpus import Entry
-from img2mv3d.data.renders import RenderSet, render_corpus, schedule
+from img2mv3d.data.corpus import Entry, load_solid
+from img2mv3d.data.renders import RenderSet, render_corpus, schedule, world_vertices
 from img2mv3d.errors import InputError
+from img2mv3d.geometry.cameras import SIX_VIEWS, project
 
 HEADER = "id\tpackage\tpath\tlicence\tcategory\tfaces\tvertices\ttextured\tcolour\tcutout\tsplit\tauthor\n"
 
@@ -100,3 +101,14 @@ def test_useful_sets_come_first_and_none_twice():
     assert order.index(("0ad-val", 0)) < 3
     assert all(name.startswith("sh3d") for name, pose in order if pose == 1)
     assert {name for name, _ in order[-8:]} == {f"sh3d-{i}" for i in range(8)}
+
+
+def test_a_set_s_mesh_can_be_put_where_it_was_rendered(rendered):
+    meshes, out = rendered
+    solid = load_solid(meshes / "objects" / "sh3d-box.npz")
+    sample = RenderSet(out).load("sh3d-box.0")
+    for i, camera in enumerate(SIX_VIEWS.cameras()):
+        uv, _ = project(camera, world_vertices(solid, "sh3d-box.0"))
+        rows, columns = np.argwhere(sample.mask[i] >= 128).T
+        assert np.abs(uv.max(0) - [columns.max() + 1, rows.max() + 1]).max() < 1
+        assert np.abs(uv.min(0) - [columns.min(), rows.min()]).max() < 1

@@ -3,9 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from img2mv3d.data.renders import RenderSet, write_atomically
+from img2mv3d.errors import InputError
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
@@ -81,6 +84,38 @@ def test_all_variants_see_the_same_objects_in_the_same_order(toy: Path):
     for name, generator in zip(VARIANTS, generators, strict=True):
         task_of(toy, name).loss(0.3, generator)
     assert len({g.get_state().numpy().tobytes() for g in generators}) == 1
+
+
+def test_whole_pictures_are_trained_on_from_the_first_step_when_asked_for(toy: Path, monkeypatch: pytest.MonkeyPatch):
+    task, sizes = task_of(toy), []
+    forward = task.net.forward
+
+    def watched(latents, *more):
+        sizes.append(latents.shape[-2:])
+        return forward(latents, *more)
+
+    monkeypatch.setattr(task.net, "forward", watched)
+    for share in (crossview.FULL_SHARE, 1.0):
+        task.full_share = share
+        task.loss(0.1, torch.Generator().manual_seed(4))
+    assert sizes[0][0] == 4 and tuple(sizes[1]) == (8, 8)
+
+
+def test_depth_of_real_fits_is_used_as_it_is_and_draws_nothing(toy: Path):
+    task = task_of(toy, "fitted-noise")
+    scene, rng = task.train.items[0], torch.Generator().manual_seed(1)
+    off = torch.full(scene.z.shape, 0.05).half()
+    before = rng.get_state()
+    assert torch.equal(task._depth_noise(replace(scene, fitted=off), rng, 0.1), off.float())
+    assert torch.equal(before, rng.get_state())
+    assert task._depth_noise(scene, rng, 0.1).abs().max() > 0  # without a fit: the paper's noise
+
+
+def test_a_training_on_fits_wants_fits(toy: Path, tmp_path: Path):
+    with pytest.raises(InputError, match="data fits"):
+        trained(toy, tmp_path / "run", 1, "fitted-noise")
+    write_atomically(RenderSet(toy).fits_path("toy-0.0"), error=np.zeros((6, 64, 64), np.float16))
+    assert trained(toy, tmp_path / "run", 1, "fitted-noise") is not None
 
 
 def test_a_band_meets_the_object():

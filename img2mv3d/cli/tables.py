@@ -1,0 +1,61 @@
+"""The commands that measure: what they are told is checked, what they find is printed.
+
+In: folders and names as typed. Out: tables on stdout, records under a folder. Why here: `app_eval` is a page of help.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from img2mv3d.cli.lab import check_data, ready_torch, say
+from img2mv3d.errors import InputError, UsageError
+
+SETTINGS = ("exact", "spoilt", "generated")
+PROTOCOLS = ("gso30", "val")
+
+
+def consistency(
+    data: Path,
+    out: Path,
+    bundle: str,
+    arms: list[str],
+    count: int,
+    settings: list[str],
+    rerender: bool,
+    meshes: Path | None,
+) -> None:
+    """Figures of decoders on held-out objects; the tables on stdout: by the truth, then by each arm's own fit."""
+    for setting in settings:
+        if setting not in SETTINGS:
+            raise UsageError(f"--setting {setting}: expected one of {', '.join(SETTINGS)}")
+    own = [s for s in settings if s == "generated" or (rerender and s == "spoilt")]
+    if rerender and not own:
+        raise UsageError("--rerender: true depth needs no fit; add --setting spoilt or --setting generated")
+    if meshes is not None and not rerender:
+        raise UsageError("--meshes: surfaces are only fitted with --rerender")
+    check_data(data)
+    if meshes is not None and not (meshes / "objects").is_dir():
+        raise InputError(f"{meshes}: no corpus (objects/) in there")
+    ready_torch()
+    from img2mv3d.eval import consistency, ownfit
+
+    told = [s for s in settings if s in consistency.SETTINGS]
+    if told:
+        print(consistency.compare(bundle, data, arms, out, count, say, told))
+    if own:
+        print(ownfit.compare(bundle, data, arms, out, count, own, rerender=rerender, meshes=meshes, report=say))
+
+
+def protocol(
+    which: str, meshes: Path, out: Path, bundle: str, arms: list[str], count: int | None, rerender: bool
+) -> None:
+    """Figures of arms on a protocol's objects; the table on stdout."""
+    if which not in PROTOCOLS:
+        raise UsageError(f"protocol {which}: expected one of {', '.join(PROTOCOLS)}")
+    if which == "val" and not (meshes / "manifest.tsv").is_file():
+        raise InputError(f"{meshes}: no corpus (manifest.tsv and objects/) in there")
+    ready_torch()
+    from img2mv3d.eval import protocol as protocols
+    from img2mv3d.eval.protocol_arms import arms_of
+
+    print(protocols.run(which, meshes, arms_of(bundle, arms), out, count=count, rerender=rerender, report=say))
