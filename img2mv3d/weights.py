@@ -82,8 +82,7 @@ class Bundle:
             vae=self.vae,
             bundle=self.name,
             white=encoder.white() if told.get("windows") else None,
-            rounded=float(told.get("rounded", 0.0)),
-            **{k: told[k] for k in GENERATE_KEYS},
+            **{k: told[k] for k in (*GENERATE_KEYS, "rounded") if k in told},
         )
 
     def parts(self) -> tuple[str, ...]:

@@ -83,9 +83,7 @@ def train_decoder(
     base: Annotated[
         str | None, typer.Option("--base", help="Stand on svd or sd, as `weights add` took it; no plain decoder.")
     ] = None,
-    bundle: Annotated[
-        str, typer.Option("--bundle", help="With --base: whose latents are decoded.")
-    ] = "wonder3d",
+    bundle: Annotated[str, typer.Option("--bundle", help="With --base: whose latents are decoded.")] = "wonder3d",
     full: Annotated[bool, typer.Option("--full-images", help="Whole pictures in every step, no bands.")] = False,
     seed: Seed = 0,
     start: FirstBundle = None,

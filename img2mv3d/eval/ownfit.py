@@ -164,7 +164,10 @@ def run(
                 if (name, case.setting, arm) in done:
                     continue
                 with torch.no_grad():
-                    views = true_views(sample) if make is true_arm else own_views(make(case), coded, alpha, case.round_share)
+                    if make is true_arm:
+                        views = true_views(sample)
+                    else:
+                        views = own_views(make(case), coded, alpha, case.round_share)
                 records.append(measure(name, case.setting, arm, views, fits, rerender, points))
         path.write_text(json.dumps([asdict(r) for r in records], indent=1))
         (out / "ownfit.md").write_text(table(records, "plain"))

@@ -60,8 +60,7 @@ def cut_out(
     round_share: float,
 ) -> Views:
     """Painted colours and normal codes over white, [0, 1], as views with masks; alpha: of the photo, the front's mask.
-    round_share: see `geometry.rounded`.
-    What is white and what is spread: see `plain_views`."""
+    round_share: see `geometry.rounded`. What is white and what is spread: see `plain_views`."""
     own = view_masks(color, coded, None)
     shown = own >= 0.5
     own[FRONT] = alpha

@@ -167,9 +167,10 @@ def train(
 
     minutes: wall clock; steps, instead, when given. variant: a name of VARIANTS. numbers: for the base, when it is not
     of the shipped size. start: weights of a cross-view decoder of the same variant, whose parts (not whose
-    base) are gone on with; with `plain` None, its base, too. imagine: latents as
-    a denoiser paints them. rates: of the base at the beginning and at the end, and how much faster the rest learns.
-    sets: kept in memory at most (2.5 MB each). full: whole pictures from the first step on, not only at the end. A file named `stop` in `out` ends the training.
+    base) are gone on with; with `plain` None, its base, too. imagine: latents as a denoiser paints them. rates: of the
+    base at the beginning and at the end, and how much faster the rest learns. sets: kept in memory at most (2.5 MB
+    each). full: whole pictures from the first step on, not only at the end. A file named `stop` in `out` ends the
+    training.
     Returns the averaged network, which also lies in out/ema.safetensors. Raises KeyError on an unknown variant.
     """
     chosen = VARIANTS[variant]
