@@ -19,7 +19,7 @@ from img2mv3d.geometry.opposites import opposites
 
 def rounded(mask: Float[np.ndarray, "V H W"], rig: Rig, share: float) -> Float32[np.ndarray, "V H W"]:
     """The masks; those that the front view does not tell moved towards `round_outline` by `share`, 0 (not) to 1 (all
-    the way), in distance to the outlines.
+    the way), in distance to the outlines. In rows in which a view shows nothing the guess alone counts.
 
     Front and back are left alone, and so is a view that shows nothing; any rig but an orthographic one at elevation 0
     is left as it is: its rows are no rays. Raises ValueError when the share is outside of 0..1.
@@ -35,6 +35,8 @@ def rounded(mask: Float[np.ndarray, "V H W"], rig: Rig, share: float) -> Float32
             guess = round_outline(mask[FRONT], rig.azimuth_deg[i] - rig.azimuth_deg[FRONT])
             apart = (1 - share) * mask_distance(mask[i]) + share * mask_distance(guess)
             out[i] = np.clip(0.5 - apart, 0, 1)
+            empty = ~(mask[i] >= 0.5).any(axis=1)  # all cameras are level: what the photo shows there, this view must
+            out[i][empty] = guess[empty]
     return out
 
 

@@ -27,7 +27,7 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 7
+VERSION = 8
 
 
 def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:

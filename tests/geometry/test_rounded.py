@@ -54,6 +54,14 @@ def test_half_way_lies_between_the_two() -> None:
     assert width[0] > width[1] > width[2] and width[1] == pytest.approx((width[0] + width[2]) / 2, abs=2)
 
 
+def test_rows_that_a_view_leaves_empty_are_filled_by_the_guess_at_any_share() -> None:
+    mask = render_world(Sphere((0, 0, 0), 0.5), SIX_VIEWS, SIZE)[2]
+    low = mask.copy()
+    low[2, : SIZE * 3 // 8] = 0
+    found = rounded(low, SIX_VIEWS, 0.1)[2, : SIZE * 3 // 8]
+    assert iou(found, mask[2, : SIZE * 3 // 8]) > 0.95
+
+
 def test_a_handle_that_the_side_views_leave_out_is_no_longer_carved_off() -> None:
     cup, handle = Capsule((0, -0.3, 0), (0, 0.2, 0), 0.25), Capsule((0.45, 0.25, 0), (0.45, 0.6, 0), 0.06)
     whole = render_world(cup | handle, SIX_VIEWS, SIZE)[2]
