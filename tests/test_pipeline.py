@@ -405,7 +405,7 @@ def test_seeds_of_stages_differ_and_repeat(workshop: Workshop) -> None:
 @pytest.mark.parametrize("decoder", ["svd", "sd"])
 def test_weights_that_were_asked_for_are_missed_before_all_the_work(workshop: Workshop, decoder: str) -> None:
     plan = Plan(decode=DecodeOptions(decoder=decoder))
-    with pytest.raises(WeightsError, match="no weights of Stable .*Diffusion.s decoder; .*weights add DIR"):
+    with pytest.raises(WeightsError, match=r"no weights of Stable .*Diffusion.s decoder; .*weights add DIR"):
         workshop.run(plan=plan)
     assert not workshop.verbs.calls
     workshop.run(plan=plan, until="depth")  # where nothing is decoded, nothing is missed
