@@ -6,7 +6,7 @@ for; sharper or closer to the truth alone would not show it.
 
 from __future__ import annotations
 
-import json
+import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -212,11 +212,11 @@ def run(
     settings: Sequence[str] = SETTINGS,
 ) -> list[Record]:
     """All arms on up to `count` held-out objects of `data` (one pose each, the most everyday first), in these of
-    SETTINGS; figures that out/consistency.json holds already are kept. Writes that file and consistency.md after every
+    SETTINGS; figures that out/consistency.tsv holds already are kept. Writes that file and consistency.md after every
     object."""
-    path = out / "consistency.json"
+    path = out / "consistency.tsv"
     out.mkdir(parents=True, exist_ok=True)
-    records = [Record(**r) for r in json.loads(path.read_text())] if path.exists() else []
+    records = load_records(path) if path.exists() else []
     done = {(r.id, r.setting, r.arm) for r in records}
     generator = bundle.generator()
     nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
@@ -230,7 +230,7 @@ def run(
                 if (name, case.setting, arm) not in done:
                     with torch.no_grad():
                         records.append(measure(case, arm, make(case)))
-        path.write_text(json.dumps([asdict(r) for r in records], indent=1))
+        save_records(path, records)
         (out / "consistency.md").write_text(table(records, "plain"))
         report(f"{number + 1} of {count}: {name}")
     return records
@@ -243,6 +243,23 @@ def only(made: Iterator[Case], wanted: Sequence[str]) -> Iterator[Case]:
             yield case
         if case.setting == wanted[-1]:
             return
+
+
+def save_records(path: Path, records: Sequence[Record]) -> None:
+    """A line each, figures with five significant digits."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(f.name for f in fields(Record))
+        for record in records:
+            writer.writerow(f"{v:.5g}" if isinstance(v, float) else v for v in asdict(record).values())
+
+
+def load_records(path: Path) -> list[Record]:
+    """What `save_records` wrote; docs/ablation.tsv is such a file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    words = ("id", "setting", "arm")
+    return [Record(**{k: v if k in words else float(v) for k, v in row.items()}) for row in rows]
 
 
 def held_out(sets: RenderSet, count: int) -> list[str]:

@@ -1,6 +1,5 @@
 """Agreement of decoded views: the truth is the floor, noise that differs by view is above it, a blend agrees again."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 from img2mv3d.eval.blended import blend
-from img2mv3d.eval.consistency import Case, Record, held_out, measure, table, true_arm
+from img2mv3d.eval.consistency import Case, Record, held_out, load_records, measure, save_records, table, true_arm
 from img2mv3d.geometry.cameras import SIX_VIEWS
 
 
@@ -70,6 +69,7 @@ def test_held_out_objects_come_once_each_and_everyday_ones_first(tmp_path: Path)
     assert held_out(RenderSet(tmp_path), 5) == ["cup.0", "ship.0"]
 
 
-def test_records_survive_a_file():
+def test_records_survive_a_file(tmp_path: Path):
     one = Record("a", "exact", "plain", *np.arange(10.0).tolist())
-    assert Record(**json.loads(json.dumps(one.__dict__))) == one
+    save_records(tmp_path / "consistency.tsv", [one])
+    assert load_records(tmp_path / "consistency.tsv") == [one]
