@@ -114,8 +114,8 @@ def train_decoder(
     from img2mv3d.errors import UsageError
 
     if base is not None:
-        if start is not None or keep_plain:
-            raise UsageError("--base: a published decoder is what it begins with; leave --start and --keep-plain out")
+        if start is not None or keep_plain or full:
+            raise UsageError("--base begins with a published decoder; leave --start, --keep-plain, --full-images out")
         lab.train_decoder_on(base, bundle, data, out, minutes, seed, variant, steps)
         return
     lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain, full)

@@ -153,6 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runs_sheet(given.folders).save(given.out / "runs.jpg", quality=80, optimize=True)
         print(given.out / "runs.jpg")
         return
+    if len(given.folders) > 1:
+        parser.error("one folder of a benchmark, or runs only")
     [measured] = given.folders
     for name, make in (("reconstruction_worst.jpg", worst_sheet), ("reconstruction_thirty.jpg", many_sheet)):
         make(measured).save(given.out / name, quality=80, optimize=True)
