@@ -40,6 +40,9 @@ def eval_consistency(
     meshes: Annotated[
         Path | None, typer.Option("--meshes", help="Corpus of DATA (rendered with seed 0): F-scores of these fits.")
     ] = None,
+    zooms: Annotated[
+        int, typer.Option("--zooms", min=0, help="Sheets of the first so many objects: the same points enlarged.")
+    ] = 0,
     debug: Debug = False,
 ) -> None:
     """How well decoded views agree: PSNR, SSIM, warp error, matches.
@@ -50,6 +53,8 @@ def eval_consistency(
     generated  what the bundle makes of the photo: no truth, each arm by the surface of its own views
 
     --rerender adds, for spoilt and generated ones, what the final fit to an arm's views looks like from their cameras.
+    --zooms shows what the figures mean: a row an arm, neighbouring views enlarged round the same surface points
+    (exact and spoilt; OUT/zooms).
 
     \b
     img2mv3d eval consistency DATA --arm ours=runs/decoder/ours/bundle
@@ -57,7 +62,7 @@ def eval_consistency(
     """
     from img2mv3d.cli import tables
 
-    tables.consistency(data, out, bundle, arm or [], count, setting or ["exact", "spoilt"], rerender, meshes)
+    tables.consistency(data, out, bundle, arm or [], count, setting or ["exact", "spoilt"], rerender, meshes, zooms)
 
 
 @eval_app.command("protocol")

@@ -23,8 +23,10 @@ def consistency(
     settings: list[str],
     rerender: bool,
     meshes: Path | None,
+    zooms: int = 0,
 ) -> None:
-    """Figures of decoders on held-out objects; the tables on stdout: by the truth, then by each arm's own fit."""
+    """Figures of decoders on held-out objects; the tables on stdout: by the truth, then by each arm's own fit; before
+    them sheets of the first `zooms` objects."""
     for setting in settings:
         if setting not in SETTINGS:
             raise UsageError(f"--setting {setting}: expected one of {', '.join(SETTINGS)}")
@@ -33,6 +35,8 @@ def consistency(
         raise UsageError("--rerender: true depth needs no fit; add --setting spoilt or --setting generated")
     if meshes is not None and not rerender:
         raise UsageError("--meshes: surfaces are only fitted with --rerender")
+    if zooms and not set(settings) - {"generated"}:
+        raise UsageError("--zooms: points correspond by true depth; add --setting exact or --setting spoilt")
     check_data(data)
     if meshes is not None and not (meshes / "objects").is_dir():
         raise InputError(f"{meshes}: no corpus (objects/) in there")
@@ -40,6 +44,10 @@ def consistency(
     from img2mv3d.eval import consistency, ownfit
 
     told = [s for s in settings if s in consistency.SETTINGS]
+    if zooms:
+        from img2mv3d.eval.zooms import compare as enlarge
+
+        enlarge(bundle, data, arms, out / "zooms", zooms, told, say)
     if told:
         print(consistency.compare(bundle, data, arms, out, count, say, told))
     if own:

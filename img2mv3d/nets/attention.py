@@ -58,7 +58,9 @@ class EpipolarAttention(nn.Module):
     norm. head_width: of a head (one head when there are fewer channels). whole_line: the points are spread over the
     whole ray through the picture's cube, whatever the depth (the paper's full epipolar attention). occlusion: give the
     mixing MLP, per sample and view, whether the point is inside of that image and how far it is behind that view's own
-    surface (False: the paper's form). The output projection starts at zero.
+    surface; photo: and the photo's colour beside the front view's features (the paper has neither). by_slot: the MLP
+    knows the views by their place round the ring (paper); else one set of weights for all, and their mean, which is
+    the same for any order and number. start: deviation of the output projection's first values; at 0 nothing is added.
     """
 
     def __init__(
@@ -70,20 +72,24 @@ class EpipolarAttention(nn.Module):
         groups: int = 8,
         head_width: int = 64,
         occlusion: bool = True,
+        photo: bool = True,
+        by_slot: bool = True,
         whole_line: bool = False,
+        start: float = 0.0,
     ) -> None:
         super().__init__()
         self.points, self.occlusion, self.whole_line = points, occlusion, whole_line
+        self.photo, self.by_slot = photo, by_slot
         self.radius = WORLD_WIDTH / 2 if whole_line else radius
         self.heads = max(1, channels // head_width)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
-        self.mix_in = nn.Linear(SLOTS * (channels + RAY + PHOTO + SEEN), channels)
+        self.mix_in = nn.Linear((SLOTS if by_slot else 1) * (channels + RAY + PHOTO + SEEN), channels)
         self.mix_out = nn.Linear(channels, channels)
         self.query = nn.Linear(channels + RAY, channels)
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
-        nn.init.zeros_(self.out.weight)
+        nn.init.normal_(self.out.weight, std=start) if start else nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(
@@ -110,13 +116,13 @@ class EpipolarAttention(nn.Module):
         views, channels, height, width = features.shape
         normed = self.norm(features).permute(0, 2, 3, 1).reshape(views, height * width, channels)
         ray, photo = (m.flatten(2).transpose(1, 2).to(normed) for m in (level.ray, level.photo))
-        sources = torch.cat([normed, ray, photo], dim=-1)
-        slices = self.mix_in.weight.view(-1, SLOTS, channels + RAY + PHOTO + SEEN)
+        sources = torch.cat([normed, ray, photo * self.photo], dim=-1)
         z, hit = level.z.flatten(1), level.hit.flatten(1)  # coordinates keep their own precision
         added = []
         for view, row in enumerate(level.slots):
             pixels = hit[view].nonzero()[:, 0]
             filled = [(slot, other) for slot, other in enumerate(row) if other is not None]
+            slices = self._slices(len(filled))
             tables = [sources[other] @ slices[:, slot, :-SEEN].T for slot, other in filled]
             table = torch.cat(tables) if tables else sources.new_zeros(1, self.mix_in.out_features)
             queries = self.query(torch.cat([normed[view], ray[view]], dim=-1)[pixels])
@@ -133,6 +139,13 @@ class EpipolarAttention(nn.Module):
             flat = normed.new_zeros(height * width, channels)
             added.append(flat.index_copy(0, pixels, torch.cat(pieces)) if pieces else flat)
         return torch.stack(added).view(views, height, width, channels).permute(0, 3, 1, 2)
+
+    def _slices(self, filled: int) -> Float[Tensor, "C slots I"]:
+        """The first layer's weights for every slot."""
+        weight = self.mix_in.weight
+        if self.by_slot:
+            return weight.view(len(weight), SLOTS, -1)
+        return (weight / max(filled, 1))[:, None].expand(-1, SLOTS, -1)
 
     def _look(self, level: Level, view: int, other: int, pixels: Tensor, depths: Tensor) -> Taps:
         height, width = level.z.shape[1:]
@@ -211,7 +224,7 @@ def epipolar_attention_plain(
     """The same as `net(features, level, jitter)`, written down as the paper says it; whole images, any rig, slow."""
     views, channels, height, width = features.shape
     cameras = level.rig.cameras(height)
-    sources = torch.cat([net.norm(features), level.ray.to(features), level.photo.to(features)], dim=1)
+    sources = torch.cat([net.norm(features), level.ray.to(features), level.photo.to(features) * net.photo], dim=1)
     uv = torch.from_numpy(pixel_centres(height, width)).to(features)
     size = uv.new_tensor([width, height])
     result = []
@@ -238,7 +251,11 @@ def epipolar_attention_plain(
             gap = _gap_plain(place, depth, level.z[other].to(features), level.hit[other], net.radius)
             notes = torch.stack([torch.ones_like(gap), gap], dim=-1) * float(net.occlusion)
             seen.append(torch.cat([picked, notes], dim=-1) * inside[..., None])
-        mixed = net.mix_out(functional.silu(net.mix_in(torch.cat(seen, dim=-1))))  # eq. 1
+        if net.by_slot:
+            told = torch.cat(seen, dim=-1)
+        else:
+            told = torch.stack(seen).sum(0) / max(sum(other is not None for other in level.slots[view]), 1)
+        mixed = net.mix_out(functional.silu(net.mix_in(told)))  # eq. 1
         asking = torch.cat([sources[view][:channels], level.ray[view].to(features)]).permute(1, 2, 0)
         shape = (height, width, -1, net.heads, channels // net.heads)
         query, key, value = net.query(asking).view(shape), net.key(mixed).view(shape), net.value(mixed).view(shape)

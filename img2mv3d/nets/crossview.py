@@ -46,10 +46,11 @@ class CrossViewDecoder(nn.Module):
 
     channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`. points,
     radius: of the attention. front_to: "front" adds the photo's pyramid to the front view alone and leaves the
-    rest to the attention; "all" to every view. carry: let the photo's pixels travel directly. paper: the paper's
-    form, i.e. no carried photo, and an attention that is told neither what is outside nor what is hidden. All
-    whole_line: attention over the whole epipolar line, for comparison. All
-    parts start at zero. `attention_on`, `front_on`, `carry_on` switch parts off for measurements.
+    rest to the attention; "all" to every view. carry: let the photo's pixels travel directly: into the last block,
+    into the picture, and beside the front view's samples in the attention. occlusion, by_slot, whole_line: of the
+    attention. The paper's form is without carry and occlusion. start: deviation of the first values of the
+    projections that add to the base; at 0 all parts start closed. `attention_on`, `front_on`, `carry_on` switch parts
+    off for measurements.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class CrossViewDecoder(nn.Module):
         radius: float = RADIUS,
         front_to: str = "front",
         carry: bool = True,
-        paper: bool = False,
+        occlusion: bool = True,
+        by_slot: bool = True,
         whole_line: bool = False,
+        start: float = 0.0,
     ) -> None:
         super().__init__()
         if front_to not in ("front", "all"):
@@ -74,12 +77,22 @@ class CrossViewDecoder(nn.Module):
         self.front_to = front_to
         self.base = TemporalBase(channels, layers_per_block, groups, scale, post_quant, temporal)
         self.front = FrontPyramid(widths)
+        told = {"occlusion": occlusion, "photo": carry, "by_slot": by_slot, "whole_line": whole_line, "start": start}
         self.attention = nn.ModuleList(
-            EpipolarAttention(width, count, radius=radius, groups=groups, occlusion=not paper, whole_line=whole_line)
+            EpipolarAttention(width, count, radius=radius, groups=groups, **told)
             for width, count in zip(widths, points, strict=True)
         )
-        self.carry = CarriedPhoto(widths[-2], widths[-1]) if carry and not paper else None
+        self.carry = CarriedPhoto(widths[-2], widths[-1]) if carry else None
+        if start:
+            self._open(start)
         self.attention_on = self.front_on = self.carry_on = True
+
+    def _open(self, start: float) -> None:
+        ways = [*self.front.out, *([self.carry.out] if self.carry is not None else [])]
+        for projection in ways:
+            nn.init.normal_(projection.weight, std=start)
+        if self.carry is not None:
+            nn.init.constant_(self.carry.gate, start)
 
     @classmethod
     def stable_video_diffusion(cls) -> CrossViewDecoder:

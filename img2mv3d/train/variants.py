@@ -32,6 +32,8 @@ class Variant:
 
 # the whole line instead of a piece of it: where the paper has it, below 128 px, with as many points as memory allows
 WHOLE_LINE = {"points": (32, 32, 0, 0), "whole_line": True}
+PAPER = {"carry": False, "occlusion": False}
+START = 0.01  # adds about a tenth of what it is added to
 
 VARIANTS = {
     v.name: v
@@ -42,10 +44,14 @@ VARIANTS = {
         Variant("no-depth-noise", "trained on exact depth", noise="none"),
         Variant("independent-noise", "every pixel's depth is off on its own", noise="independent"),
         Variant("no-carry", "the photo's pixels do not travel", {"carry": False}),
+        Variant("no-visibility", "the attention is not told what is outside or hidden", {"occlusion": False}),
+        Variant("front-to-all", "the photo's pyramid to every view, not to the front view alone", {"front_to": "all"}),
+        Variant("mean-mixing", "views are averaged, not known by their place", {"by_slot": False}),
+        Variant("open-start", "the new parts start a little open, not closed", {"start": START}),
         Variant("no-agreement", "without the loss on disagreement", agreement=0.0),
         Variant("fitted-noise", "depth is off as fits to such views are", noise="fitted"),
         Variant("feature-loss", "with a loss on what EfficientNet-Lite0 sees", features=FEATURES),
-        Variant("paper", "the paper's parts and losses alone", {"paper": True}, agreement=0.0),
-        Variant("paper-no-epipolar", "its front condition alone", {"paper": True}, attention=False, agreement=0.0),
+        Variant("paper", "the paper's parts and losses alone", PAPER, agreement=0.0),
+        Variant("paper-no-epipolar", "its front condition alone", PAPER, attention=False, agreement=0.0),
     )
 }

@@ -9,29 +9,12 @@ import torch
 from img2mv3d.eval.blended import blend
 from img2mv3d.eval.consistency import Case, Record, held_out, load_records, measure, save_records, table, true_arm
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from tests.patterned import patterned_ball
 
 
 @pytest.fixture(scope="module")
 def ball() -> Case:
-    """A ball with a pattern that nowhere repeats, 128 px."""
-    size, radius = 128, 0.5
-    line = (torch.arange(size) + 0.5) * 2 / size - 1
-    square = radius**2 - line[None] ** 2 - line[:, None] ** 2
-    hit = (square > 0).float().expand(6, -1, -1).contiguous()
-    z = square.clamp(min=0).sqrt().expand(6, -1, -1).contiguous()
-    turn = torch.deg2rad(torch.tensor(SIX_VIEWS.azimuth_deg))[:, None, None]
-    x = turn.cos() * line - turn.sin() * z
-    y = -line[:, None].expand(6, -1, size)
-    point = torch.stack([x, y, turn.sin() * line + turn.cos() * z])  # in the front camera's frame
-    rng = torch.Generator().manual_seed(0)
-    waves = torch.randn(24, 3, generator=rng) * 35
-    phases = torch.rand(24, 3, generator=rng) * 6
-    along = torch.einsum("kc,cvhw->kvhw", waves, point)[:, :, None]
-    color = (along + phases[:, None, :, None, None]).sin().sum(0)
-    color = (0.5 + 0.1 * color).clamp(0, 1) * hit[:, None] + 1 - hit[:, None]
-    front = torch.cat([color[0], hit[:1]])
-    latents = torch.zeros(6, 4, size // 8, size // 8)
-    return Case("ball", "exact", latents, z, hit, front, color.movedim(1, -1).numpy(), z.numpy(), hit.numpy())
+    return patterned_ball()
 
 
 def test_true_views_are_the_floor(ball: Case):

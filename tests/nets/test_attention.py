@@ -38,12 +38,12 @@ def net_of(channels: int, points: int, dtype=torch.float64, **more) -> EpipolarA
 
 
 @pytest.mark.parametrize("name", list(RIGS))
-@pytest.mark.parametrize("occlusion", [True, False])
-def test_fast_path_and_plain_twin_agree_in_values_and_gradients(name, occlusion, monkeypatch):
+@pytest.mark.parametrize("more", [{}, {"occlusion": False, "photo": False}, {"by_slot": False}], ids=str)
+def test_fast_path_and_plain_twin_agree_in_values_and_gradients(name, more, monkeypatch):
     monkeypatch.setattr(attention, "CHUNK", 200)  # several chunks
     generator = torch.Generator().manual_seed(0)
     rig = RIGS[name]
-    level, net = level_of(rig, 8, generator), net_of(8, 3, occlusion=occlusion)
+    level, net = level_of(rig, 8, generator), net_of(8, 3, **more)
     features = torch.randn(len(rig), 8, 8, 8, generator=generator, dtype=torch.float64, requires_grad=True)
     jitter = torch.rand(len(rig), 3, 8, 8, generator=generator, dtype=torch.float64)
     weight = torch.randn(features.shape, generator=generator, dtype=torch.float64)
@@ -125,3 +125,23 @@ def test_empty_depth_is_no_fault():
     level = level._replace(hit=torch.zeros_like(level.hit))
     features = torch.ones(6, 8, 8, 8, dtype=torch.float64)
     assert torch.equal(net_of(8, 3)(features, level), features)
+
+
+def test_without_the_photo_its_colours_change_nothing():
+    generator = torch.Generator().manual_seed(0)
+    level = level_of(SIX_VIEWS, 8, generator)
+    features = torch.randn(6, 8, 8, 8, generator=generator, dtype=torch.float64)
+    other = level._replace(photo=level.photo + 0.5)
+    blind, told = net_of(8, 3, photo=False), net_of(8, 3)
+    assert torch.equal(blind(features, level), blind(features, other))
+    assert not torch.equal(told(features, level), told(features, other))
+
+
+def test_mixed_by_their_mean_views_may_come_in_any_order():
+    generator = torch.Generator().manual_seed(0)
+    level = level_of(SIX_VIEWS, 8, generator)
+    features = torch.randn(6, 8, 8, 8, generator=generator, dtype=torch.float64)
+    shuffled = level._replace(slots=tuple(row[::-1] for row in level.slots))
+    mean, placed = net_of(8, 3, by_slot=False), net_of(8, 3)
+    assert torch.allclose(mean(features, level), mean(features, shuffled), atol=1e-12)
+    assert not torch.allclose(placed(features, level), placed(features, shuffled), atol=1e-3)

@@ -9,6 +9,7 @@ from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import Tempor
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
+from img2mv3d.train.variants import PAPER
 
 CHANNELS = (32, 32, 32, 32)
 SIDE = 64  # px
@@ -104,9 +105,16 @@ def test_the_zero_started_parts_get_a_gradient_at_once():
 
 
 def test_in_papers_mode_nothing_of_ours_is_left():
-    net = CrossViewDecoder(CHANNELS, paper=True)
-    assert net.carry is None and not any(a.occlusion for a in net.attention)
+    net = CrossViewDecoder(CHANNELS, **PAPER)
+    assert net.carry is None and not any(a.occlusion or a.photo for a in net.attention)
     assert torch.isfinite(net.decode(*scene(), SIX_VIEWS)).all()
+
+
+def test_an_open_start_adds_a_little_at_once():
+    stock, net = CrossViewDecoder(CHANNELS), CrossViewDecoder(CHANNELS, start=0.01)
+    net.load_state_dict(stock.state_dict() | {k: v for k, v in net.state_dict().items() if not k.startswith("base.")})
+    difference = (net.decode(*scene(), SIX_VIEWS) - stock.decode(*scene(), SIX_VIEWS)).abs().mean()
+    assert 0 < difference < 0.1
 
 
 @pytest.mark.parametrize("views", [1, 3, 8])

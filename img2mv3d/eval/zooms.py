@@ -1,0 +1,164 @@
+"""Neighbouring views enlarged round the same surface points, a row for each decoder: agreement as the eye has it.
+
+In: held-out objects with their truth, decoders. Out: sheets. Why here: a figure of agreement can be bought with blur;
+whoever looks sees both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image, ImageDraw
+
+from img2mv3d.conventions import FRONT
+from img2mv3d.data.renders import RenderSet
+from img2mv3d.eval.consistency import NEAR_DEG, Case, arms_of, cases, held_out, only
+from img2mv3d.eval.metrics import ring_pairs
+from img2mv3d.formats import to_bytes
+from img2mv3d.geometry.cameras import SIX_VIEWS, project, unproject
+from img2mv3d.geometry.warp import GRAZING, HIT, SAME_SURFACE, depth_cosine, seen_from
+from img2mv3d.train.multiview import MultiViewNets
+from img2mv3d.train.pictures import tile, write_picture
+from img2mv3d.weights import load_bundle
+
+HALF = 20  # px round the point that are shown
+TILE = 200  # px of a picture on the sheet: an enlargement of five
+DETAIL = 15  # px, window in which a place must have contrast to be shown
+RING, LINE = 9, (230, 0, 160)  # px and colour of what marks the point and its epipolar line
+WORDS = (90, 90, 90)
+
+
+class Spot(NamedTuple):
+    """One surface point in two neighbouring views. here, there: (column, row) in px, centres at half integers."""
+
+    view: int
+    other: int
+    here: tuple[float, float]
+    there: tuple[float, float]
+
+
+def spots(case: Case) -> list[Spot]:
+    """The most detailed point that the front and a neighbour share, and the most detailed one of two neighbours without
+    the front, by true depth; fewer where none is shared. Neighbours are up to NEAR_DEG apart."""
+    best: dict[bool, tuple[float, Spot]] = {}
+    z, hit = torch.from_numpy(case.true_z), torch.from_numpy(case.mask)
+    cameras = SIX_VIEWS.cameras(z.shape[-1])
+    for view, other in ring_pairs(SIX_VIEWS):
+        apart = abs((SIX_VIEWS.azimuth_deg[other] - SIX_VIEWS.azimuth_deg[view] + 180) % 360 - 180)
+        if apart > NEAR_DEG:
+            continue
+        detail = _contrast(case.truth[view]) * _inner(_shared(z, hit, view, other))
+        row, column = np.unravel_index(int(detail.argmax()), detail.shape)
+        if not detail[row, column]:
+            continue
+        here = np.array([column + 0.5, row + 0.5])
+        there, _ = project(cameras[other], unproject(cameras[view], here[None], case.true_z[view, row, column, None]))
+        spot = Spot(view, other, (float(here[0]), float(here[1])), (float(there[0, 0]), float(there[0, 1])))
+        found = float(detail[row, column]), spot
+        key = FRONT in (view, other)
+        best[key] = max(found, best.get(key, found))
+    return [best[key][1] for key in (True, False) if key in best]
+
+
+def zoom_sheet(case: Case, shown: Mapping[str, Float[np.ndarray, "V H W 3"]]) -> UInt8[np.ndarray, "h w 3"]:
+    """A row for every decoder: for each of `spots` the whole view with a frame, and both enlargements. The line is the
+    epipolar line of this rig, the ring the point; what is inside must be the same thing twice. Grey where no two views
+    share a point."""
+    found, rows = spots(case), []
+    for name, pictures in shown.items():
+        row = [_framed(pictures[FRONT], None, name)] if not found else []
+        for spot in found:
+            words = [f"{SIX_VIEWS.names[i]} ({SIX_VIEWS.azimuth_deg[i]:+.0f})" for i in (spot.view, spot.other)]
+            row += [
+                _framed(pictures[spot.view], spot.here, name),
+                _enlarged(pictures[spot.view], spot.here, words[0]),
+                _enlarged(pictures[spot.other], spot.there, words[1]),
+            ]
+        rows.append(row)
+    return tile(rows)
+
+
+def compare(
+    name: str,
+    data: Path,
+    decoders: Sequence[str],
+    out: Path,
+    count: int,
+    settings: Sequence[str],
+    report: Callable[[str], None] = print,
+) -> list[Path]:
+    """Sheets of the first `count` held-out objects in these of `consistency.SETTINGS`, a row for each arm of
+    `consistency.arms_of`: OUT/NAME.SETTING.png."""
+    bundle = load_bundle(name)
+    arms = arms_of(bundle, name, decoders)
+    generator = bundle.generator()
+    nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
+    sets, written = RenderSet(data), []
+    out.mkdir(parents=True, exist_ok=True)
+    for number, one in enumerate(held_out(sets, count)):
+        for case in only(cases(bundle, nets, one, sets.load(one), seed=number), settings):
+            with torch.no_grad():
+                shown = {arm: make(case).movedim(1, -1).contiguous().numpy() for arm, make in arms.items()}
+            written.append(out / f"{one}.{case.setting}.png")
+            write_picture(written[-1], zoom_sheet(case, shown))
+            report(f"{written[-1]}")
+    return written
+
+
+def _shared(z: torch.Tensor, hit: torch.Tensor, view: int, other: int) -> Bool[np.ndarray, "H W"]:
+    """Pixels of `view` whose point both views see, neither along the surface, as in `warp_error`."""
+    cameras = SIX_VIEWS.cameras(z.shape[-1])
+    solid = hit >= HIT
+    facing = [depth_cosine(cameras[i], z[i], solid[i]) for i in (view, other)]
+    maps = torch.stack([facing[1], solid[other].to(z.dtype), z[other] * solid[other]])
+    picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], maps)
+    near = (depth - picked[2] / picked[1].clamp(min=1e-6)).abs() < SAME_SURFACE
+    both = inside & solid[view] & (picked[1] > 0.99) & near & (facing[0] > 2 * GRAZING) & (picked[0] > 2 * GRAZING)
+    return both.numpy()
+
+
+def _inner(shared: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    kernel = np.ones((DETAIL // 2, DETAIL // 2), np.uint8)
+    return cv2.erode(shared.astype(np.uint8), kernel, borderValue=0).astype(np.float32)
+
+
+def _contrast(picture: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    """Standard deviation of the brightness in a window of DETAIL px."""
+    gray = picture.mean(-1).astype(np.float32)
+    mean, square = cv2.blur(gray, (DETAIL, DETAIL)), cv2.blur(gray * gray, (DETAIL, DETAIL))
+    return np.sqrt(np.maximum(square - mean * mean, 1e-8))
+
+
+def _framed(picture: Float[np.ndarray, "H W 3"], at: tuple[float, float] | None, words: str) -> np.ndarray:
+    whole = Image.fromarray(to_bytes(picture)).resize((TILE, TILE), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(whole)
+    if at is not None:
+        scale = TILE / picture.shape[0]
+        draw.rectangle([scale * (c + s) for s in (-HALF, HALF) for c in at], outline=LINE)
+    draw.text((3, 1), words, fill=WORDS)
+    return np.asarray(whole)
+
+
+def _enlarged(picture: Float[np.ndarray, "H W 3"], at: tuple[float, float], words: str) -> np.ndarray:
+    """HALF px to every side of a point, which lies exactly in the middle; pixels stay pixels, what is outside is
+    white."""
+    step, middle = 2 * HALF / TILE, TILE // 2
+    part = Image.fromarray(to_bytes(picture)).transform(
+        (TILE, TILE),
+        Image.Transform.AFFINE,
+        (step, 0, at[0] - HALF, 0, step, at[1] - HALF),  # of the sheet's pixels, in the view's
+        Image.Resampling.NEAREST,
+        fillcolor=(255, 255, 255),
+    )
+    draw = ImageDraw.Draw(part)
+    draw.line([(0, middle), (middle - RING, middle)], fill=LINE)
+    draw.line([(middle + RING, middle), (TILE, middle)], fill=LINE)
+    draw.ellipse([middle - RING, middle - RING, middle + RING, middle + RING], outline=LINE)
+    draw.text((3, TILE - 13), words, fill=WORDS)
+    return np.asarray(part)

@@ -1,0 +1,33 @@
+"""A ball whose colours nowhere repeat, as a case of `eval.consistency` with exact depth."""
+
+import torch
+
+from img2mv3d.eval.consistency import Case
+from img2mv3d.geometry.cameras import SIX_VIEWS
+
+
+def ball_points(size: int = 128, radius: float = 0.5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """z, hit [6, H, W] and the surface points [6, 3, H, W] in the front camera's frame."""
+    line = (torch.arange(size) + 0.5) * 2 / size - 1
+    square = radius**2 - line[None] ** 2 - line[:, None] ** 2
+    hit = (square > 0).float().expand(6, -1, -1).contiguous()
+    z = square.clamp(min=0).sqrt().expand(6, -1, -1).contiguous()
+    turn = torch.deg2rad(torch.tensor(SIX_VIEWS.azimuth_deg))[:, None, None]
+    x = turn.cos() * line - turn.sin() * z
+    y = -line[:, None].expand(6, -1, size)
+    return z, hit, torch.stack([x, y, turn.sin() * line + turn.cos() * z], dim=1)
+
+
+def patterned_ball() -> Case:
+    """Radius 0.5, 128 px."""
+    z, hit, point = ball_points()
+    size = z.shape[-1]
+    rng = torch.Generator().manual_seed(0)
+    waves = torch.randn(24, 3, generator=rng) * 35
+    phases = torch.rand(24, 3, generator=rng) * 6
+    along = torch.einsum("kc,vchw->kvhw", waves, point)[:, :, None]
+    color = (along + phases[:, None, :, None, None]).sin().sum(0)
+    color = (0.5 + 0.1 * color).clamp(0, 1) * hit[:, None] + 1 - hit[:, None]
+    front = torch.cat([color[0], hit[:1]])
+    latents = torch.zeros(6, 4, size // 8, size // 8)
+    return Case("ball", "exact", latents, z, hit, front, color.movedim(1, -1).numpy(), z.numpy(), hit.numpy())
