@@ -85,6 +85,9 @@ def train_decoder(
     ] = None,
     bundle: Annotated[str, typer.Option("--bundle", help="With --base: whose latents are decoded.")] = "wonder3d",
     full: Annotated[bool, typer.Option("--full-images", help="Whole pictures in every step, no bands.")] = False,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu or cuda: where what looks across views is trained.")
+    ] = "auto",
     seed: Seed = 0,
     start: FirstBundle = None,
     debug: Debug = False,
@@ -98,13 +101,17 @@ def train_decoder(
     no-depth-noise     trained on exact depth
     independent-noise  every pixel's depth is off on its own
     no-carry           the photo's pixels do not travel
+    no-visibility      the attention is not told what is outside or hidden
+    front-to-all       the photo's pyramid to every view, not to the front alone
+    mean-mixing        views are averaged, not known by their place
+    open-start         the new parts start a little open
     no-agreement       without the loss on disagreement
     paper              the paper's parts and losses alone
     paper-no-epipolar  its front condition alone
     fitted-noise       depth is off as real fits are; `img2mv3d data fits` first
     feature-loss       with a loss on what EfficientNet-Lite0 sees
 
-    On several processors: torchrun --nproc-per-node N -m img2mv3d train decoder ...
+    On several processors or cards: torchrun --nproc-per-node N -m img2mv3d train decoder ...
 
     \b
     img2mv3d train decoder DATA --start mini
@@ -116,9 +123,9 @@ def train_decoder(
     if base is not None:
         if start is not None or keep_plain or full:
             raise UsageError("--base begins with a published decoder; leave --start, --keep-plain, --full-images out")
-        lab.train_decoder_on(base, bundle, data, out, minutes, seed, variant, steps)
+        lab.train_decoder_on(base, bundle, data, out, minutes, seed, variant, steps, device)
         return
-    lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain, full)
+    lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain, full, device)
 
 
 @train_app.command("multiview")

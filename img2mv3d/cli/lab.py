@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from img2mv3d.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from img2mv3d.weights import Bundle
 
 
@@ -64,6 +66,7 @@ def train_decoder(
     steps: int | None,
     keep: bool,
     full: bool = False,
+    device: str = "cpu",
 ) -> None:
     """The plain decoder and one variant of what stands on it; out/VARIANT/bundle holds both, for `eval consistency`.
 
@@ -77,7 +80,7 @@ def train_decoder(
     if keep and start is None:
         raise UsageError("--keep-plain: say with --start whose plain decoder")
     check_data(data)
-    ready_torch()
+    place = ready_torch(device)
     from img2mv3d.train import crossview, decoder
     from img2mv3d.train.corruption import imagination
     from img2mv3d.train.everything import bundle_notes
@@ -93,6 +96,7 @@ def train_decoder(
     numbers = _numbers(bundle)
     former = bundle.crossview_decoder().state_dict() if bundle and not keep and variant == "ours" else None
     told = {"variant": variant, "steps": steps, "seed": seed, "imagine": paint((250, 999)), "report": say, "full": full}
+    told["device"] = place
     minutes *= 1.0 if keep else 2 / 3
     across = crossview.train(data, plain.state_dict(), out / variant, minutes, numbers=numbers, start=former, **told)
     parts = {
@@ -109,7 +113,15 @@ def train_decoder(
 
 
 def train_decoder_on(
-    base: str, bundle: str, data: Path, out: Path, minutes: float, seed: int, variant: str, steps: int | None
+    base: str,
+    bundle: str,
+    data: Path,
+    out: Path,
+    minutes: float,
+    seed: int,
+    variant: str,
+    steps: int | None,
+    device: str = "cpu",
 ) -> None:
     """One variant on a published decoder that was brought with `weights add`; `weights add` takes what comes of it."""
     from img2mv3d.decoders import BASES
@@ -120,11 +132,11 @@ def train_decoder_on(
     if variant not in VARIANTS:
         raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
     check_data(data)
-    ready_torch()
+    place = ready_torch(device)
     from img2mv3d.train.bases import train_on
     from img2mv3d.weights import load_bundle
 
-    told = {"variant": variant, "steps": steps, "seed": seed, "report": say}
+    told = {"variant": variant, "steps": steps, "seed": seed, "device": place, "report": say}
     made = train_on(base, load_bundle(bundle), data, out, minutes, **told)
     say(f"`img2mv3d weights add {made}` takes it; --decoder {base} uses it then")
     print(made.absolute())
@@ -153,13 +165,18 @@ def check_data(data: Path) -> None:
         raise InputError(f"{data}: no renders (index.tsv) in there; `img2mv3d data render` makes them")
 
 
-def ready_torch() -> None:
-    """As many threads as the machine has to give."""
+def ready_torch(device: str = "cpu") -> torch.device:
+    """As many threads as the machine has to give, shared with the processes beside this one; the device by that name,
+    in a team the card that is this process's own. Raises as `verbs.ready_torch`."""
     import torch
 
-    from img2mv3d import machine
+    from img2mv3d import machine, verbs
 
-    torch.set_num_threads(max(machine.thread_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1))
+    device = machine.guess_device() if device == "auto" else device
+    team = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    place = verbs.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and team > 1 else device)
+    torch.set_num_threads(max(machine.thread_count() // team, 1))
+    return place
 
 
 def _encoder(data: Path, out: Path, minutes: float, seed: int, start: Bundle | None) -> None:

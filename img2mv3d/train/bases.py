@@ -34,6 +34,7 @@ def train_on(
     variant: str = "ours",
     steps: int | None = None,
     seed: int = 0,
+    device: torch.device | str = "cpu",
     report: Callable[[str], None] = print,
 ) -> Path:
     """Train one variant on the stock decoder `base` ("svd", "sd"); the path of the bundle that comes of it, for
@@ -41,7 +42,8 @@ def train_on(
 
     bundle: whose latents will be decoded. A denoiser of ours paints part of the latents that are learnt from; the
     published one does not (a pass of it costs more than a hundred steps), the others disagree all the same. minutes:
-    wall clock; steps, instead, when given. Resumes from that folder. Raises WeightsError when the base is not here.
+    wall clock; steps, instead, when given. device: see `crossview.train`. Resumes from that folder. Raises WeightsError
+    when the base is not here.
     """
     found, folder = stock(base, bundle), out / f"{variant}-{base}"
     paints = None if isinstance(bundle, Checkpoint) else bundle.generator()
@@ -58,6 +60,7 @@ def train_on(
         start=start_weights(found, VARIANTS[variant].net),
         imagine=imagination(paints, seed, PAINTED),
         rates=crossview.PUBLISHED_RATES,
+        device=device,
         report=report,
     )
     config = {k: list(v) if isinstance(v, tuple) else v for k, v in {**numbers, **VARIANTS[variant].net}.items()}

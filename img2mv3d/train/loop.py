@@ -142,9 +142,7 @@ def run_loop(
     return state
 
 
-def train_average(
-    task: Task, folder: Path, options: LoopOptions, report: Callable[[str], None] = print
-) -> nn.Module:
+def train_average(task: Task, folder: Path, options: LoopOptions, report: Callable[[str], None] = print) -> nn.Module:
     """The moving average of `task.net` after `run_loop`, ready for use: another network of the same class."""
     average = copy.deepcopy(task.net)
     run_loop(task, average, folder, options, report)
@@ -158,7 +156,7 @@ def copy_parameters(target: nn.Module, source: nn.Module) -> None:
 
 def save_weights(net: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """All tensors of a network as safetensors in `dtype`, written under a temporary name and renamed."""
-    tensors = {k: v.detach().to(dtype).contiguous().clone() for k, v in net.state_dict().items()}
+    tensors = {k: v.detach().to("cpu", dtype).contiguous().clone() for k, v in net.state_dict().items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(tensors, temporary)
     os.replace(temporary, path)

@@ -78,7 +78,9 @@ def joined() -> Team:
     if size == 1:
         return Team()
     if not dist.is_initialized():
-        dist.init_process_group("gloo")
+        if torch.cuda.is_available():  # gradients go from card to card, flags and random numbers by the processor
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return Team(dist.get_rank(), dist.get_world_size())
 
 

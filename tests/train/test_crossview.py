@@ -16,6 +16,7 @@ from img2mv3d.train import crossview
 from img2mv3d.train.crossview import CrossViewTask, agreement_loss, overlap
 from img2mv3d.train.scenes import Scenes
 from img2mv3d.train.variants import VARIANTS
+from tests.card import card
 
 CHANNELS = (32, 32, 32, 32)
 NUMBERS = {"channels": CHANNELS}
@@ -39,9 +40,9 @@ def task_of(toy: Path, variant: str = "ours") -> CrossViewTask:
     return CrossViewTask(Scenes(toy, "train", 3), Scenes(toy, "val", 1), net, chosen)
 
 
-def trained(toy: Path, folder: Path, steps: int, variant: str = "ours") -> CrossViewDecoder:
+def trained(toy: Path, folder: Path, steps: int, variant: str = "ours", device: str = "cpu") -> CrossViewDecoder:
     plain = PlainDecoder(CHANNELS).state_dict()
-    told = {"variant": variant, "numbers": NUMBERS, "report": lambda line: None}
+    told = {"variant": variant, "numbers": NUMBERS, "device": device, "report": lambda line: None}
     return crossview.train(toy, plain, folder, 1.0, steps=steps, **told)
 
 
@@ -63,6 +64,20 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(toy: Path, tmp_
     torch.manual_seed(0)
     again = trained(toy, tmp_path / "a", 3).state_dict()  # at its end already
     assert all(torch.equal(once[k], again[k]) for k in once)
+
+
+def test_on_a_card_the_same_is_learnt(toy: Path, tmp_path: Path):
+    torch.manual_seed(0)
+    expected = trained(toy, tmp_path / "here", 2)
+    torch.manual_seed(0)
+    start = trained(toy, tmp_path / "start", 0)
+    torch.manual_seed(0)
+    with card() as place:
+        found = trained(toy, tmp_path / "there", 2, device=place)
+    assert {p.device.type for p in found.parameters()} == {"cpu"}
+    vectors = [torch.cat([p.detach().flatten() for p in net.parameters()]) for net in (start, expected, found)]
+    learnt, apart = (vectors[1] - vectors[0]).abs(), (vectors[2] - vectors[1]).abs()
+    assert apart.mean() < 1e-3 * learnt.mean() and apart.max() < 1e-4
 
 
 @pytest.mark.parametrize("name", VARIANTS)
