@@ -7,6 +7,7 @@ whoever looks sees both.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from img2mv3d.weights import load_bundle
 HALF = 20  # px round the point that are shown
 TILE = 200  # px of a picture on the sheet: an enlargement of five
 DETAIL = 15  # px, window in which a place must have contrast to be shown
+INSIDE = (DETAIL, 5)  # px round it that both views must see: away from outlines, where there is such a place
 RING, LINE = 9, (230, 0, 160)  # px and colour of what marks the point and its epipolar line
 WORDS = (90, 90, 90)
 
@@ -53,7 +55,8 @@ def spots(case: Case) -> list[Spot]:
         apart = abs((SIX_VIEWS.azimuth_deg[other] - SIX_VIEWS.azimuth_deg[view] + 180) % 360 - 180)
         if apart > NEAR_DEG:
             continue
-        detail = _contrast(case.truth[view]) * _inner(_shared(z, hit, view, other))
+        shared = _shared(z, hit, view, other)
+        detail = _contrast(case.truth[view]) * next((m for m in map(partial(_inner, shared), INSIDE) if m.any()), 0)
         row, column = np.unravel_index(int(detail.argmax()), detail.shape)
         if not detail[row, column]:
             continue
@@ -123,9 +126,8 @@ def _shared(z: torch.Tensor, hit: torch.Tensor, view: int, other: int) -> Bool[n
     return both.numpy()
 
 
-def _inner(shared: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    kernel = np.ones((DETAIL // 2, DETAIL // 2), np.uint8)
-    return cv2.erode(shared.astype(np.uint8), kernel, borderValue=0).astype(np.float32)
+def _inner(shared: Bool[np.ndarray, "H W"], side: int) -> Float[np.ndarray, "H W"]:
+    return cv2.erode(shared.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=0).astype(np.float32)
 
 
 def _contrast(picture: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
@@ -141,7 +143,7 @@ def _framed(picture: Float[np.ndarray, "H W 3"], at: tuple[float, float] | None,
     if at is not None:
         scale = TILE / picture.shape[0]
         draw.rectangle([scale * (c + s) for s in (-HALF, HALF) for c in at], outline=LINE)
-    draw.text((3, 1), words, fill=WORDS)
+    draw.text((3, 1), words, fill=WORDS, stroke_width=1, stroke_fill=(255, 255, 255))
     return np.asarray(whole)
 
 
@@ -160,5 +162,5 @@ def _enlarged(picture: Float[np.ndarray, "H W 3"], at: tuple[float, float], word
     draw.line([(0, middle), (middle - RING, middle)], fill=LINE)
     draw.line([(middle + RING, middle), (TILE, middle)], fill=LINE)
     draw.ellipse([middle - RING, middle - RING, middle + RING, middle + RING], outline=LINE)
-    draw.text((3, TILE - 13), words, fill=WORDS)
+    draw.text((3, TILE - 13), words, fill=WORDS, stroke_width=1, stroke_fill=(255, 255, 255))
     return np.asarray(part)
