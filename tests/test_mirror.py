@@ -16,7 +16,6 @@ COVERED = {
     "inputs": "test_pipeline: every kind of source",
     "outputs": "test_pipeline",
     "progress": "cli/test_screen",
-    "verbs": "cli/test_toy runs each",
     "cli.guard": "cli/test_app",
     "cli.add": "test_decoders",
     "cli.lab": "cli/test_app",
