@@ -176,6 +176,8 @@ def ready_torch(device: str = "cpu") -> torch.device:
     team = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     place = verbs.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and team > 1 else device)
     torch.set_num_threads(max(machine.thread_count() // team, 1))
+    if place.index is not None:
+        torch.cuda.set_device(place)
     return place
 
 

@@ -123,9 +123,7 @@ def sift_matches(
     scale = SIFT_SIDE / z.shape[-1]
     points = [_keypoints(color[i], hit[i] >= 0.5) for i in range(len(rig))]
     counts = np.zeros(3, int)
-    for i, j in ring_pairs(rig):
-        if abs((rig.azimuth_deg[j] - rig.azimuth_deg[i] + 180) % 360 - 180) > within_deg + 1e-6:
-            continue
+    for i, j in ring_pairs(rig, within_deg):
         pairs = _mutual(points[i][1], points[j][1])
         if not len(pairs):
             continue
@@ -169,11 +167,14 @@ def feature_distance(
     return float(sum((m[0] - m[1]).square().sum(0).mean() for m in maps))
 
 
-def ring_pairs(rig: Rig) -> list[tuple[int, int]]:
-    """Neighbours round the object, each pair once: views in the order of their azimuth, the last with the first."""
+def ring_pairs(rig: Rig, within_deg: float = 180.0) -> list[tuple[int, int]]:
+    """Neighbours round the object up to `within_deg` apart, each pair once: views in the order of their azimuth, the
+    last with the first."""
     order = sorted(range(len(rig)), key=lambda i: rig.azimuth_deg[i] % 360)
     pairs = list(zip(order, order[1:] + order[:1], strict=True))
-    return pairs[: 1 if len(rig) == 2 else None] if len(rig) > 1 else []
+    pairs = pairs[: 1 if len(rig) == 2 else None] if len(rig) > 1 else []
+    turns = [(rig.azimuth_deg[j] - rig.azimuth_deg[i] + 180) % 360 - 180 for i, j in pairs]
+    return [pair for pair, turn in zip(pairs, turns, strict=True) if abs(turn) <= within_deg + 1e-6]
 
 
 def _keypoints(image: np.ndarray, inside: Bool[np.ndarray, "H W"]) -> tuple[np.ndarray, np.ndarray]:

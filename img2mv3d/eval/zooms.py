@@ -23,7 +23,7 @@ from img2mv3d.eval.consistency import NEAR_DEG, Case, arms_of, cases, held_out, 
 from img2mv3d.eval.metrics import ring_pairs
 from img2mv3d.formats import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS, project, unproject
-from img2mv3d.geometry.warp import GRAZING, HIT, SAME_SURFACE, depth_cosine, seen_from
+from img2mv3d.geometry.warp import seen_by_both
 from img2mv3d.train.multiview import MultiViewNets
 from img2mv3d.train.pictures import tile, write_picture
 from img2mv3d.weights import load_bundle
@@ -31,6 +31,7 @@ from img2mv3d.weights import load_bundle
 HALF = 20  # px round the point that are shown
 TILE = 200  # px of a picture on the sheet: an enlargement of five
 DETAIL = 15  # px, window in which a place must have contrast to be shown
+FACING = 0.4  # cosine that both views must see it at: what is slanted looks different, however right
 INSIDE = (DETAIL, 5)  # px round it that both views must see: away from outlines, where there is such a place
 RING, LINE = 9, (230, 0, 160)  # px and colour of what marks the point and its epipolar line
 WORDS = (90, 90, 90)
@@ -51,12 +52,10 @@ def spots(case: Case) -> list[Spot]:
     best: dict[bool, tuple[float, Spot]] = {}
     z, hit = torch.from_numpy(case.true_z), torch.from_numpy(case.mask)
     cameras = SIX_VIEWS.cameras(z.shape[-1])
-    for view, other in ring_pairs(SIX_VIEWS):
-        apart = abs((SIX_VIEWS.azimuth_deg[other] - SIX_VIEWS.azimuth_deg[view] + 180) % 360 - 180)
-        if apart > NEAR_DEG:
-            continue
-        shared = _shared(z, hit, view, other)
-        detail = _contrast(case.truth[view]) * next((m for m in map(partial(_inner, shared), INSIDE) if m.any()), 0)
+    for view, other in ring_pairs(SIX_VIEWS, NEAR_DEG):
+        _, shared = seen_by_both(z[:0], z, hit, SIX_VIEWS, view, other, FACING)
+        inner = (m for m in map(partial(_inner, shared.numpy()), INSIDE) if m.any())
+        detail = _contrast(case.truth[view]) * next(inner, 0)
         row, column = np.unravel_index(int(detail.argmax()), detail.shape)
         if not detail[row, column]:
             continue
@@ -95,35 +94,22 @@ def compare(
     count: int,
     settings: Sequence[str],
     report: Callable[[str], None] = print,
-) -> list[Path]:
+) -> None:
     """Sheets of the first `count` held-out objects in these of `consistency.SETTINGS`, a row for each arm of
     `consistency.arms_of`: OUT/NAME.SETTING.png."""
     bundle = load_bundle(name)
     arms = arms_of(bundle, name, decoders)
     generator = bundle.generator()
     nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
-    sets, written = RenderSet(data), []
+    sets = RenderSet(data)
     out.mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(held_out(sets, count)):
         for case in only(cases(bundle, nets, one, sets.load(one), seed=number), settings):
             with torch.no_grad():
                 shown = {arm: make(case).movedim(1, -1).contiguous().numpy() for arm, make in arms.items()}
-            written.append(out / f"{one}.{case.setting}.png")
-            write_picture(written[-1], zoom_sheet(case, shown))
-            report(f"{written[-1]}")
-    return written
-
-
-def _shared(z: torch.Tensor, hit: torch.Tensor, view: int, other: int) -> Bool[np.ndarray, "H W"]:
-    """Pixels of `view` whose point both views see, neither along the surface, as in `warp_error`."""
-    cameras = SIX_VIEWS.cameras(z.shape[-1])
-    solid = hit >= HIT
-    facing = [depth_cosine(cameras[i], z[i], solid[i]) for i in (view, other)]
-    maps = torch.stack([facing[1], solid[other].to(z.dtype), z[other] * solid[other]])
-    picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], maps)
-    near = (depth - picked[2] / picked[1].clamp(min=1e-6)).abs() < SAME_SURFACE
-    both = inside & solid[view] & (picked[1] > 0.99) & near & (facing[0] > 2 * GRAZING) & (picked[0] > 2 * GRAZING)
-    return both.numpy()
+            path = out / f"{one}.{case.setting}.png"
+            write_picture(path, zoom_sheet(case, shown))
+            report(str(path))
 
 
 def _inner(shared: Bool[np.ndarray, "H W"], side: int) -> Float[np.ndarray, "H W"]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -88,26 +88,37 @@ def warp_error(
     color in [0, 1]. Points count when both views see one surface there (SAME_SURFACE) and neither looks along it
     (GRAZING). Even true views differ a little, by shading and resampling: compare with theirs.
     """
-    cameras = rig.cameras(z.shape[-1])
-    solid = hit >= HIT
-    facing = torch.stack([depth_cosine(c, z[i], solid[i]) for i, c in enumerate(cameras)])
     total, count = 0.0, 0
     for view, row in enumerate(neighbours(rig)):
         other = row[0]
         if other is None:
             continue
-        maps = [
-            color[other].permute(2, 0, 1),
-            facing[other][None],
-            solid[other].to(z.dtype)[None],
-            (z[other] * solid[other])[None],
-        ]
-        picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], torch.cat(maps))
-        near = (depth - picked[5] / picked[4].clamp(min=1e-6)).abs() < SAME_SURFACE
-        both = inside & solid[view] & (picked[4] > 0.99) & near & (facing[view] > GRAZING) & (picked[3] > GRAZING)
-        total += float((picked[:3].permute(1, 2, 0) - color[view]).abs().mean(-1)[both].sum())
+        picked, both = seen_by_both(color[other].permute(2, 0, 1), z, hit, rig, view, other)
+        total += float((picked.permute(1, 2, 0) - color[view]).abs().mean(-1)[both].sum())
         count += int(both.sum())
     return total / count if count else 0.0
+
+
+def seen_by_both(
+    maps: Float[Tensor, "C H W"],
+    z: Float[Tensor, "V H W"],
+    hit: Float[Tensor, "V H W"],
+    rig: Rig,
+    view: int,
+    other: int,
+    grazing: float = GRAZING,
+) -> tuple[Float[Tensor, "C H W"], Bool[Tensor, "H W"]]:
+    """The other view's `maps` at this view's points; which points both views see: one surface there (SAME_SURFACE), and
+    neither looks along it (cosine above `grazing`)."""
+    cameras = rig.cameras(z.shape[-1])
+    solid = hit >= HIT
+    here, there = (depth_cosine(cameras[i], z[i], solid[i]) for i in (view, other))
+    told = torch.stack([there, solid[other].to(z.dtype), z[other] * solid[other]])
+    picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], torch.cat([maps, told]))
+    facing, covered, surface = picked[-3:]
+    near = (depth - surface / covered.clamp(min=1e-6)).abs() < SAME_SURFACE
+    both = inside & solid[view] & (covered > 0.99) & near & (here > grazing) & (facing > grazing)
+    return picked[:-3], both
 
 
 def depth_cosine(camera: Camera, z: Float[Tensor, "H W"], hit: Tensor) -> Float[Tensor, "H W"]:

@@ -78,8 +78,7 @@ def joined() -> Team:
     if size == 1:
         return Team()
     if not dist.is_initialized():
-        if torch.cuda.is_available():  # gradients go from card to card, flags and random numbers by the processor
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        # with cards, gradients go from card to card; flags and random numbers by the processor
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return Team(dist.get_rank(), dist.get_world_size())
 
@@ -87,5 +86,5 @@ def joined() -> Team:
 def left() -> None:
     """Leave the team, once everybody is done."""
     if dist.is_available() and dist.is_initialized():
-        dist.barrier()
+        joined().any(False)  # waits for all, by the processor: there may be fewer cards than processes
         dist.destroy_process_group()
