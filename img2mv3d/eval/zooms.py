@@ -7,7 +7,6 @@ whoever looks sees both.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,21 +47,25 @@ class Spot(NamedTuple):
 
 def spots(case: Case) -> list[Spot]:
     """The most detailed point that the front and a neighbour share, and the most detailed one of two neighbours without
-    the front, by true depth; fewer where none is shared. Neighbours are up to NEAR_DEG apart."""
-    best: dict[bool, tuple[float, Spot]] = {}
+    the front, by true depth; fewer where none is shared. Neighbours are up to NEAR_DEG apart. Points well inside of
+    what both see go before those at its edge, whatever their detail."""
+    best: dict[bool, tuple[tuple[int, float], Spot]] = {}
     z, hit = torch.from_numpy(case.true_z), torch.from_numpy(case.mask)
     cameras = SIX_VIEWS.cameras(z.shape[-1])
     for view, other in ring_pairs(SIX_VIEWS, NEAR_DEG):
         _, shared = seen_by_both(z[:0], z, hit, SIX_VIEWS, view, other, FACING)
-        inner = (m for m in map(partial(_inner, shared.numpy()), INSIDE) if m.any())
-        detail = _contrast(case.truth[view]) * next(inner, 0)
+        for side in INSIDE:
+            inner = _inner(shared.numpy(), side)
+            if inner.any():
+                break
+        detail = _contrast(case.truth[view], case.mask[view]) * inner
         row, column = np.unravel_index(int(detail.argmax()), detail.shape)
         if not detail[row, column]:
             continue
         here = np.array([column + 0.5, row + 0.5])
         there, _ = project(cameras[other], unproject(cameras[view], here[None], case.true_z[view, row, column, None]))
         spot = Spot(view, other, (float(here[0]), float(here[1])), (float(there[0, 0]), float(there[0, 1])))
-        found = float(detail[row, column]), spot
+        found = (side, float(detail[row, column])), spot
         key = FRONT in (view, other)
         best[key] = max(found, best.get(key, found))
     return [best[key][1] for key in (True, False) if key in best]
@@ -116,11 +119,12 @@ def _inner(shared: Bool[np.ndarray, "H W"], side: int) -> Float[np.ndarray, "H W
     return cv2.erode(shared.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=0).astype(np.float32)
 
 
-def _contrast(picture: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
-    """Standard deviation of the brightness in a window of DETAIL px."""
-    gray = picture.mean(-1).astype(np.float32)
-    mean, square = cv2.blur(gray, (DETAIL, DETAIL)), cv2.blur(gray * gray, (DETAIL, DETAIL))
-    return np.sqrt(np.maximum(square - mean * mean, 1e-8))
+def _contrast(picture: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Standard deviation of the object's brightness in a window of DETAIL px; what lies beside it is no detail."""
+    gray, weight = picture.mean(-1).astype(np.float32), (mask >= 0.5).astype(np.float32)
+    share, mean, square = (cv2.blur(x * weight, (DETAIL, DETAIL)) for x in (np.ones_like(gray), gray, gray * gray))
+    share = np.maximum(share, 1 / DETAIL**2)
+    return np.sqrt(np.maximum(square / share - (mean / share) ** 2, 1e-8))
 
 
 def _framed(picture: Float[np.ndarray, "H W 3"], at: tuple[float, float] | None, words: str) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Enlargements of corresponding points: the same thing twice in true views, found on what both views see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,15 @@ def test_a_spot_is_one_surface_point_in_two_views(ball: Case):
         z = float(np.sqrt(0.25 - x * x - y * y))
         expected = np.cos(np.radians(turn)) * x + np.sin(np.radians(turn)) * z
         assert spot.there[0] == pytest.approx((expected + 1) * 64, abs=0.05)
+
+
+def test_detail_on_the_object_is_found_and_its_outline_against_white_is_not(ball: Case):
+    black = np.where(ball.mask[..., None] >= 0.5, 0.0, 1.0).astype(np.float32).repeat(3, axis=-1)
+    black[:, 62:66, 62:66] = 0.1  # in the middle of every view, where its neighbours see it, too
+    narrow = ball.mask * (np.abs(np.arange(128) - 63.5) < 5)[:, None]  # too low for a place well inside
+    for mask in (ball.mask, narrow):
+        for spot in spots(replace(ball, truth=black, mask=mask)):
+            assert np.hypot(spot.here[0] - 64, spot.here[1] - 64) < 12
 
 
 def test_the_middles_of_the_two_enlargements_are_alike_where_views_show_one_thing_and_not_in_noise(ball: Case):
