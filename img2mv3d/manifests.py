@@ -62,6 +62,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def header_of(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What a file of weights says of itself, for whoever has it without its manifest: config, the data's digest, the
+    training. One entry, since several would come in any order, and equal files must have equal bytes."""
+    told = {"config": config, "data": manifest.get("data", {}).get("digest"), "training": manifest.get("training")}
+    return {"img2mv3d": json.dumps(told, sort_keys=True)}
+
+
 def digest_of(folder: Path, files: Iterable[Path]) -> str:
     """sha256 over names and contents (of files above `WHOLE`: size and evenly spread slices), hexadecimal. Raises
     WeightsError when one cannot be read."""

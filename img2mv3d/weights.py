@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from img2mv3d import convert
+from img2mv3d import convert, manifests
 from img2mv3d.errors import WeightsError
 from img2mv3d.manifests import FORMAT, MANIFEST, PARTS, data_folder, digest_of, fetched_folder, read_manifest, to_toml
 
@@ -296,8 +296,8 @@ def write_bundle(
     *,
     half: bool = True,
 ) -> Bundle:
-    """Write parts and manifest; equal networks give equal bytes. Parts and entries that are there already and not
-    given stay.
+    """Write parts and manifest; equal networks and notes give equal bytes. Parts and entries that are there already
+    and not given stay.
 
     parts: by name, of `PARTS`. manifest: name, framing_px, generate, and whatever else shall be recorded (plain
     values, None is left out).
@@ -316,7 +316,7 @@ def write_bundle(
         twin = _make(name, config)
         convert.load_strictly(twin, {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}, name)
         path = folder / f"{name}.safetensors"
-        save_file(tensors, path.with_suffix(".tmp"))
+        save_file(tensors, path.with_suffix(".tmp"), manifests.header_of(config, manifest))
         path.with_suffix(".tmp").chmod(0o644)  # the writer gives it to its owner alone, and packages keep modes
         os.replace(path.with_suffix(".tmp"), path)
         entries[name] = {

@@ -54,3 +54,24 @@ def test_a_digest_depends_on_every_byte_and_name_but_of_giants_on_slices(tmp_pat
     giant = digest_of(tmp_path, [a])
     (tmp_path / a).write_bytes(bytes(99) + b"y")
     assert digest_of(tmp_path, [a]) != giant
+
+
+def test_a_file_of_weights_tells_its_config_its_data_and_its_training(tmp_path: Path):
+    import json
+
+    from safetensors import safe_open
+    from torch import nn
+
+    from img2mv3d.nets.vae import PlainDecoder
+    from img2mv3d.weights import write_bundle
+
+    net: nn.Module = PlainDecoder((8, 8, 8, 8), groups=8)
+    config = {"channels": [8, 8, 8, 8], "groups": 8}
+    notes = {"name": "one", "framing_px": 144, "data": {"digest": "abc"}, "training": {"command": "train it"}}
+    for folder in ("a", "b"):
+        write_bundle(tmp_path / folder, {"plain_decoder": (net, config)}, notes)
+    with safe_open(tmp_path / "a" / "plain_decoder.safetensors", "pt") as file:
+        told = json.loads(file.metadata()["img2mv3d"])
+    assert told == {"config": config, "data": "abc", "training": {"command": "train it"}}
+    files = [(tmp_path / folder / "plain_decoder.safetensors").read_bytes() for folder in ("a", "b")]
+    assert files[0] == files[1]

@@ -98,15 +98,17 @@ def train_decoder(
     ours               everything
     no-epipolar        photo branches only, nothing looks into other views
     full-epipolar      the whole line instead of a piece round the depth
+    coarse-only        the piece of the line where the whole line is, too
     no-depth-noise     trained on exact depth
+    full-noise         depth is off by the paper's whole amplitude always
     independent-noise  every pixel's depth is off on its own
     no-carry           the photo's pixels do not travel
-    no-visibility      the attention is not told what is outside or hidden
+    no-visibility      the attention is not told what is hidden
     front-to-all       the photo's pyramid to every view, not to the front alone
     mean-mixing        views are averaged, not known by their place
     open-start         the new parts start a little open
     no-agreement       without the loss on disagreement
-    paper              the paper's parts and losses alone
+    paper              the paper's parts alone, our loss on colours
     paper-no-epipolar  its front condition alone
     fitted-noise       depth is off as real fits are; `img2mv3d data fits` first
     feature-loss       with a loss on what EfficientNet-Lite0 sees

@@ -97,15 +97,18 @@ def train_decoder(
     former = bundle.crossview_decoder().state_dict() if bundle and not keep and variant == "ours" else None
     told = {"variant": variant, "steps": steps, "seed": seed, "imagine": paint((250, 999)), "report": say, "full": full}
     told["device"] = place
-    minutes *= 1.0 if keep else 2 / 3
-    across = crossview.train(data, plain.state_dict(), out / variant, minutes, numbers=numbers, start=former, **told)
+    left_over = minutes if keep else minutes * 2 / 3
+    across = crossview.train(data, plain.state_dict(), out / variant, left_over, numbers=numbers, start=former, **told)
     parts = {
         "plain_decoder": (plain.eval(), numbers),
         "crossview_decoder": (across, {**numbers, **VARIANTS[variant].net}),
     }
     if joined().first:
-        command = f"img2mv3d train decoder --variant {variant} --seed {seed}" + (" --full-images" if full else "")
-        training = {"command": command} | ({"processes": joined().size} if joined().size > 1 else {})
+        words = [f"--variant {variant} --seed {seed}", f"--steps {steps}" if steps else f"--minutes {minutes:g}"]
+        words += [] if start is None else [f"--start {Path(start).name}"]
+        words += ["--keep-plain"] * keep + ["--full-images"] * full
+        training = {"command": " ".join(["img2mv3d train decoder DATA", *words])}
+        training |= {"processes": joined().size} if joined().size > 1 else {}
         notes = bundle_notes(data, training)
         write_bundle(out / variant / "bundle", parts, {"name": variant, **notes})
         print((out / variant / "bundle").absolute())

@@ -56,11 +56,12 @@ class EpipolarAttention(nn.Module):
 
     channels: of the features. points: N_p. radius: half length of the ray's piece, world units. groups: of the
     norm. head_width: of a head (one head when there are fewer channels). whole_line: the points are spread over the
-    whole ray through the picture's cube, whatever the depth (the paper's full epipolar attention). occlusion: give the
+    whole ray through the world's cube, whatever the depth (the paper's full epipolar attention). occlusion: give the
     mixing MLP, per sample and view, whether the point is inside of that image and how far it is behind that view's own
     surface; photo: and the photo's colour beside the front view's features (the paper has neither). by_slot: the MLP
-    knows the views by their place round the ring (paper); else one set of weights for all, and their mean, which is
-    the same for any order and number. start: deviation of the output projection's first values; at 0 nothing is added.
+    knows the views by their place round the ring (paper); else its first layer looks at each view alone, with one set
+    of weights, and what it finds is averaged, which is the same for any order and number. start: deviation of the
+    output projection's first values; at 0 nothing is added.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class EpipolarAttention(nn.Module):
         super().__init__()
         self.points, self.occlusion, self.whole_line = points, occlusion, whole_line
         self.photo, self.by_slot = photo, by_slot
-        self.radius = WORLD_WIDTH / 2 if whole_line else radius
+        self.radius = radius
         self.heads = max(1, channels // head_width)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.mix_in = nn.Linear((SLOTS if by_slot else 1) * (channels + RAY + PHOTO + SEEN), channels)
@@ -122,7 +123,7 @@ class EpipolarAttention(nn.Module):
         for view, row in enumerate(level.slots):
             pixels = hit[view].nonzero()[:, 0]
             filled = [(slot, other) for slot, other in enumerate(row) if other is not None]
-            slices = self._slices(len(filled))
+            slices = self._slices()
             tables = [sources[other] @ slices[:, slot, :-SEEN].T for slot, other in filled]
             table = torch.cat(tables) if tables else sources.new_zeros(1, self.mix_in.out_features)
             queries = self.query(torch.cat([normed[view], ray[view]], dim=-1)[pixels])
@@ -131,8 +132,7 @@ class EpipolarAttention(nn.Module):
             for start in range(0, len(pixels), step):
                 chunk = pixels[start : start + step]
                 places = None if jitter is None else jitter[view].flatten(1)[:, chunk].T
-                middle = z[view, chunk] * (not self.whole_line)
-                depths = ray_depths(middle, self.points, self.radius, places)
+                depths = self.depths(z[view, chunk], level.rig, places)
                 seen = [self._look(level, view, other, chunk, depths) for _, other in filled]
                 hidden = self._gather(table, seen, slices[:, :, -SEEN:], filled, z, hit, depths)
                 pieces.append(self._attend(queries[start : start + step], hidden))
@@ -140,12 +140,18 @@ class EpipolarAttention(nn.Module):
             added.append(flat.index_copy(0, pixels, torch.cat(pieces)) if pieces else flat)
         return torch.stack(added).view(views, height, width, channels).permute(0, 3, 1, 2)
 
-    def _slices(self, filled: int) -> Float[Tensor, "C slots I"]:
+    def depths(
+        self, z: Float[Tensor, "P"], rig: Rig, jitter: Float[Tensor, "P S"] | None = None
+    ) -> Float[Tensor, "P S"]:
+        """Where the points of rays lie that meet the surface at z."""
+        if self.whole_line:
+            return ray_depths(torch.full_like(z, rig.distance or 0.0), self.points, WORLD_WIDTH / 2, jitter)
+        return ray_depths(z, self.points, self.radius, jitter)
+
+    def _slices(self) -> Float[Tensor, "C slots I"]:
         """The first layer's weights for every slot."""
         weight = self.mix_in.weight
-        if self.by_slot:
-            return weight.view(len(weight), SLOTS, -1)
-        return (weight / max(filled, 1))[:, None].expand(-1, SLOTS, -1)
+        return weight.view(len(weight), SLOTS, -1) if self.by_slot else weight[:, None].expand(-1, SLOTS, -1)
 
     def _look(self, level: Level, view: int, other: int, pixels: Tensor, depths: Tensor) -> Taps:
         height, width = level.z.shape[1:]
@@ -164,11 +170,18 @@ class EpipolarAttention(nn.Module):
         hit: Bool[Tensor, "V q"],
         depths: Float[Tensor, "P S"],
     ) -> Float[Tensor, "P S C"]:
-        """First layer of eq. 1 for every point: gathered source maps, plus flags and gaps, plus the bias."""
+        """First layer of eq. 1 and its SiLU for every point: gathered source maps, plus flags and gaps, plus the
+        bias; of each view alone, then averaged, where views have no place."""
+        if not self.by_slot and len(filled) > 1:
+            cells, parts = z.shape[1], []
+            for i, (taps, one) in enumerate(zip(seen, filled, strict=True)):
+                own = table[i * cells : (i + 1) * cells]
+                parts.append(self._gather(own, [taps], flags, [one], z, hit, depths))
+            return sum(parts[1:], parts[0]) / len(parts)
         count, points = depths.shape
         hidden = self.mix_in.bias.expand(count * points, -1)
         if not filled:
-            return hidden.view(count, points, -1)
+            return functional.silu(hidden).view(count, points, -1)
         cells = z.shape[1]
         index = torch.cat([t.index + i * cells for i, t in enumerate(seen)], dim=-1).flatten(0, 1)
         weight = torch.cat([t.weight for t in seen], dim=-1).flatten(0, 1).to(table)
@@ -180,12 +193,12 @@ class EpipolarAttention(nn.Module):
             ]
             columns = torch.cat([flags[:, slot] for slot, _ in filled], dim=-1)
             hidden = hidden + torch.cat(notes, dim=-1).flatten(0, 1).to(table) @ columns.T
-        return hidden.view(count, points, -1)
+        return functional.silu(hidden).view(count, points, -1)
 
     def _attend(self, queries: Float[Tensor, "P C"], hidden: Float[Tensor, "P S C"]) -> Float[Tensor, "P C"]:
         """Second layer of eq. 1, then eq. 2: one query against its own N_p keys, head by head."""
         count, points, channels = hidden.shape
-        mixed = self.mix_out(functional.silu(hidden))
+        mixed = self.mix_out(hidden)
         keys = self.key(mixed).view(count, points, self.heads, -1)
         values = self.value(mixed).view(count, points, self.heads, -1)
         queries = queries.view(count, 1, self.heads, -1)
@@ -230,12 +243,8 @@ def epipolar_attention_plain(
     result = []
     for view in range(views):
         seen = []
-        depths = ray_depths(
-            level.z[view].flatten().to(features) * (not net.whole_line),
-            net.points,
-            net.radius,
-            None if jitter is None else jitter[view].flatten(1).T,
-        ).view(height, width, net.points)
+        places = None if jitter is None else jitter[view].flatten(1).T
+        depths = net.depths(level.z[view].flatten().to(features), level.rig, places).view(height, width, net.points)
         points = unproject(cameras[view], uv[:, :, None].expand(height, width, net.points, 2), depths)
         for other in level.slots[view]:
             if other is None:
@@ -252,10 +261,11 @@ def epipolar_attention_plain(
             notes = torch.stack([torch.ones_like(gap), gap], dim=-1) * float(net.occlusion)
             seen.append(torch.cat([picked, notes], dim=-1) * inside[..., None])
         if net.by_slot:
-            told = torch.cat(seen, dim=-1)
+            hidden = functional.silu(net.mix_in(torch.cat(seen, dim=-1)))
         else:
-            told = torch.stack(seen).sum(0) / max(sum(other is not None for other in level.slots[view]), 1)
-        mixed = net.mix_out(functional.silu(net.mix_in(told)))  # eq. 1
+            told = [s for s, other in zip(seen, level.slots[view], strict=True) if other is not None] or seen[:1]
+            hidden = functional.silu(net.mix_in(torch.stack(told))).mean(0)
+        mixed = net.mix_out(hidden)  # eq. 1
         asking = torch.cat([sources[view][:channels], level.ray[view].to(features)]).permute(1, 2, 0)
         shape = (height, width, -1, net.heads, channels // net.heads)
         query, key, value = net.query(asking).view(shape), net.key(mixed).view(shape), net.value(mixed).view(shape)

@@ -40,7 +40,7 @@ EXACT_SHARE = 0.4  # of the steps, on exact latents; the others on latents that 
 IMAGINED_SHARE = 0.4  # of those: painted by the denoiser, before they are shifted and noised like all of them
 PHOTO_SHARE = 0.25  # of the steps, with an imperfect photo instead of the rendered front view
 DROP_SHARE = 0.2  # of the steps, with one view that no other view may look into
-DEPTH_NOISE = 0.1  # world units, largest amplitude of eq. 3's coarsest grid; reached at the end
+DEPTH_NOISE = 0.1  # world units, amplitude of eq. 3's coarsest grid; ours draws less, up to it at the end
 FULL_SHARE = 1 / 16  # of the budget, at its end, on whole pictures: group norms see other statistics there
 REFRESH_STEPS = 60
 HELD_NOISE = 0.02  # depth noise of the held-out figures: like a quick fit's error
@@ -70,14 +70,15 @@ class CrossViewTask:
         self.train, self.held = train, held
         self._calls = 0
         net.attention_on = variant.attention
+        self._whole_line = any(a.whole_line for a in net.attention)
 
     def new_parameters(self) -> list[nn.Parameter]:
         """What learns at the higher rate."""
         return [p for k, p in self.net.named_parameters() if k.startswith(NEW_PARTS)]
 
     def loss(self, progress: float, rng: torch.Generator) -> Tensor:
-        """One band, or whole pictures at the end; depth noise grows with `progress`. Every variant draws the same
-        numbers, so that all see the same objects, bands and spoilt latents."""
+        """One band, or whole pictures at the end; depth noise grows with `progress`. Every variant sees the same
+        objects, bands, spoilt latents, dropped views and photos."""
         self._calls += 1
         if self._calls % REFRESH_STEPS == 0:
             self.train.refresh()
@@ -95,8 +96,9 @@ class CrossViewTask:
         start = _band(scene.mask, own)
         if progress < 1 - self.full_share and size > BAND:
             rows = (start, start + BAND)
-            columns = tuple(LATENT_FACTOR * c for c in (scene.window.left, scene.window.left + scene.window.width))
-        amplitude = DEPTH_NOISE * progress * draw_float(own) ** 2
+            if not self._whole_line:  # which leaves the columns round the object
+                columns = tuple(LATENT_FACTOR * c for c in (scene.window.left, scene.window.left + scene.window.width))
+        amplitude = DEPTH_NOISE * progress * draw_float(own) ** 2 if self.variant.growing else DEPTH_NOISE
         noisy = (z + self._depth_noise(scene, own, amplitude)) * hit
         z, hit, noisy, front = (m.to(place) for m in (z, hit, noisy, scene.front(imperfect)))
         guides = crop(make_guides(noisy, hit, front, SIX_VIEWS, dropped), rows, columns)

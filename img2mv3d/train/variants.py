@@ -17,7 +17,8 @@ FEATURES = 0.02  # on three bands as a plain decoder shows them: 0.3 to 0.9 of t
 @dataclass(frozen=True)
 class Variant:
     """net: numbers for `CrossViewDecoder` beside those of its base. attention: whether it looks across views at all.
-    noise: kind of the depth noise, see `corruption.depth_noise`; "fitted": see `fitted`. agreement: weight of
+    noise: kind of the depth noise, see `corruption.depth_noise`; "fitted": see `fitted`. growing: its amplitude
+    is drawn anew for every step and grows; else it is the paper's, always. agreement: weight of
     `agreement_loss`; features: of `feature_loss`.
     """
 
@@ -26,6 +27,7 @@ class Variant:
     net: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     attention: bool = True
     noise: str = "structured"
+    growing: bool = True
     agreement: float = AGREEMENT
     features: float = 0.0
 
@@ -42,16 +44,18 @@ VARIANTS = {
         Variant("no-epipolar", "photo branches only, nothing looks into other views", attention=False),
         Variant("full-epipolar", "the whole line at 32 and 64 px instead of a piece round the depth", WHOLE_LINE),
         Variant("no-depth-noise", "trained on exact depth", noise="none"),
+        Variant("full-noise", "depth is off by all of the paper's amplitude from the first step", growing=False),
         Variant("independent-noise", "every pixel's depth is off on its own", noise="independent"),
+        Variant("coarse-only", "the piece of the line at 32 and 64 px alone", {"points": (7, 7, 0, 0)}),
         Variant("no-carry", "the photo's pixels do not travel", {"carry": False}),
-        Variant("no-visibility", "the attention is not told what is outside or hidden", {"occlusion": False}),
+        Variant("no-visibility", "the attention is not told what is hidden", {"occlusion": False}),
         Variant("front-to-all", "the photo's pyramid to every view, not to the front view alone", {"front_to": "all"}),
         Variant("mean-mixing", "views are averaged, not known by their place", {"by_slot": False}),
         Variant("open-start", "the new parts start a little open, not closed", {"start": START}),
         Variant("no-agreement", "without the loss on disagreement", agreement=0.0),
         Variant("fitted-noise", "depth is off as fits to such views are", noise="fitted"),
         Variant("feature-loss", "with a loss on what EfficientNet-Lite0 sees", features=FEATURES),
-        Variant("paper", "the paper's parts and losses alone", PAPER, agreement=0.0),
+        Variant("paper", "the paper's parts alone, our loss on colours", PAPER, agreement=0.0),
         Variant("paper-no-epipolar", "its front condition alone", PAPER, attention=False, agreement=0.0),
     )
 }

@@ -15,6 +15,7 @@ RIGS = {
     "perspective": Rig(("a", "b"), (0.0, 40.0), (10.0, 0.0), "perspective", 2.0, 3.0),
     "one view": Rig(("a",), (0.0,), (0.0,)),
     "eight views": Rig(tuple("abcdefgh"), tuple(45.0 * i for i in range(8)), (0.0,) * 8),
+    "sixteen views": Rig(tuple("abcdefghijklmnop"), tuple(22.5 * i for i in range(16)), (0.0,) * 16),
 }
 
 
@@ -38,7 +39,9 @@ def net_of(channels: int, points: int, dtype=torch.float64, **more) -> EpipolarA
 
 
 @pytest.mark.parametrize("name", list(RIGS))
-@pytest.mark.parametrize("more", [{}, {"occlusion": False, "photo": False}, {"by_slot": False}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"occlusion": False, "photo": False}, {"by_slot": False}, {"whole_line": True}], ids=str
+)
 def test_fast_path_and_plain_twin_agree_in_values_and_gradients(name, more, monkeypatch):
     monkeypatch.setattr(attention, "CHUNK", 200)  # several chunks
     generator = torch.Generator().manual_seed(0)
@@ -68,16 +71,48 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(lambda x: net(x, level), (features,), fast_mode=True)
 
 
-@pytest.mark.parametrize(("channels", "size", "points"), [(64, 32, 7), (32, 64, 2)])
+@pytest.mark.parametrize(
+    ("channels", "size", "points"),
+    [
+        (64, 32, 7),
+        (32, 64, 2),
+        pytest.param(64, 64, 7, marks=pytest.mark.slow),
+        pytest.param(32, 128, 7, marks=pytest.mark.slow),
+        pytest.param(32, 256, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_at_real_sizes_they_agree_in_single_precision(channels, size, points):
     generator = torch.Generator().manual_seed(2)
     level = level_of(SIX_VIEWS, size, generator, torch.float32)
     torch.manual_seed(0)
     net = EpipolarAttention(channels, points)
     torch.nn.init.normal_(net.out.weight, std=0.1)
-    features = torch.randn(6, channels, size, size, generator=generator)
-    with torch.no_grad():
-        assert torch.allclose(net(features, level), epipolar_attention_plain(net, features, level), atol=2e-5)
+    features = torch.randn(6, channels, size, size, generator=generator, requires_grad=True)
+    weight = torch.randn(features.shape, generator=generator)
+    results = []
+    for call in (net, lambda *a: epipolar_attention_plain(net, *a)):
+        out = call(features, level)
+        results.append((out.detach(), torch.autograd.grad((out * weight).sum(), [features, *net.parameters()])))
+        del out
+    (fast, fast_grads), (plain, plain_grads) = results
+    assert torch.allclose(fast, plain, atol=2e-5)
+    for a, b in zip(fast_grads, plain_grads, strict=True):
+        assert (a - b).abs().max() <= 2e-4 * b.abs().max() + 1e-5  # the key's bias gets none but rounding
+
+
+def test_the_size_of_a_chunk_changes_nothing(monkeypatch):
+    generator = torch.Generator().manual_seed(4)
+    level = level_of(SIX_VIEWS, 32, generator, torch.float32)
+    torch.manual_seed(0)
+    net = EpipolarAttention(64, 7)
+    torch.nn.init.normal_(net.out.weight, std=0.1)
+    features = torch.randn(6, 64, 32, 32, generator=generator)
+    results = []
+    for chunk in (1 << 30, 1 << 16, 64 * 7 * 50):  # at once, some pieces, many
+        monkeypatch.setattr(attention, "CHUNK", chunk)
+        with torch.no_grad():
+            results.append(net(features, level))
+    assert all((other - results[0]).abs().max() <= 1e-5 for other in results[1:])
 
 
 def test_freshly_made_it_changes_nothing():
@@ -145,3 +180,46 @@ def test_mixed_by_their_mean_views_may_come_in_any_order():
     mean, placed = net_of(8, 3, by_slot=False), net_of(8, 3)
     assert torch.allclose(mean(features, level), mean(features, shuffled), atol=1e-12)
     assert not torch.allclose(placed(features, level), placed(features, shuffled), atol=1e-3)
+
+
+def arranged(level: Level, order: list[int], rig: Rig) -> Level:
+    """The maps of `level` in another order, shown by the cameras of `rig`."""
+    maps = {k: getattr(level, k)[order] for k in ("z", "hit", "ray", "photo")}
+    return level._replace(**maps, rig=rig, slots=attention.neighbours(rig))
+
+
+def test_all_views_of_a_ring_turned_together_change_their_order_and_nothing_else():
+    generator = torch.Generator().manual_seed(0)
+    rig = RIGS["eight views"]
+    level, net = level_of(rig, 8, generator), net_of(8, 3)
+    features = torch.randn(8, 8, 8, 8, generator=generator, dtype=torch.float64)
+    turned = [(i + 3) % 8 for i in range(8)]
+    found = net(features[turned], arranged(level, turned, rig))
+    assert torch.allclose(found, net(features, level)[turned], atol=1e-12)
+
+
+def test_views_listed_in_another_order_are_the_same_views():
+    generator = torch.Generator().manual_seed(0)
+    level, net = level_of(SIX_VIEWS, 8, generator), net_of(8, 3)
+    features = torch.randn(6, 8, 8, 8, generator=generator, dtype=torch.float64)
+    order = [4, 0, 5, 2, 1, 3]
+    azimuths = tuple(SIX_VIEWS.azimuth_deg[i] for i in order)
+    found = net(features[order], arranged(level, order, Rig(tuple("abcdef"), azimuths, (0.0,) * 6)))
+    assert torch.allclose(found, net(features, level)[order], atol=1e-12)
+
+
+def test_the_others_in_one_anothers_places_change_what_a_view_is_shown():
+    generator = torch.Generator().manual_seed(0)
+    level, net = level_of(SIX_VIEWS, 8, generator), net_of(8, 3)
+    features = torch.randn(6, 8, 8, 8, generator=generator, dtype=torch.float64)
+    swapped = [0, 1, 3, 2, 4, 5]
+    found = net(features[swapped], arranged(level, swapped, SIX_VIEWS))
+    changed = (found - net(features, level)).abs().amax((1, 2, 3))
+    assert (changed > 1e-3).all()  # in the untouched views, too: they look into the two
+
+
+@pytest.mark.parametrize("name", ["six views", "perspective"])
+def test_the_whole_line_crosses_the_worlds_cube_whatever_the_depth(name):
+    rig = RIGS[name]
+    depths = net_of(8, 4, whole_line=True).depths(torch.tensor([0.3, 9.0]), rig) - (rig.distance or 0.0)
+    assert torch.allclose(depths, torch.tensor([-0.75, -0.25, 0.25, 0.75]).expand(2, 4))

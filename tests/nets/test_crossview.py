@@ -117,7 +117,7 @@ def test_an_open_start_adds_a_little_at_once():
     assert 0 < difference < 0.1
 
 
-@pytest.mark.parametrize("views", [1, 3, 8])
+@pytest.mark.parametrize("views", [1, 2, 3, 8, 16])
 def test_fewer_and_more_views_than_six_are_decoded(views):
     rig = Rig(tuple(f"v{i}" for i in range(views)), tuple(360.0 * i / views for i in range(views)), (10.0,) * views)
     assert torch.isfinite(opened(CrossViewDecoder(CHANNELS)).decode(*scene(rig), rig)).all()

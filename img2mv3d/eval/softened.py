@@ -1,0 +1,54 @@
+"""Views of an arm, blurred until they are as soft as another's: who agrees better at equal sharpness?
+
+In: views, the true mask, a sharpness. Out: softer views. Why here: any views agree better once they are blurred, so
+their disagreement alone cannot tell detail in its place from no detail.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from img2mv3d.eval.metrics import edge_sharpness
+
+WIDEST_PX = 32.0  # a blur wider than that leaves one colour
+HALVINGS = 12  # of the range of widths: to a hundredth of a pixel
+
+
+def sharpness(views: Float[np.ndarray, "V H W 3"], hit: Float[np.ndarray, "V H W"]) -> float:
+    """`edge_sharpness`, summed over the views that show anything."""
+    return sum(edge_sharpness(v, h) for v, h in zip(views, hit, strict=True))
+
+
+def softened(
+    views: Float[np.ndarray, "V H W 3"], hit: Float[np.ndarray, "V H W"], sigma: float
+) -> Float[np.ndarray, "V H W 3"]:
+    """Gaussian blur of `sigma` px inside the masks (hit: 0 or 1), from the colours inside alone; outside as it was."""
+    if sigma <= 0:
+        return views
+    result = views.copy()
+    for view, h, into in zip(views, hit, result, strict=True):
+        share = _blurred(h, sigma)[..., None]
+        into[h > 0] = (_blurred(view * h[..., None], sigma) / np.maximum(share, 1e-6))[h > 0]
+    return result
+
+
+def as_soft_as(
+    views: Float[np.ndarray, "V H W 3"], hit: Float[np.ndarray, "V H W"], target: float
+) -> Float[np.ndarray, "V H W 3"]:
+    """The views, blurred as little as brings their `sharpness` down to `target`; as they are when it is no higher."""
+    if sharpness(views, hit) <= target:
+        return views
+    low, high = 0.0, WIDEST_PX
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if sharpness(softened(views, hit, middle), hit) > target:
+            low = middle
+        else:
+            high = middle
+    return softened(views, hit, high)
+
+
+def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
