@@ -8,6 +8,7 @@ ABOUT_ALL = {"arrows", "docstrings", "light_import", "mirror", "surface", "wheel
 COVERED = {
     "__main__": "test_light_import runs it",
     "conventions": "constants; every test of geometry stands on them",
+    "data.held_out": "data/test_corpus",
     "errors": "cli/test_app meets every kind",
     "plans": "cli/test_flags compares every field",
     "durable": "test_store",

@@ -8,11 +8,12 @@ Why here: the renderer and the evaluation read the same objects, and only here i
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from img2mv3d.data.held_out import HELD_OUT
 from img2mv3d.errors import InputError
 
 # What trained weights may be published from under CC-BY-SA: the GPL asks for more than a list of names.
@@ -100,12 +101,16 @@ def load_solid(path: Path) -> Solid:
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """All lines of manifest.tsv in their order, with weights. Raises InputError when it cannot be read."""
+    """All lines of manifest.tsv in their order, with weights. Of our corpus, or a part of it, `HELD_OUT` says who is
+    held out, not the file. Raises InputError when it cannot be read."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [_entry(row) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+            entries = [_entry(row) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a manifest of meshes ({error!r})") from None
+    if any(e.id in HELD_OUT for e in entries):
+        entries = [replace(e, split="val" if e.id in HELD_OUT else "train") for e in entries]
+    return entries
 
 
 def without_twins(entries: list[Entry]) -> list[Entry]:

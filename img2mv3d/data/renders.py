@@ -19,7 +19,7 @@ from jaxtyping import Float16, Float32
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.augment import photograph
-from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
+from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest, without_twins
 from img2mv3d.data.scene import place, random_framing, random_light, random_pose, shoot
 from img2mv3d.errors import InputError, NothingFoundError
 from img2mv3d.formats import encode_normals, read_npz, to_bytes, write_npz
@@ -115,13 +115,16 @@ def render_corpus(
     wanted: Callable[[Entry], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
-    """Render what the corpus allows to learn from (weight above 0); sets that exist are kept, so it can be resumed.
+    """Render what the corpus allows to learn from (weight above 0), and of its held-out objects those without twins
+    among the others; sets that exist are kept, so it can be resumed.
 
     meshes: folder with manifest.tsv and objects/; objects that are not there are passed over. poses: of everyday
     objects; others get half as many. limit: at most that many sets in all. wanted: keep only some entries.
     Returns the names of objects that could not be rendered, each with its reason.
     """
-    entries = [e for e in read_manifest(meshes / "manifest.tsv") if e.weight > 0 and (wanted is None or wanted(e))]
+    listed = read_manifest(meshes / "manifest.tsv")
+    fit = {e.id for e in listed if e.split == "train"} | {e.id for e in without_twins(listed)}
+    entries = [e for e in listed if e.id in fit and e.weight > 0 and (wanted is None or wanted(e))]
     entries = [e for e in entries if (meshes / "objects" / f"{e.id}.npz").exists()]
     work = list(schedule(entries, poses, seed))[:limit]
     (out / "sets").mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from img2mv3d.data.corpus import load_solid, read_manifest, without_twins
+from img2mv3d.data.held_out import HELD_OUT
 from img2mv3d.errors import InputError
 
 HEADER = "id\tpackage\tpath\tlicence\tcategory\tfaces\tvertices\ttextured\tcolour\tcutout\tsplit\tauthor\n"
@@ -53,6 +54,17 @@ def test_a_twin_of_a_training_object_is_no_test(tmp_path):
         )
     )
     assert [e.id for e in without_twins(entries)] == ["sh3d-c"]
+
+
+def test_of_our_corpus_the_same_objects_are_held_out_whatever_part_of_it_was_built(tmp_path):
+    held = sorted(HELD_OUT)[0]
+    entries = read_manifest(_manifest(tmp_path, _row(held), _row("sh3d-other", split="val"), _row("sh3d-cup")))
+    assert [e.split for e in entries] == ["val", "train", "train"]
+
+
+def test_of_another_corpus_the_list_decides(tmp_path):
+    entries = read_manifest(_manifest(tmp_path, _row("own-1"), _row("own-2", split="val")))
+    assert [e.split for e in entries] == ["train", "val"]
 
 
 def test_a_list_with_a_foreign_split_or_a_path_as_id_is_refused(tmp_path):

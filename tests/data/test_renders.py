@@ -14,7 +14,8 @@ HEADER = "id\tpackage\tpath\tlicence\tcategory\tfaces\tvertices\ttextured\tcolou
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
-    """(meshes, data): two objects, one of them held out, one more that is broken and one that must not be used."""
+    """(meshes, data): two objects, one of them held out, one more that is broken and two that must not be used: by its
+    licence, and as a held-out twin of the first."""
     folder = tmp_path_factory.mktemp("corpus")
     (folder / "meshes" / "objects").mkdir(parents=True)
     mesh = trimesh.creation.box((0.6, 0.4, 0.5))
@@ -24,13 +25,14 @@ def rendered(tmp_path_factory):
         "face_rgb": np.full((len(mesh.faces), 3), (200, 60, 30), np.uint8),
     }
     rows = HEADER
-    for name, split, licence in (
-        ("sh3d-box", "train", "CC0-1.0"),
-        ("sh3d-held", "val", "CC0-1.0"),
-        ("sh3d-broken", "train", "CC0-1.0"),
-        ("stk-gpl", "train", "GPL-3+"),
+    for name, split, licence, faces in (
+        ("sh3d-box", "train", "CC0-1.0", 12),
+        ("sh3d-held", "val", "CC0-1.0", 13),
+        ("sh3d-twin", "val", "CC0-1.0", 12),
+        ("sh3d-broken", "train", "CC0-1.0", 14),
+        ("stk-gpl", "train", "GPL-3+", 12),
     ):
-        rows += f"{name}\tp\tq\t{licence}\tkitchen\t12\t8\tno\tmulti\t0\t{split}\tsomebody\n"
+        rows += f"{name}\tp\tq\t{licence}\tkitchen\t{faces}\t8\tno\tmulti\t0\t{split}\tsomebody\n"
         np.savez(folder / "meshes" / "objects" / f"{name}.npz", **box)
     (folder / "meshes" / "objects" / "sh3d-broken.npz").write_bytes(b"no archive")
     (folder / "meshes" / "manifest.tsv").write_text(rows, encoding="utf-8")
