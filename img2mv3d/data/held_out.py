@@ -1,8 +1,8 @@
 """The objects of our corpus that nothing may ever learn from.
 
-In: nothing. Out: their ids. Why here: the corpus' own list holds out every twentieth line of what was built, so that the
-parts of it that a machine builds decide who is held out; tables of two machines would then judge by each other's
-training objects. These are the held-out ones of the whole corpus.
+In: nothing. Out: their ids. Why here: the corpus' own list holds out every twentieth line of what was built. A machine
+that builds a part of it holds out others than one that builds all, and its tables would judge by objects that were
+learnt from there. These are the held-out ones of the whole corpus.
 """
 
 from __future__ import annotations
