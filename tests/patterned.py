@@ -2,7 +2,7 @@
 
 import torch
 
-from img2mv3d.eval.consistency import Case
+from img2mv3d.eval.cases import Case
 from img2mv3d.geometry.cameras import SIX_VIEWS
 
 

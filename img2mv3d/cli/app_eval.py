@@ -43,6 +43,13 @@ def eval_consistency(
     zooms: Annotated[
         int, typer.Option("--zooms", min=0, help="Sheets of the first so many objects: the same points enlarged.")
     ] = 0,
+    more: Annotated[
+        bool, typer.Option("--more", help="Each arm also with its other parts off, with true depth, in a second pass.")
+    ] = False,
+    soften: Annotated[
+        str | None,
+        typer.Option("--soften", metavar="NAME", help="This arm also blurred to the sharpness of every other one."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """How well decoded views agree: PSNR, SSIM, warp error, matches.
@@ -55,6 +62,8 @@ def eval_consistency(
     --rerender adds, for spoilt and generated ones, what the final fit to an arm's views looks like from their cameras.
     --zooms shows what the figures mean: a row an arm, neighbouring views enlarged round the same surface points
     (exact and spoilt; OUT/zooms).
+    --soften makes warp errors fair, since whatever is blurred agrees better (exact and spoilt).
+    Figures that OUT holds are kept as long as bundles are the same.
 
     \b
     img2mv3d eval consistency DATA --arm ours=runs/decoder/ours/bundle
@@ -62,7 +71,8 @@ def eval_consistency(
     """
     from img2mv3d.cli import tables
 
-    tables.consistency(data, out, bundle, arm or [], count, setting or ["exact", "spoilt"], rerender, meshes, zooms)
+    settings = setting or ["exact", "spoilt"]
+    tables.consistency(data, out, bundle, arm or [], count, settings, rerender, meshes, zooms, more, soften)
 
 
 @eval_app.command("protocol")

@@ -24,6 +24,8 @@ def consistency(
     rerender: bool,
     meshes: Path | None,
     zooms: int = 0,
+    more: bool = False,
+    soften: str | None = None,
 ) -> None:
     """Figures of decoders on held-out objects; the tables on stdout: by the truth, then by each arm's own fit; before
     them sheets of the first `zooms` objects."""
@@ -37,19 +39,22 @@ def consistency(
         raise UsageError("--meshes: surfaces are only fitted with --rerender")
     if zooms and not set(settings) - {"generated"}:
         raise UsageError("--zooms: points correspond by true depth; add --setting exact or --setting spoilt")
+    if (more or soften) and not set(settings) - {"generated"}:
+        word = "--more" if more else "--soften"
+        raise UsageError(f"{word}: that is told with the truth at hand; add --setting exact or --setting spoilt")
     check_data(data)
     if meshes is not None and not (meshes / "objects").is_dir():
         raise InputError(f"{meshes}: no corpus (objects/) in there")
     ready_torch()
     from img2mv3d.eval import consistency, ownfit
 
-    told = [s for s in settings if s in consistency.SETTINGS]
+    told = [s for s in settings if s != "generated"]
     if zooms:
         from img2mv3d.eval.zooms import compare as enlarge
 
         enlarge(bundle, data, arms, out / "zooms", zooms, told, say)
     if told:
-        print(consistency.compare(bundle, data, arms, out, count, say, told))
+        print(consistency.compare(bundle, data, arms, out, count, say, told, more=more, soften=soften))
     if own:
         print(ownfit.compare(bundle, data, arms, out, count, own, rerender=rerender, meshes=meshes, report=say))
 

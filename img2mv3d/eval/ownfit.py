@@ -17,7 +17,9 @@ from jaxtyping import Float
 
 from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.renders import RenderSet, Sample, world_vertices
-from img2mv3d.eval.consistency import NEAR_DEG, Arm, Case, arms_of, cases, held_out, only, table, true_arm
+from img2mv3d.eval.arms import Arm, arms_of, named, normals_of, own_views, still_true, true_arm
+from img2mv3d.eval.cases import Case, cases, held_out, only
+from img2mv3d.eval.consistency import NEAR_DEG, table
 from img2mv3d.eval.generated import latents_of
 from img2mv3d.eval.metrics import depth_warp_error, sift_matches
 from img2mv3d.eval.rerendered import Fits, Rerendered, rerender_score
@@ -28,9 +30,9 @@ from img2mv3d.mesh.extract import isosurface
 from img2mv3d.neus.fit import FINAL, QUICK
 from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
-from img2mv3d.stages.depth import cut_out, decoded_normals, fit_depth, plain_views
+from img2mv3d.stages.depth import fit_depth, plain_views
 from img2mv3d.train.multiview import MultiViewNets
-from img2mv3d.values import Latents, Views
+from img2mv3d.values import Views
 from img2mv3d.weights import Bundle, load_bundle
 
 SETTINGS = ("spoilt", "generated")
@@ -81,16 +83,6 @@ def true_views(sample: Sample) -> Views:
     return Views(sample.color.astype(np.float32) / 255, decode_normals(sample.normal, mask), mask, SIX_VIEWS)
 
 
-def own_views(
-    pictures: Float[torch.Tensor, "V 3 H W"],
-    coded: Float[np.ndarray, "V H W 3"],
-    alpha: Float[np.ndarray, "H W"],
-    round_share: float = 0.0,
-) -> Views:
-    """An arm's pictures, cut out by their own outlines and those of the plain normal maps, as in a run."""
-    return cut_out(pictures.movedim(1, -1).contiguous().numpy(), coded, alpha, SIX_VIEWS, round_share)
-
-
 def measure(
     name: str,
     setting: str,
@@ -132,13 +124,15 @@ def run(
     rerender: bool = False,
     meshes: Path | None = None,
     report: Callable[[str], None] = print,
+    kept: Callable[[str], bool] = lambda arm: True,
 ) -> list[Record]:
     """All arms on the held-out objects of `consistency.run`, in these of SETTINGS; figures that out/ownfit.json holds
-    are kept. meshes: the corpus that `data` was rendered from with seed 0, for F-scores. Writes that file and ownfit.md
-    after every object."""
+    are kept, of the arms for which `kept` says so. meshes: the corpus that `data` was rendered from with seed 0, for
+    F-scores. Writes that file and ownfit.md after every object."""
     path = out / "ownfit.json"
     out.mkdir(parents=True, exist_ok=True)
     records = [Record(**r) for r in json.loads(path.read_text())] if path.exists() else []
+    records = [r for r in records if kept(r.arm)]
     done = {(r.id, r.setting, r.arm) for r in records if not (rerender and np.isnan(r.re_psnr))}
     records = [r for r in records if (r.id, r.setting, r.arm) in done]
     generator = bundle.generator()
@@ -154,12 +148,7 @@ def run(
         if "generated" in wanted:
             made.append(generated_case(bundle, name, sample, seed=number))
         for case in made:
-            assert case.normals is not None
-            alpha = case.front[3].numpy()
-            told = Latents(
-                case.latents.numpy(), case.normals.numpy(), sample.photo, SIX_VIEWS, sample.framing_px, {}, "", 0
-            )
-            coded = decoded_normals(told, plain)
+            coded = normals_of(case, plain)
             for arm, make in arms.items():
                 if (name, case.setting, arm) in done:
                     continue
@@ -167,7 +156,7 @@ def run(
                     if make is true_arm:
                         views = true_views(sample)
                     else:
-                        views = own_views(make(case), coded, alpha, case.round_share)
+                        views = own_views(make(case), coded, case)
                 records.append(measure(name, case.setting, arm, views, fits, rerender, points))
         path.write_text(json.dumps([asdict(r) for r in records], indent=1))
         (out / "ownfit.md").write_text(table(records, "plain"))
@@ -187,11 +176,13 @@ def compare(
     meshes: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> str:
-    """The table of `run` for the arms of `consistency.arms_of`."""
+    """The table of `run` for the arms of `arms.arms_of`."""
     bundle = load_bundle(name)
     arms = arms_of(bundle, name, decoders)
-    records = run(bundle, data, arms, out, count, settings, rerender=rerender, meshes=meshes, report=report)
-    return table(records, "plain")
+    out.mkdir(parents=True, exist_ok=True)
+    told = {"rerender": rerender, "meshes": meshes, "report": report}
+    kept = still_true(out, bundle, named(name, decoders))
+    return table(run(bundle, data, arms, out, count, settings, **told, kept=kept), "plain")
 
 
 def true_points(meshes: Path, name: str) -> Float[np.ndarray, "P 3"] | None:
@@ -201,4 +192,3 @@ def true_points(meshes: Path, name: str) -> Float[np.ndarray, "P 3"] | None:
         return None
     solid = load_solid(path)
     return visible_points(world_vertices(solid, name), solid.faces, np.random.default_rng(1))
-

@@ -18,7 +18,9 @@ from PIL import Image, ImageDraw
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.renders import RenderSet
-from img2mv3d.eval.consistency import NEAR_DEG, Case, arms_of, cases, held_out, only
+from img2mv3d.eval.arms import arms_of
+from img2mv3d.eval.cases import Case, cases, held_out, only
+from img2mv3d.eval.consistency import NEAR_DEG
 from img2mv3d.eval.metrics import ring_pairs
 from img2mv3d.formats import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS, project, unproject
@@ -99,7 +101,7 @@ def compare(
     report: Callable[[str], None] = print,
 ) -> None:
     """Sheets of the first `count` held-out objects in these of `consistency.SETTINGS`, a row for each arm of
-    `consistency.arms_of`: OUT/NAME.SETTING.png."""
+    `arms.arms_of`: OUT/NAME.SETTING.png."""
     bundle = load_bundle(name)
     arms = arms_of(bundle, name, decoders)
     generator = bundle.generator()

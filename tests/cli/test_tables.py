@@ -23,6 +23,8 @@ def test_settings_and_options_that_cannot_be_meant_are_refused(tmp_path: Path):
         consistency(tmp_path, ["generated"], meshes=tmp_path)
     with pytest.raises(UsageError, match="--zooms"):
         consistency(tmp_path, ["generated"], zooms=1)
+    with pytest.raises(UsageError, match="--soften"):
+        tables.consistency(tmp_path, tmp_path, "mini", [], 1, ["generated"], False, None, soften="plain")
     with pytest.raises(InputError, match="no renders"):
         consistency(tmp_path, ["generated"])
 
@@ -34,7 +36,7 @@ def test_only_what_is_asked_for_is_measured(tmp_path: Path, monkeypatch: pytest.
 
     (tmp_path / "index.tsv").touch()
     asked = []
-    monkeypatch.setattr(by_truth, "compare", lambda *told: asked.append(("truth", told[-1])) or "A")
+    monkeypatch.setattr(by_truth, "compare", lambda *told, **more: asked.append(("truth", told[-1])) or "A")
     monkeypatch.setattr(ownfit, "compare", lambda *told, **more: asked.append(("own", told[-1])) or "B")
     monkeypatch.setattr(pictures, "compare", lambda *told: asked.append(("zooms", told[4], told[5])))
     consistency(tmp_path, ["exact", "spoilt"])

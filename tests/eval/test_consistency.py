@@ -1,15 +1,22 @@
 """Agreement of decoded views: the truth is the floor, noise that differs by view is above it, a blend agrees again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from img2mv3d.data.renders import RenderSet
+from img2mv3d.eval import consistency
+from img2mv3d.eval.arms import true_arm
 from img2mv3d.eval.blended import blend
-from img2mv3d.eval.consistency import Case, Record, held_out, load_records, measure, save_records, table, true_arm
+from img2mv3d.eval.cases import Case
+from img2mv3d.eval.consistency import Record, load_records, measure, run, save_records, table
+from img2mv3d.eval.softened import softened
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from tests.patterned import patterned_ball
+from tests.toys import toy_bundle
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +49,38 @@ def test_the_table_compares_arms_on_the_objects_that_all_have():
     assert "exact, 2 objects" in text and "2.50 (+1.00 +- 0.00)" in text
 
 
-def test_held_out_objects_come_once_each_and_everyday_ones_first(tmp_path: Path):
-    lines = ["id\tpose\tsplit\tsource\tlicence\tweight"]
-    lines += ["ship\t0\tval\tx\tCC0\t0.3", "cup\t0\tval\tx\tCC0\t3"]
-    lines += ["cup\t1\tval\tx\tCC0\t3", "hat\t0\ttrain\tx\tCC0\t3"]
-    (tmp_path / "index.tsv").write_text("\n".join(lines) + "\n")
-    from img2mv3d.data.renders import RenderSet
-
-    assert held_out(RenderSet(tmp_path), 5) == ["cup.0", "ship.0"]
-
-
 def test_records_survive_a_file(tmp_path: Path):
     one = Record("a", "exact", "plain", *np.arange(10.0).tolist())
     save_records(tmp_path / "consistency.tsv", [one])
     assert load_records(tmp_path / "consistency.tsv") == [one]
+
+
+def test_an_arm_is_softened_to_each_other_and_what_is_there_is_not_made_again(tmp_path: Path, ball, monkeypatch):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "index.tsv").write_text("id\tpose\tsplit\tsource\tlicence\tweight\nball\t0\tval\tx\tCC0-1.0\t1\n")
+    case = replace(ball, id="ball.0")
+    monkeypatch.setattr(consistency, "cases", lambda *told, seed: iter([case]))
+    monkeypatch.setattr(RenderSet, "load", lambda self, name: None)
+    asked = []
+
+    def arm(name: str, sigma: float):
+        def show(case: Case) -> torch.Tensor:
+            asked.append(name)
+            views = softened(case.truth, case.mask, sigma)
+            return torch.from_numpy(views).movedim(-1, 1).contiguous()
+
+        return name, show
+
+    arms = dict([("true views", true_arm), arm("plain", 1.0), arm("sharp", 0.0), arm("soft", 2.0)])
+    told = (toy_bundle(tmp_path / "toy"), data, arms, tmp_path, 1, lambda line: None, ["exact"])
+    found = {r.arm: r for r in run(*told, soften="sharp")}
+    assert asked == ["plain", "sharp", "soft"]
+    assert list(found) == [*arms, "sharp, as soft as plain", "sharp, as soft as soft"]
+    for other in ("plain", "soft"):
+        assert found[f"sharp, as soft as {other}"].sharpness == pytest.approx(found[other].sharpness, rel=0.02)
+        assert found[f"sharp, as soft as {other}"].warp == pytest.approx(found[other].warp, abs=2e-3)
+    run(*told, soften="sharp")
+    assert asked == ["plain", "sharp", "soft"]
+    run(*told, kept=lambda name: name != "soft")
+    assert asked == ["plain", "sharp", "soft", "soft"]

@@ -10,7 +10,8 @@ import torch
 
 from img2mv3d.data.renders import RenderSet, Sample
 from img2mv3d.eval import ownfit
-from img2mv3d.eval.consistency import Case, true_arm
+from img2mv3d.eval.arms import true_arm
+from img2mv3d.eval.cases import Case
 from img2mv3d.eval.ownfit import Record, generated_case, measure, true_views
 from img2mv3d.eval.rerendered import Fits
 from img2mv3d.formats import encode_normals, to_bytes, write_npz
@@ -93,7 +94,7 @@ def test_a_table_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ownfit, "cases", lambda *told, seed: iter([case("exact"), case("spoilt")]))
     monkeypatch.setattr(ownfit, "generated_case", lambda *told, seed: case("generated"))
     codes = ball.normal.astype(np.float32) / 255
-    monkeypatch.setattr(ownfit, "decoded_normals", lambda latents, decoder: codes)
+    monkeypatch.setattr(ownfit, "normals_of", lambda case, decoder: codes)
     asked: list[str] = []
 
     def arm(case: Case) -> torch.Tensor:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from img2mv3d.eval.consistency import Case, measure, true_arm
+from img2mv3d.eval.arms import true_arm
+from img2mv3d.eval.cases import Case
+from img2mv3d.eval.consistency import measure
 from img2mv3d.eval.softened import as_soft_as, sharpness, softened
 from tests.patterned import patterned_ball
 

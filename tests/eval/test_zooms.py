@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from img2mv3d.eval.consistency import Case
+from img2mv3d.eval.cases import Case
 from img2mv3d.eval.zooms import HALF, TILE, spots, zoom_sheet
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from tests.patterned import ball_points, patterned_ball
