@@ -57,7 +57,7 @@ def train_on(
         steps=steps,
         seed=seed,
         numbers=numbers,
-        start=start_weights(found, VARIANTS[variant].net),
+        start=start_weights(found, VARIANTS[variant].net, seed),
         imagine=imagination(paints, seed, PAINTED),
         rates=crossview.PUBLISHED_RATES,
         device=device,
@@ -73,9 +73,10 @@ def train_on(
     return folder / "bundle"
 
 
-def start_weights(base: Decoder, more: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Weights of a network that decodes as the stock decoder does, bit for bit; its new parts add nothing yet. more:
-    numbers of the variant."""
+def start_weights(base: Decoder, more: Mapping[str, Any], seed: int = 0) -> dict[str, Tensor]:
+    """Weights of a network that decodes as the stock decoder does, bit for bit, as long as its new parts add nothing
+    (they do at once where `more`, the variant's numbers, says so). seed: of the new parts."""
+    torch.manual_seed(seed)
     net = CrossViewDecoder(**{**base.config, **more})
     net.base.load_state_dict(base.make().base.state_dict())
     return net.state_dict()
