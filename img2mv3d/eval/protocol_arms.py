@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.decoders import choose
 from img2mv3d.errors import UsageError, ViewsError
 from img2mv3d.eval.alignment import Placement, realigned, realigned_normals
+from img2mv3d.eval.blended import blend
 from img2mv3d.eval.generated import latents_of
 from img2mv3d.eval.protocol_cases import FRAMING_PX, Case, case_of
 from img2mv3d.foreign import layout_of, read_foreign, resized
@@ -58,6 +60,18 @@ class Generated:
             self._last = (case.render, latents, depth)
         return self._last[1:]
 
+    def blended(self, case: Case) -> Views:
+        """The plain views laid on the fitted surface with the photo, and seen again."""
+        latents, depth = self(case)
+        color, front = (
+            torch.from_numpy(np.ascontiguousarray(a)).movedim(-1, -3)
+            for a in (depth.plain.color, latents.front.astype(np.float32) / 255)
+        )
+        z, hit = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (depth.z, depth.hit))
+        shown = blend(color, z, hit, front, latents.rig).movedim(1, -1).contiguous().numpy()
+        shown = np.where(depth.plain.mask[..., None] > 0, shown, np.float32(1))
+        return replace(depth.plain, color=shown)
+
     def decoded(self, bundle: Bundle) -> Callable[[Case], Views]:
         """Views by the cross-view decoder that a run of `bundle` would take."""
         decoder = choose("crossview", bundle).make()
@@ -68,7 +82,8 @@ def arms_of(base: str, given: Sequence[str]) -> dict[str, Arm]:
     """Arms of words "NAME=BUNDLE" or "NAME=FOLDER" (folders of views by object); base alone when there are none.
 
     base: a bundle. A bundle without a denoiser of its own decodes what base's generates. Before the first arm on a
-    denoiser comes "plain", the same latents decoded one by one. Raises UsageError on two arms of one name.
+    denoiser come "plain", the same latents decoded one by one, and "plain, blended", see `Generated.blended`. Raises
+    UsageError on two arms of one name.
     """
     arms: dict[str, Arm] = {}
     makers: dict[str, Generated] = {}
@@ -86,6 +101,7 @@ def arms_of(base: str, given: Sequence[str]) -> dict[str, Arm]:
             maker = makers[first.digest] = Generated(first)
             plain = "plain" if "plain" not in arms else f"{name}, plain"
             arms[plain] = Arm(first.digest, lambda case, maker=maker: maker(case)[1].plain)
+            arms[f"{plain}, blended"] = Arm(first.digest, maker.blended)
         arms[name] = Arm(f"{first.digest} {bundle.digest}", makers[first.digest].decoded(bundle))
     return arms
 

@@ -14,8 +14,10 @@ from img2mv3d.eval.alignment import Placement, realigned
 from img2mv3d.eval.protocol import measure, run
 from img2mv3d.eval.protocol_arms import Arm, brought_to_size, folder_arm, is_folder_of_views
 from img2mv3d.eval.protocol_cases import GSO30, case_of, gso30, rotation
+from img2mv3d.formats import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
-from img2mv3d.values import Views, save_views
+from img2mv3d.values import Depth, Latents, Views, save_views
+from tests.toys import toy_bundle
 
 NAMES = list(GSO30)[:2]
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * [3, 2, 1]  # +Z up, wide along X
@@ -135,6 +137,21 @@ def test_a_folder_of_views_is_an_arm_and_a_bundle_is_none(cases, tmp_path: Path)
     assert folder_arm(tmp_path).digest == arm.digest
     (tmp_path / "manifest.toml").write_text("")
     assert not is_folder_of_views(tmp_path)
+
+
+def test_before_a_bundle_come_its_plain_views_and_their_blend(cases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bundle = toy_bundle(tmp_path / "toy")
+    arms = protocol_arms.arms_of(str(tmp_path / "toy"), [f"mine={tmp_path / 'toy'}"])
+    assert list(arms) == ["plain", "plain, blended", "mine"] and bundle.digest == arms["plain, blended"].digest
+    case = cases[0]
+    rgba = to_bytes(np.concatenate([case.views.color[0], case.views.mask[:1].transpose(1, 2, 0)], -1))
+    latents = Latents(np.zeros((6, 4, 8, 8), np.float32), None, rgba, SIX_VIEWS, 128, {}, "", 0)
+    depth = Depth(case.z, case.views.mask, case.views)
+    monkeypatch.setattr(protocol_arms.Generated, "__call__", lambda self, case: (latents, depth))
+    shown = arms["plain, blended"].views(case)
+    assert shown.normal is case.views.normal and shown.color.shape == case.views.color.shape
+    inside = case.views.mask >= 0.999
+    assert np.abs(shown.color - case.views.color)[inside].mean() < 0.02  # what agrees already stays
 
 
 def test_two_arms_of_one_name_are_refused(tmp_path: Path):
