@@ -132,9 +132,8 @@ def run(
     path = out / "ownfit.json"
     out.mkdir(parents=True, exist_ok=True)
     records = [Record(**r) for r in json.loads(path.read_text())] if path.exists() else []
-    records = [r for r in records if kept(r.arm)]
-    done = {(r.id, r.setting, r.arm) for r in records if not (rerender and np.isnan(r.re_psnr))}
-    records = [r for r in records if (r.id, r.setting, r.arm) in done]
+    records = [r for r in records if kept(r.arm) and not (rerender and _lacking(r, meshes))]
+    done = {(r.id, r.setting, r.arm) for r in records}
     generator = bundle.generator()
     nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
     plain, sets = bundle.plain_decoder(), RenderSet(data)
@@ -187,8 +186,18 @@ def compare(
 
 def true_points(meshes: Path, name: str) -> Float[np.ndarray, "P 3"] | None:
     """Points of the visible surface of a set's object, as it stood when it was rendered; None without its mesh."""
-    path = meshes / "objects" / f"{name.rsplit('.', 1)[0]}.npz"
+    path = _mesh_of(meshes, name)
     if not path.exists():
         return None
     solid = load_solid(path)
     return visible_points(world_vertices(solid, name), solid.faces, np.random.default_rng(1))
+
+
+def _mesh_of(meshes: Path, name: str) -> Path:
+    return meshes / "objects" / f"{name.rsplit('.', 1)[0]}.npz"
+
+
+def _lacking(record: Record, meshes: Path | None) -> bool:
+    """Whether a line was made without what re-rendering and meshes tell."""
+    judged = meshes is not None and _mesh_of(meshes, record.id).exists()
+    return np.isnan(record.re_psnr) or (judged and np.isnan(record.f_02))

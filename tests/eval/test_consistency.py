@@ -84,3 +84,8 @@ def test_an_arm_is_softened_to_each_other_and_what_is_there_is_not_made_again(tm
     assert asked == ["plain", "sharp", "soft"]
     run(*told, kept=lambda name: name != "soft")
     assert asked == ["plain", "sharp", "soft", "soft"]
+
+
+def test_the_tables_of_the_docs_are_those_of_the_records():
+    docs = Path(__file__).parents[2] / "docs"
+    assert table(load_records(docs / "ablation.tsv"), "plain").strip() in (docs / "ablation.md").read_text()

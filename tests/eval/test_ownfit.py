@@ -114,5 +114,15 @@ def test_a_table_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "generated, 1 objects" in table and "re_iou" in table and "f_02" not in table
 
 
+def test_a_line_without_the_scores_that_are_asked_for_is_made_again(tmp_path: Path):
+    bare = Record("ball.0", "generated", "plain", 0.1, 3.0, 2.0, 9.0)
+    seen = replace(bare, re_psnr=20.0, re_ssim=0.9, re_iou=0.9)
+    assert ownfit._lacking(bare, None) and not ownfit._lacking(seen, None)
+    assert not ownfit._lacking(seen, tmp_path)  # there is no such mesh
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "objects" / "ball.npz").touch()
+    assert ownfit._lacking(seen, tmp_path) and not ownfit._lacking(replace(seen, f_02=0.5), tmp_path)
+
+
 def _rest(views):
     return views.normal, views.mask, views.rig
