@@ -200,4 +200,4 @@ def _mesh_of(meshes: Path, name: str) -> Path:
 def _lacking(record: Record, meshes: Path | None) -> bool:
     """Whether a line was made without what re-rendering and meshes tell."""
     judged = meshes is not None and _mesh_of(meshes, record.id).exists()
-    return np.isnan(record.re_psnr) or (judged and np.isnan(record.f_02))
+    return bool(np.isnan(record.re_psnr) or (judged and np.isnan(record.f_02)))
