@@ -88,7 +88,7 @@ class CrossViewTask:
         place = next(self.net.parameters()).device  # numbers are drawn on the processor, the same for every device
         scene = self.train.items[draw_int(own, len(self.train.items))]
         z, hit = scene.depth()
-        latents = self._latents(scene, own)
+        latents, spoilt = self._latents(scene, own)
         dropped = (1 + draw_int(own, len(z) - 1),) if draw_float(own) < DROP_SHARE else ()
         imperfect = draw_float(own) < PHOTO_SHARE
         size = z.shape[-1]
@@ -109,7 +109,7 @@ class CrossViewTask:
         target = as_float(scene.color.to(place))[band]
         known = (..., *(slice(RIM * (a > 0), b - a - RIM * (b < size)) for a, b in (rows, columns)))
         loss = picture_loss(found[known], target[known])
-        if self.variant.agreement:
+        if self.variant.agreement and (spoilt or not self.variant.forgiving):
             pairs = overlap(z[band], hit[band], (columns[1] - columns[0]) / size)
             loss = loss + self.variant.agreement * agreement_loss(found - target, pairs)
         if self.variant.features:
@@ -124,10 +124,11 @@ class CrossViewTask:
             return depth_noise("structured", rng, len(scene.z), scene.z.shape[-1], amplitude)
         return scene.fitted.float()
 
-    def _latents(self, scene: Scene, rng: torch.Generator) -> Float[Tensor, "V 4 h w"]:
+    def _latents(self, scene: Scene, rng: torch.Generator) -> tuple[Float[Tensor, "V 4 h w"], bool]:
+        """Of one step, and whether they are spoilt."""
         if draw_float(rng) < EXACT_SHARE:
-            return scene.latents
-        return corrupted(scene.imagined if draw_float(rng) < IMAGINED_SHARE else scene.latents, rng)
+            return scene.latents, False
+        return corrupted(scene.imagined if draw_float(rng) < IMAGINED_SHARE else scene.latents, rng), True
 
     def held_out(self, net: nn.Module) -> dict[str, float]:
         """PSNR in the mask of the front view and of the others, colour disagreement by warping; depth a little off;

@@ -19,7 +19,7 @@ class Variant:
     """net: numbers for `CrossViewDecoder` beside those of its base. attention: whether it looks across views at all.
     noise: kind of the depth noise, see `corruption.depth_noise`; "fitted": see `fitted`. growing: its amplitude
     is drawn anew for every step and grows; else it is the paper's, always. agreement: weight of
-    `agreement_loss`; features: of `feature_loss`.
+    `agreement_loss`, forgiving: only where latents are spoilt; features: weight of `feature_loss`.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Variant:
     noise: str = "structured"
     growing: bool = True
     agreement: float = AGREEMENT
+    forgiving: bool = False
     features: float = 0.0
 
 
@@ -53,6 +54,7 @@ VARIANTS = {
         Variant("mean-mixing", "views are averaged, not known by their place", {"by_slot": False}),
         Variant("open-start", "the new parts start a little open, not closed", {"start": START}),
         Variant("no-agreement", "without the loss on disagreement", agreement=0.0),
+        Variant("forgiving", "the loss on disagreement only where latents are spoilt", forgiving=True),
         Variant("fitted-noise", "depth is off as fits to such views are", noise="fitted"),
         Variant("feature-loss", "with a loss on what EfficientNet-Lite0 sees", features=FEATURES),
         Variant("paper", "the paper's parts alone, our loss on colours", PAPER, agreement=0.0),

@@ -137,6 +137,19 @@ def test_all_variants_see_the_same_objects_bands_latents_and_photos(toy: Path):
         assert slots == its_slots and (beside or torch.equal(photo, its_photo))
 
 
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_disagreement_from_exact_latents_costs_a_forgiving_training_nothing(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, spoilt: bool
+):
+    monkeypatch.setattr(crossview, "EXACT_SHARE", 0.0 if spoilt else 1.0)
+    losses = {
+        name: task_of(toy, name).loss(0.99, torch.Generator().manual_seed(4)).item()
+        for name in ("ours", "forgiving", "no-agreement")
+    }
+    assert losses["no-agreement"] < losses["ours"]
+    assert losses["forgiving"] == losses["ours" if spoilt else "no-agreement"]
+
+
 def test_whole_pictures_are_trained_on_from_the_first_step_when_asked_for(toy: Path, monkeypatch: pytest.MonkeyPatch):
     task, sizes = task_of(toy), []
     forward = task.net.forward
