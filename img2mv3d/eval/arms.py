@@ -78,7 +78,7 @@ def second_pass_arm(arm: Arm, decoder: PlainDecoder) -> Arm:
 
     def run(case: Case) -> Tensor:
         first = arm(case)
-        if case.normals is None:
+        if case.setting == "exact":
             return first
         depth = fit_depth(own_views(first, normals_of(case, decoder), case), options=DepthOptions())
         z, hit = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (depth.z, depth.hit))

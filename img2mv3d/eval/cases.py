@@ -33,8 +33,8 @@ MID_STEP = 450  # noise step of 1000 from which the denoiser paints spoilt laten
 @dataclass(frozen=True, eq=False)
 class Case:
     """What a decoder is given, and the truth. latents: of the colours, scaled. z, hit: the depth it may use. front: the
-    rendered front view, RGBA in [0, 1]. truth, true_z, mask: of the object. normals: latents, where depth was fitted
-    to what they show. round_share: how far outlines leaned, see `geometry.rounded`."""
+    rendered front view, RGBA in [0, 1]. truth, true_z, mask: of the object. normals: latents of the normal
+    maps. round_share: how far outlines leaned, see `geometry.rounded`."""
 
     id: str
     setting: str
@@ -64,7 +64,7 @@ def cases(bundle: Bundle, nets: MultiViewNets, name: str, sample: Sample, seed: 
     color = as_float(torch.from_numpy(sample.color[FRONT]))
     front = torch.cat([((color - (1 - alpha)) / alpha.clamp(min=1 / 8)).clamp(0, 1), alpha[None]])
     truth = (sample.color.astype(np.float32) / 255, z.numpy(), mask.numpy())
-    yield Case(name, "exact", latents[0], z, hit, front, *truth)
+    yield Case(name, "exact", latents[0], z, hit, front, *truth, normals=latents[1])
 
     item = Item(name, None, None, photo, latents, photo_latent, "mini", around(mask >= 0.5))
     painted = imagined(nets, item, MID_STEP, torch.Generator().manual_seed(seed))

@@ -20,14 +20,17 @@ from torch import Tensor
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.errors import UsageError
-from img2mv3d.eval.arms import Arm, arms_of, named, still_true
+from img2mv3d.eval.arms import Arm, arms_of, named, normals_of, own_views, still_true
 from img2mv3d.eval.cases import SETTINGS, Case, cases, held_out, only
-from img2mv3d.eval.metrics import depth_warp_error, sift_matches, ssim
+from img2mv3d.eval.metrics import depth_warp_error, feature_distance, mask_iou, psnr, sift_matches, ssim
 from img2mv3d.eval.softened import as_soft_as, sharpness
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.train.features import features
 from img2mv3d.train.multiview import MultiViewNets
 from img2mv3d.weights import Bundle, load_bundle
 
+NOTHING = float("nan")
+LEVEL_DB = 100.0  # of equal pictures
 NEAR_DEG = 45.0  # views further apart share too little for matches
 GROUPS = {"45": (1, 5), "90": (2, 4), "back": (3,)}  # views of `SIX_VIEWS` by their angle to the front
 
@@ -38,7 +41,8 @@ class Record:
     at 90 degrees, the back, and all but the front. ssim: of all but the front. warp: colour disagreement of neighbours
     by true depth, less that of the true views. agreeing, matches: SIFT matches between views up to NEAR_DEG apart, on
     the true surface and in all. sharpness: gradient inside the masks over the truth's, both summed
-    over the views.
+    over the views. psnr_whole (dB, over white) and features (distance by EfficientNet-Lite0, NaN without its package)
+    are of whole pictures, all but the front; iou: of the outlines that a run would cut these views out by, front too.
     """
 
     id: str
@@ -54,10 +58,19 @@ class Record:
     agreeing: float
     matches: float
     sharpness: float
+    psnr_whole: float = NOTHING
+    features: float = NOTHING
+    iou: float = NOTHING
 
 
-def measure(case: Case, arm: str, pictures: Float[Tensor, "V 3 H W"]) -> Record:
-    """The figures of one arm; outside of the true mask nothing counts but SSIM, which is of whole pictures."""
+def measure(
+    case: Case,
+    arm: str,
+    pictures: Float[Tensor, "V 3 H W"],
+    coded: Float[np.ndarray, "V H W 3"] | None = None,
+) -> Record:
+    """The figures of one arm; outside of the true mask nothing counts but where `Record` says so. coded: normal maps as
+    pictures, which outlines are found by, too; None: no `iou`."""
     found = pictures.movedim(1, -1).contiguous().numpy()
     hit = (case.mask >= 0.5).astype(np.float32)
     error = ((found - case.truth) ** 2).mean(-1)
@@ -66,6 +79,7 @@ def measure(case: Case, arm: str, pictures: Float[Tensor, "V 3 H W"]) -> Record:
     near = sift_matches(found, case.true_z, hit, SIX_VIEWS, NEAR_DEG)
     sharp = [sharpness(views, hit) for views in (found, case.truth)]
     floor = depth_warp_error(case.truth, case.true_z, hit, SIX_VIEWS)
+    whole = [min(psnr(found[i], case.truth[i]), LEVEL_DB) for i in others]
     return Record(
         case.id,
         case.setting,
@@ -78,7 +92,18 @@ def measure(case: Case, arm: str, pictures: Float[Tensor, "V 3 H W"]) -> Record:
         float(near.agreeing),
         float(near.total),
         sharp[0] / max(sharp[1], 1e-6),
+        float(np.mean(whole)),
+        float(np.mean([seen_apart(found[i], case.truth[i]) for i in others])),
+        NOTHING if coded is None else mask_iou(own_views(pictures, coded, case).mask, case.mask),
     )
+
+
+def seen_apart(picture: Float[np.ndarray, "H W 3"], truth: Float[np.ndarray, "H W 3"]) -> float:
+    """`feature_distance` by EfficientNet-Lite0; NaN where its package is missing."""
+    try:
+        return feature_distance(picture, truth, features())
+    except UsageError:
+        return NOTHING
 
 
 def table(records: Sequence[Any], against: str) -> str:
@@ -133,7 +158,7 @@ def run(
     records = [r for r in load_records(path) if kept(r.arm)] if path.exists() else []
     done = {(r.id, r.setting, r.arm): r for r in records}
     softer = {softened_name(soften, arm): arm for arm in arms if arm not in ("true views", soften)} if soften else {}
-    generator = bundle.generator()
+    generator, plain = bundle.generator(), bundle.plain_decoder()
     nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
     sets = RenderSet(data)
     for number, name in enumerate(held_out(sets, count)):
@@ -143,6 +168,7 @@ def run(
             continue
         for case in only(cases(bundle, nets, name, sets.load(name), seed=number), wanted):
             shown: dict[str, Tensor] = {}
+            coded = None if case.normals is None else normals_of(case, plain)
             for arm in missing[case.setting]:
                 source = soften if arm in softer else arm
                 if source not in shown:
@@ -151,7 +177,7 @@ def run(
                 pictures = shown[source]
                 if arm in softer:
                     pictures = _softened(case, pictures, done[name, case.setting, softer[arm]].sharpness)
-                done[name, case.setting, arm] = measure(case, arm, pictures)
+                done[name, case.setting, arm] = measure(case, arm, pictures, coded)
         save_records(path, list(done.values()))
         (out / "consistency.md").write_text(table(list(done.values()), "plain"))
         report(f"{number + 1} of {count}: {name}")

@@ -16,20 +16,16 @@ from typing import Any
 import numpy as np
 
 from img2mv3d.conventions import FRONT
-from img2mv3d.errors import InputError, NothingFoundError, UsageError
-from img2mv3d.eval.consistency import NEAR_DEG, table
-from img2mv3d.eval.metrics import depth_warp_error, feature_distance, mask_iou, psnr, sift_matches, ssim
+from img2mv3d.errors import InputError, NothingFoundError
+from img2mv3d.eval.consistency import LEVEL_DB, NEAR_DEG, NOTHING, seen_apart, table
+from img2mv3d.eval.metrics import depth_warp_error, mask_iou, psnr, sift_matches, ssim
 from img2mv3d.eval.ownfit import measure as own_measure
 from img2mv3d.eval.protocol_arms import Arm, brought_to_size
 from img2mv3d.eval.protocol_cases import PROTOCOLS, VERSION, Case, case_of, settings
 from img2mv3d.eval.rerendered import Fits
 from img2mv3d.formats import write_json, write_png
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.train.features import features
 from img2mv3d.values import Views
-
-NOTHING = float("nan")
-LEVEL_DB = 100.0  # of equal pictures
 
 
 @dataclass(frozen=True)
@@ -87,19 +83,12 @@ def measure(which: str, case: Case, arm: str, views: Views, rerender: bool = Fal
         mean(lambda i: db(i, hit[i]) if hit[i].any() else LEVEL_DB),
         db(FRONT),
         mean(lambda i: ssim(views.color[i], truth.color[i])),
-        mean(lambda i: _seen_apart(views.color[i], truth.color[i])),
+        mean(lambda i: seen_apart(views.color[i], truth.color[i])),
         mean(lambda i: mask_iou(views.mask[i], truth.mask[i])),
         depth_warp_error(views.color, case.z, hit, rig) - floor,
         float(sift_matches(views.color, case.z, hit, rig, NEAR_DEG).agreeing),
         *ends,
     )
-
-
-def _seen_apart(picture: np.ndarray, truth: np.ndarray) -> float:
-    try:
-        return feature_distance(picture, truth, features())
-    except UsageError:
-        return NOTHING
 
 
 def run(
@@ -183,5 +172,3 @@ def _kept(path: Path, which: str) -> dict[tuple[str, str, str, str], Record]:
         render, arm = former["objects"][record.id]["render"], former["arms"][record.arm]
         found[record.id, record.arm, render, arm] = record
     return found
-
-

@@ -59,7 +59,7 @@ def no_fits(monkeypatch: pytest.MonkeyPatch):
     """`test_ownfit` tests what is told by an arm's own surface; here it would take minutes."""
     told = ownfit.Record("", "", "", 0.1, 3.0, 2.0, 9.0)
     monkeypatch.setattr(protocol, "own_measure", lambda *told_, **more: told)
-    monkeypatch.setattr(protocol, "_seen_apart", lambda picture, truth: 0.5)
+    monkeypatch.setattr(protocol, "seen_apart", lambda picture, truth: 0.5)
 
 
 def test_there_are_thirty_and_a_missing_one_is_named(copy: Path):
