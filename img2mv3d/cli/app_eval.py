@@ -48,7 +48,7 @@ def eval_consistency(
     ] = False,
     soften: Annotated[
         str | None,
-        typer.Option("--soften", metavar="NAME", help="This arm also blurred to the sharpness of every other one."),
+        typer.Option("--soften", metavar="NAME", help="This arm and every other one at equal sharpness."),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -62,7 +62,8 @@ def eval_consistency(
     --rerender adds, for spoilt and generated ones, what the final fit to an arm's views looks like from their cameras.
     --zooms shows what the figures mean: a row an arm, neighbouring views enlarged round the same surface points
     (exact and spoilt; OUT/zooms).
-    --soften makes warp errors fair, since whatever is blurred agrees better (exact and spoilt).
+    --soften makes warp errors fair, since whatever is blurred agrees better: in two more rows a pair of arms, the
+    sharper one blurred view by view (exact and spoilt).
     Figures that OUT holds are kept as long as bundles are the same.
 
     \b

@@ -108,6 +108,7 @@ def train_decoder(
     mean-mixing        views are averaged, not known by their place
     open-start         the new parts start a little open
     no-agreement       without the loss on disagreement
+    forgiving          that loss only where latents are spoilt
     paper              the paper's parts alone, our loss on colours
     paper-no-epipolar  its front condition alone
     fitted-noise       depth is off as real fits are; `img2mv3d data fits` first

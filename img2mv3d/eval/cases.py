@@ -6,6 +6,7 @@ latents and the same depth.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,14 +50,14 @@ class Case:
     round_share: float = 0.0
 
 
-def cases(bundle: Bundle, nets: MultiViewNets, name: str, sample: Sample, seed: int = 0) -> Iterator[Case]:
-    """The settings of one object. exact: its views' own latents and true depth. spoilt: latents painted by the denoiser
-    from MID_STEP, shifted, scaled and noised by view, and the depth of a quick fit to the plain views of these, as in a
-    run."""
+def cases(bundle: Bundle, nets: MultiViewNets, name: str, sample: Sample) -> Iterator[Case]:
+    """The settings of one object, alike whatever else is measured. exact: its views' own latents and true depth.
+    spoilt: latents painted by the denoiser from MID_STEP, shifted, scaled and noised by view, and the depth of a quick
+    fit to the plain views of these, as in a run."""
     mask = torch.from_numpy(sample.mask).float() / 255
     hit = (mask >= 0.5).float()
     z = torch.from_numpy(sample.z.astype(np.float32)) * hit
-    encoder = bundle.encoder()
+    encoder, seed = bundle.encoder(), seed_of(name)
     latents = torch.stack([encode_boxed(encoder, as_float(torch.from_numpy(x))) for x in (sample.color, sample.normal)])
     photo = torch.from_numpy(sample.photo)
     photo_latent = encode_boxed(encoder, as_float(over_white(photo))[None])[0]
@@ -74,6 +75,11 @@ def cases(bundle: Bundle, nets: MultiViewNets, name: str, sample: Sample, seed: 
     depth = fit_depth(plain_views(told, decoder=bundle.plain_decoder()), options=DepthOptions())
     fitted = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (depth.z, depth.hit))
     yield Case(name, "spoilt", bad[0], *fitted, front, *truth, normals=bad[1])
+
+
+def seed_of(name: str) -> int:
+    """What a set's latents are made or spoilt with, by its name alone: the same beside whichever others."""
+    return zlib.crc32(name.encode()) >> 1
 
 
 def only(made: Iterator[Case], wanted: Sequence[str]) -> Iterator[Case]:

@@ -20,10 +20,10 @@ from torch import Tensor
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.errors import UsageError
-from img2mv3d.eval.arms import Arm, arms_of, named, normals_of, own_views, still_true
+from img2mv3d.eval.arms import SOFTER, Arm, arms_of, named, normals_of, own_views, still_true
 from img2mv3d.eval.cases import SETTINGS, Case, cases, held_out, only
-from img2mv3d.eval.metrics import depth_warp_error, feature_distance, mask_iou, psnr, sift_matches, ssim
-from img2mv3d.eval.softened import as_soft_as, sharpness
+from img2mv3d.eval.metrics import depth_warp_error, feature_distance, mask_iou, psnr, sift_matches_by_pair, ssim
+from img2mv3d.eval.softened import as_soft_as, sharpness, sharpness_by_view
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.train.features import features
 from img2mv3d.train.multiview import MultiViewNets
@@ -43,6 +43,7 @@ class Record:
     the true surface and in all. sharpness: gradient inside the masks over the truth's, both summed
     over the views. psnr_whole (dB, over white) and features (distance by EfficientNet-Lite0, NaN without its package)
     are of whole pictures, all but the front; iou: of the outlines that a run would cut these views out by, front too.
+    agreeing_beside: of the agreeing ones, those between two views that are both not the photo's.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Record:
     psnr_whole: float = NOTHING
     features: float = NOTHING
     iou: float = NOTHING
+    agreeing_beside: float = NOTHING
 
 
 def measure(
@@ -76,7 +78,7 @@ def measure(
     error = ((found - case.truth) ** 2).mean(-1)
     by_view = {i: -10 * np.log10(max(float(error[i][hit[i] > 0].mean()), 1e-10)) for i in range(6) if hit[i].any()}
     others = [i for i in by_view if i != FRONT]
-    near = sift_matches(found, case.true_z, hit, SIX_VIEWS, NEAR_DEG)
+    near = sift_matches_by_pair(found, case.true_z, hit, SIX_VIEWS, NEAR_DEG)
     sharp = [sharpness(views, hit) for views in (found, case.truth)]
     floor = depth_warp_error(case.truth, case.true_z, hit, SIX_VIEWS)
     whole = [min(psnr(found[i], case.truth[i]), LEVEL_DB) for i in others]
@@ -89,12 +91,13 @@ def measure(
         float(np.mean([by_view[i] for i in others])),
         float(np.mean([ssim(found[i], case.truth[i]) for i in others])),
         depth_warp_error(found, case.true_z, hit, SIX_VIEWS) - floor,
-        float(near.agreeing),
-        float(near.total),
+        float(sum(m.agreeing for m in near.values())),
+        float(sum(m.total for m in near.values())),
         sharp[0] / max(sharp[1], 1e-6),
         float(np.mean(whole)),
         float(np.mean([seen_apart(found[i], case.truth[i]) for i in others])),
         NOTHING if coded is None else mask_iou(own_views(pictures, coded, case).mask, case.mask),
+        float(sum(m.agreeing for pair, m in near.items() if FRONT not in pair)),
     )
 
 
@@ -109,32 +112,47 @@ def seen_apart(picture: Float[np.ndarray, "H W 3"], truth: Float[np.ndarray, "H 
 def table(records: Sequence[Any], against: str) -> str:
     """Markdown by setting: the mean of every arm, and beside it the paired difference to the arm `against` with its
     95 % interval. records: of one class, whose fields are id, setting, arm and figures; a figure that is NaN in all
-    of a setting has no column there."""
+    of a setting has no column there, and objects of which an arm has none, while it has some of others, are left out of
+    that column."""
     lines = []
     for setting in dict.fromkeys(r.setting for r in records):
         names = [f.name for f in fields(records[0])][3:]
         names = [n for n in names if any(np.isfinite(getattr(r, n)) for r in records if r.setting == setting)]
-        rows: dict[str, dict[str, Record]] = {}
+        rows: dict[str, dict[str, Any]] = {}
         for r in records:
             if r.setting == setting:
                 rows.setdefault(r.arm, {})[r.id] = r
-        common = set.intersection(*(set(x) for x in rows.values()))
+        common = sorted(set.intersection(*(set(x) for x in rows.values())))
+        values = _comparable(rows, common, names)
         lines += [f"\n{setting}, {len(common)} objects:\n", f"| arm | {' | '.join(names)} |"]
         lines.append("|---" * (len(names) + 1) + "|")
-        for arm, found in rows.items():
+        for arm in rows:
             cells = []
             for name in names:
-                own = np.array([getattr(found[i], name) for i in sorted(common)])
-                cell = f"{np.nanmean(own):.{_decimals(name)}f}" if np.isfinite(own).any() else "-"
-                if arm not in (against, "true views") and against in rows and len(common) > 1:
-                    other = np.array([getattr(rows[against][i], name) for i in sorted(common)])
-                    gain = (own - other)[np.isfinite(own - other)]
-                    half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
-                    if np.isfinite(half):
-                        cell += f" ({gain.mean():+.{_decimals(name)}f} +- {half:.{_decimals(name)}f})"
+                own = values[arm][name]
+                cell = f"{own.mean():.{_decimals(name)}f}" if len(own) else "-"
+                other = values.get(against, {}).get(name, np.zeros(0))
+                if arm not in (against, "true views") and len(own) == len(other) > 1:
+                    gain = own - other
+                    half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain))
+                    cell += f" ({gain.mean():+.{_decimals(name)}f} +- {half:.{_decimals(name)}f})"
                 cells.append(cell)
             lines.append(f"| {arm} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _comparable(
+    rows: Mapping[str, Mapping[str, Any]], common: Sequence[str], names: Sequence[str]
+) -> dict[str, dict[str, Float[np.ndarray, " N"]]]:
+    """By arm and figure: its values of the objects of which all arms have it; none for an arm that never has it."""
+    result: dict[str, dict[str, np.ndarray]] = {arm: {} for arm in rows}
+    for name in names:
+        found = {arm: np.array([float(getattr(by_id[i], name)) for i in common]) for arm, by_id in rows.items()}
+        having = {arm: own for arm, own in found.items() if np.isfinite(own).any()}
+        usable = np.isfinite(list(having.values())).all(axis=0) if having else np.zeros(len(common), bool)
+        for arm, own in found.items():
+            result[arm][name] = own[usable] if arm in having else np.zeros(0)
+    return result
 
 
 def run(
@@ -151,13 +169,14 @@ def run(
 ) -> list[Record]:
     """All arms on up to `count` held-out objects of `data` (one pose each, the most everyday first), in these of
     SETTINGS; figures that out/consistency.tsv holds already are kept, of the arms for which `kept` says so. soften: an
-    arm that is measured once more beside every other one, blurred to that one's sharpness where it is sharper. Writes
-    that file and consistency.md after every object."""
+    arm that is compared with every other one at equal sharpness: in two more rows each has its sharper views blurred
+    to the other's. Writes that file and consistency.md after every object."""
     path = out / "consistency.tsv"
     out.mkdir(parents=True, exist_ok=True)
-    records = [r for r in load_records(path) if kept(r.arm)] if path.exists() else []
+    records = [r for r in load_records(path) if kept(r.arm) and complete(r)] if path.exists() else []
     done = {(r.id, r.setting, r.arm): r for r in records}
-    softer = {softened_name(soften, arm): arm for arm in arms if arm not in ("true views", soften)} if soften else {}
+    others = [arm for arm in arms if arm not in ("true views", soften)] if soften else []
+    softer = {f"{a}{SOFTER}{b}": (a, b) for other in others for a, b in ((str(soften), other), (other, str(soften)))}
     generator, plain = bundle.generator(), bundle.plain_decoder()
     nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
     sets = RenderSet(data)
@@ -166,17 +185,16 @@ def run(
         wanted = [s for s, without in missing.items() if without]
         if not wanted:
             continue
-        for case in only(cases(bundle, nets, name, sets.load(name), seed=number), wanted):
+        for case in only(cases(bundle, nets, name, sets.load(name)), wanted):
             shown: dict[str, Tensor] = {}
             coded = None if case.normals is None else normals_of(case, plain)
             for arm in missing[case.setting]:
-                source = soften if arm in softer else arm
-                if source not in shown:
-                    with torch.no_grad():
-                        shown[source] = arms[source](case)
-                pictures = shown[source]
-                if arm in softer:
-                    pictures = _softened(case, pictures, done[name, case.setting, softer[arm]].sharpness)
+                sources = softer.get(arm, (arm,))
+                for source in sources:
+                    if source not in shown:
+                        with torch.no_grad():
+                            shown[source] = arms[source](case)
+                pictures = as_soft(case, *(shown[s] for s in sources)) if arm in softer else shown[arm]
                 done[name, case.setting, arm] = measure(case, arm, pictures, coded)
         save_records(path, list(done.values()))
         (out / "consistency.md").write_text(table(list(done.values()), "plain"))
@@ -184,15 +202,18 @@ def run(
     return list(done.values())
 
 
-def softened_name(arm: str, other: str) -> str:
-    """What an arm is called that was blurred to another's sharpness."""
-    return f"{arm}, as soft as {other}"
+def complete(record: Record) -> bool:
+    """Whether a line has every figure: earlier versions knew fewer."""
+    return not np.isnan(record.agreeing_beside)
 
 
-def _softened(case: Case, pictures: Float[Tensor, "V 3 H W"], share: float) -> Float[Tensor, "V 3 H W"]:
+def as_soft(
+    case: Case, pictures: Float[Tensor, "V 3 H W"], other: Float[Tensor, "V 3 H W"]
+) -> Float[Tensor, "V 3 H W"]:
+    """The pictures, each blurred to the sharpness of the other's where it is sharper."""
     hit = (case.mask >= 0.5).astype(np.float32)
-    views = pictures.movedim(1, -1).contiguous().numpy()
-    return torch.from_numpy(as_soft_as(views, hit, share * sharpness(case.truth, hit))).movedim(-1, 1)
+    views, others = (p.movedim(1, -1).contiguous().numpy() for p in (pictures, other))
+    return torch.from_numpy(as_soft_as(views, hit, sharpness_by_view(others, hit))).movedim(-1, 1)
 
 
 def save_records(path: Path, records: Sequence[Record]) -> None:

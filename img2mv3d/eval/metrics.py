@@ -113,7 +113,20 @@ def sift_matches(
     rig: Rig,
     within_deg: float = 180.0,
 ) -> Matches:
-    """SIFT matches (OpenCV, ratio 0.8, mutual) between neighbouring views, and how many the known cameras confirm.
+    """`sift_matches_by_pair`, summed."""
+    found = sift_matches_by_pair(color, z, hit, rig, within_deg).values()
+    return Matches(*(sum(column) for column in zip(*found, strict=True))) if found else Matches(0, 0, 0)
+
+
+def sift_matches_by_pair(
+    color: Float[np.ndarray, "V H W 3"],
+    z: Float[np.ndarray, "V H W"],
+    hit: Float[np.ndarray, "V H W"],
+    rig: Rig,
+    within_deg: float = 180.0,
+) -> dict[tuple[int, int], Matches]:
+    """SIFT matches (OpenCV, ratio 0.8, mutual) of each pair of neighbouring views, and how many the known cameras
+    confirm.
 
     Views are enlarged to 512 px; keypoints off the object (hit below 1/2, within two px) do not take part. A match is
     `epipolar` when its second point is within 3 px of the line of all depths of the first, `agreeing` when it is within
@@ -122,10 +135,11 @@ def sift_matches(
     cameras = rig.cameras(z.shape[-1])
     scale = SIFT_SIDE / z.shape[-1]
     points = [_keypoints(color[i], hit[i] >= 0.5) for i in range(len(rig))]
-    counts = np.zeros(3, int)
+    result = {}
     for i, j in ring_pairs(rig, within_deg):
         pairs = _mutual(points[i][1], points[j][1])
         if not len(pairs):
+            result[i, j] = Matches(0, 0, 0)
             continue
         first, second = points[i][0][pairs[:, 0]] / scale, points[j][0][pairs[:, 1]] / scale
         column, row = (np.clip(first[:, k].astype(int), 0, z.shape[-1 - k] - 1) for k in (0, 1))
@@ -138,8 +152,8 @@ def sift_matches(
         offset = second - near
         distance = np.abs(along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0]) * scale
         on_line = distance <= SIFT_TOLERANCE_PX
-        counts += [len(pairs), on_line.sum(), (on_line & on_surface).sum()]
-    return Matches(*(int(c) for c in counts))
+        result[i, j] = Matches(len(pairs), int(on_line.sum()), int((on_line & on_surface).sum()))
+    return result
 
 
 def edge_sharpness(image: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H W"]) -> float:

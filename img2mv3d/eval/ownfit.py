@@ -18,7 +18,7 @@ from jaxtyping import Float
 from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.renders import RenderSet, Sample, world_vertices
 from img2mv3d.eval.arms import Arm, arms_of, named, normals_of, own_views, still_true, true_arm
-from img2mv3d.eval.cases import Case, cases, held_out, only
+from img2mv3d.eval.cases import Case, cases, held_out, only, seed_of
 from img2mv3d.eval.consistency import NEAR_DEG, table
 from img2mv3d.eval.generated import latents_of
 from img2mv3d.eval.metrics import depth_warp_error, sift_matches
@@ -63,10 +63,10 @@ class Record:
     f_05: float = NOTHING
 
 
-def generated_case(bundle: Bundle, name: str, sample: Sample, seed: int = 0) -> Case:
+def generated_case(bundle: Bundle, name: str, sample: Sample) -> Case:
     """What the bundle's own generator makes of the set's photo, and the depth of a quick fit to its plain views. The
     truth is there for the floor alone: what was generated is something else."""
-    latents = latents_of(sample.photo, bundle.generator(), sample.framing_px, seed)
+    latents = latents_of(sample.photo, bundle.generator(), sample.framing_px, seed_of(name))
     depth = fit_depth(plain_views(latents, decoder=bundle.plain_decoder()), options=DepthOptions())
     mask = sample.mask.astype(np.float32) / 255
     fitted = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (depth.z, depth.hit))
@@ -143,9 +143,9 @@ def run(
             continue
         sample, fits = sets.load(name), Fits()
         points = None if meshes is None else true_points(meshes, name)
-        made = list(only(cases(bundle, nets, name, sample, seed=number), ["spoilt"])) if "spoilt" in wanted else []
+        made = list(only(cases(bundle, nets, name, sample), ["spoilt"])) if "spoilt" in wanted else []
         if "generated" in wanted:
-            made.append(generated_case(bundle, name, sample, seed=number))
+            made.append(generated_case(bundle, name, sample))
         for case in made:
             coded = normals_of(case, plain)
             for arm, make in arms.items():

@@ -18,7 +18,12 @@ HALVINGS = 12  # of the range of widths: to a hundredth of a pixel
 
 def sharpness(views: Float[np.ndarray, "V H W 3"], hit: Float[np.ndarray, "V H W"]) -> float:
     """`edge_sharpness`, summed over the views that show anything."""
-    return sum(edge_sharpness(v, h) for v, h in zip(views, hit, strict=True))
+    return float(sharpness_by_view(views, hit).sum())
+
+
+def sharpness_by_view(views: Float[np.ndarray, "V H W 3"], hit: Float[np.ndarray, "V H W"]) -> Float[np.ndarray, " V"]:
+    """`edge_sharpness` of each."""
+    return np.array([edge_sharpness(v, h) for v, h in zip(views, hit, strict=True)])
 
 
 def softened(
@@ -35,9 +40,18 @@ def softened(
 
 
 def as_soft_as(
-    views: Float[np.ndarray, "V H W 3"], hit: Float[np.ndarray, "V H W"], target: float
+    views: Float[np.ndarray, "V H W 3"], hit: Float[np.ndarray, "V H W"], targets: Float[np.ndarray, " V"]
 ) -> Float[np.ndarray, "V H W 3"]:
-    """The views, blurred as little as brings their `sharpness` down to `target`; as they are when it is no higher."""
+    """Each view blurred as little as brings its sharpness down to its target; as it is when that is no higher. View by
+    view, since the photo's own is sharp in most arms and would hide how soft the others are."""
+    return np.concatenate(
+        [_view_as_soft_as(views[i : i + 1], hit[i : i + 1], float(target)) for i, target in enumerate(targets)]
+    )
+
+
+def _view_as_soft_as(
+    views: Float[np.ndarray, "1 H W 3"], hit: Float[np.ndarray, "1 H W"], target: float
+) -> Float[np.ndarray, "1 H W 3"]:
     if sharpness(views, hit) <= target:
         return views
     low, high = 0.0, WIDEST_PX

@@ -108,8 +108,8 @@ def compare(
     nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
     sets = RenderSet(data)
     out.mkdir(parents=True, exist_ok=True)
-    for number, one in enumerate(held_out(sets, count)):
-        for case in only(cases(bundle, nets, one, sets.load(one), seed=number), settings):
+    for one in held_out(sets, count):
+        for case in only(cases(bundle, nets, one, sets.load(one)), settings):
             with torch.no_grad():
                 shown = {arm: make(case).movedim(1, -1).contiguous().numpy() for arm, make in arms.items()}
             path = out / f"{one}.{case.setting}.png"

@@ -193,12 +193,14 @@ def train(
     average.attention_on = chosen.attention
     task = CrossViewTask(
         Scenes(Path(data), "train", sets, imagine=imagine, fitted=chosen.noise == "fitted"),
-        Scenes(Path(data), "val", held_out, ("teacher",), imagine),
+        Scenes(Path(data), "val", held_out, imagine=imagine),
         net,
         chosen,
         1.0 if full else FULL_SHARE,
     )
     _tell_fits(task, report)
+    if held_out and not task.held.items:
+        report(f"{data}: no held-out set has latents yet; until one has, this training goes unwatched")
     options = LoopOptions(
         minutes=minutes,
         steps=steps,

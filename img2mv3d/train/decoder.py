@@ -54,7 +54,7 @@ class DecoderTask:
         self.net, self.batch, self.imagine = net, batch, imagine
         self._imagined: dict[str, Tensor] = {}
         self.pool = Pool(data, "train")
-        self.held = Pool(data, "val", sources=("teacher",), limit=held_out)
+        self.held = Pool(data, "val", limit=held_out)
         self._calls = 0
 
     def loss(self, progress: float, rng: torch.Generator) -> Tensor:
@@ -92,9 +92,7 @@ class DecoderTask:
         self.held.refresh()
         figures = decoder_figures(net, self.held, views=(0, 2))
         if self.imagine is not None:
-            figures |= {
-                f"imagined_{k}": v for k, v in decoder_figures(net, self.held, (1, 2, 3), self.imagine).items()
-            }
+            figures |= {f"imagined_{k}": v for k, v in decoder_figures(net, self.held, (1, 2, 3), self.imagine).items()}
         return figures
 
     def sheet(self, net: nn.Module) -> np.ndarray:

@@ -38,8 +38,7 @@ def make_fits(
     Returns how many sets have one. A set whose views cannot be fitted is said and left out.
     """
     sets, plain = RenderSet(data), bundle.plain_decoder()
-    paint = imagination(bundle.generator(), 0, (STEP, STEP))
-    assert paint is not None
+    generator = bundle.generator()
     names = [n for n in sets.names(split) if sets.latents_path(n).exists()][:limit]
     for number, name in enumerate(names):
         path = sets.fits_path(name)
@@ -52,6 +51,8 @@ def make_fits(
         latents = item.latents
         if spoilt:
             moves = int(torch.randint(1 << 30, (1,), generator=rng))  # both domains are moved alike
+            paint = imagination(generator, moves, (STEP, STEP))  # of its own: alike wherever it was stopped
+            assert paint is not None
             painted = paint(item)
             latents = torch.stack([corrupted(x, torch.Generator().manual_seed(moves)) for x in painted])
         color, normal = latents.numpy()

@@ -25,6 +25,7 @@ def test_every_decoder_comes_with_its_attention_off_and_on_request_with_all_else
         "a, front pyramid off",
         "a, carried photo off",
         "a, true depth",
+        "a, true depth and outlines",
         "a, second pass",
     ]
     assert named("mini", []) == {"cross-view": "mini"} and named("mini", ["x"]) == {"x": "x"}
@@ -36,7 +37,8 @@ def test_switches_are_as_they_were_after_an_arm_has_decoded(ball: Case, tmp_path
     assert decoder.carry_on and decoder.attention_on
 
 
-def test_told_the_true_depth_an_arm_gets_the_truth_and_nothing_else_changes(ball: Case):
+@pytest.mark.parametrize("outlines", [False, True])
+def test_told_the_true_depth_an_arm_gets_the_truth_and_nothing_else_changes(ball: Case, outlines: bool):
     seen = []
 
     def arm(case: Case) -> torch.Tensor:
@@ -44,8 +46,11 @@ def test_told_the_true_depth_an_arm_gets_the_truth_and_nothing_else_changes(ball
         return torch.zeros(6, 3, 128, 128)
 
     wrong = Case(**{**vars(ball), "z": ball.z + 0.3, "hit": torch.ones_like(ball.hit)})
-    true_depth_arm(arm)(wrong)
-    assert torch.equal(seen[0].z, ball.z) and torch.equal(seen[0].hit, ball.hit)
+    true_depth_arm(arm, outlines)(wrong)
+    solid = ball.hit >= 0.5
+    assert torch.equal(seen[0].z[solid], ball.z[solid])
+    assert torch.equal(seen[0].hit, ball.hit if outlines else wrong.hit)
+    assert outlines or torch.equal(seen[0].z[~solid], wrong.z[~solid])
     assert seen[0].latents is wrong.latents and seen[0].front is wrong.front
 
 
@@ -66,7 +71,7 @@ def test_a_second_pass_fits_to_what_the_first_one_made(ball: Case, tmp_path: Pat
     fitted = []
     monkeypatch.setattr(arms, "fit_depth", lambda views, options: fitted.append(views) or Found)
     monkeypatch.setattr(arms, "own_views", lambda pictures, coded, case: pictures)
-    told = Case(**{**vars(ball), "normals": ball.latents})
+    told = Case(**{**vars(ball), "setting": "spoilt", "normals": ball.latents})
     arms.second_pass_arm(arm, plain)(told)
     assert len(made) == 3 and torch.equal(made[2].z, ball.z + 1) and float(fitted[0].mean()) == 0.5
 
@@ -80,6 +85,7 @@ def test_figures_of_other_weights_do_not_count(tmp_path: Path):
     assert kept("x") and kept("plain")  # nothing is told of what was there before
     kept = still_true(out, one, {"x": b, "y": b})
     assert not kept("x") and not kept("x, attention off") and kept("plain") and kept("y") and kept("former")
+    assert not kept("y, as soft as x") and not kept("x, as soft as y") and kept("y, as soft as plain")
     kept = still_true(out, one, {"x": b})
     assert kept("x, attention off")
     kept = still_true(out, two, {"x": b})
