@@ -104,8 +104,9 @@ def run(
     """All arms on a protocol's objects; the table, which also lies in out/protocol.md.
 
     out/protocol.json: what was rendered (digests), by which settings, and all figures; those of equal renders and arms
-    are kept. out/photos/NAME.png: what other programs are to be given. An arm without views of an object has no
-    line for it. Raises InputError when an object is missing.
+    are kept, and under "former" what was measured there before of other arms, weights and objects.
+    out/photos/NAME.png: what other programs are to be given. An arm without views of an object has no line for it.
+    Raises InputError when an object is missing.
     """
     path = out / "protocol.json"
     (out / "photos").mkdir(parents=True, exist_ok=True)
@@ -131,7 +132,8 @@ def run(
                     continue
                 found = measure(which, case, called, views, rerender)
             records.append(found)
-        _write(path, which, arms, objects, records)
+            kept.pop((name, called, case.render, arm.digest), None)
+        _write(path, which, arms, objects, records, kept)
         (out / "protocol.md").write_text(_page(which, objects, records), encoding="utf-8")
         report(f"{len(objects)}: {name}")
     if not objects:
@@ -151,24 +153,35 @@ def _page(which: str, objects: Mapping[str, Any], records: Sequence[Record]) -> 
 
 
 def _write(
-    path: Path, which: str, arms: Mapping[str, Arm], objects: Mapping[str, Any], records: Sequence[Record]
+    path: Path,
+    which: str,
+    arms: Mapping[str, Arm],
+    objects: Mapping[str, Any],
+    records: Sequence[Record],
+    former: Mapping[tuple[str, str, str, str], Record],
 ) -> None:
-    plain = [{k: None if v != v else v for k, v in asdict(r).items()} for r in records]  # NaN is no JSON
+    plain = [_as_json(r) for r in records]
+    before = [{"render": render, "made_by": arm, **_as_json(r)} for (_, _, render, arm), r in former.items()]
     notes = {"protocol": which, "version": VERSION, "settings": settings(which), "digest": digest_of(objects)}
     told = {"arms": {name: arm.digest for name, arm in arms.items()}, "objects": dict(objects), "records": plain}
-    write_json(path, notes | told)
+    write_json(path, notes | told | {"former": before})
+
+
+def _as_json(record: Record) -> dict[str, Any]:
+    return {k: None if v != v else v for k, v in asdict(record).items()}  # NaN is no JSON
 
 
 def _kept(path: Path, which: str) -> dict[tuple[str, str, str, str], Record]:
-    """Figures of a former run, by object, arm, digest of the render and of the arm."""
+    """Figures of former runs, by object, arm, digest of the render and of the arm."""
     if not path.exists():
         return {}
     former = json.loads(path.read_text(encoding="utf-8"))
     if (former.get("protocol"), former.get("version")) != (which, VERSION):
         raise InputError(f"{path}: of another protocol or version; name another folder with -o")
     names, found = {f.name for f in fields(Record)}, {}
-    for row in former["records"]:
+    for row in (*former.get("former", []), *former["records"]):
         record = Record(**{k: NOTHING if v is None else v for k, v in row.items() if k in names})
-        render, arm = former["objects"][record.id]["render"], former["arms"][record.arm]
+        render = row.get("render") or former["objects"][record.id]["render"]
+        arm = row.get("made_by") or former["arms"][record.arm]
         found[record.id, record.arm, render, arm] = record
     return found

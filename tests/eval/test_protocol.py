@@ -185,5 +185,6 @@ def test_one_run_leaves_table_digests_and_photos_and_is_gone_on_with(
     assert asked == NAMES and again == table
     run("gso30", copy, arms | {"truth": Arm("3", truth)}, tmp_path, count=1, report=quiet)  # other weights: made again
     assert asked == [*NAMES, NAMES[0]]
+    assert run("gso30", copy, arms, tmp_path, count=2, report=quiet) == table and len(asked) == 3  # nothing was lost
     with pytest.raises(InputError, match="of another protocol"):
         protocol._kept(tmp_path / "protocol.json", "val")
