@@ -65,7 +65,7 @@ def at_equal_sharpness(records: Sequence[Record], against: str, arms: Sequence[s
     for r in records:
         found.setdefault(r.arm, {})[r.id] = r
     known = [one for one, _, other in (arm.partition(SOFTER) for arm in found) if other == against]
-    heads = ["arm", "sharpness, median", "its warp", f"{against}'s warp", "warp less", "others, dB less"]
+    heads = ["arm", "sharpness, median", "its warp", f"warp of {against}", "warp less", "others, dB less"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for arm in [a for a in arms or known if a in known]:
         its, ours = found[f"{arm}{SOFTER}{against}"], found.get(f"{against}{SOFTER}{arm}", {})
