@@ -74,8 +74,8 @@ def at_equal_sharpness(records: Sequence[Record], against: str, arms: Sequence[s
             continue
         pairs = {n: [_figures((x[i] for i in both), n) for x in (its, ours)] for n in ("warp", "psnr_others")}
         means = [f"{column.mean():.4f}" for column in pairs["warp"]]
-        less = [paired(one - other, digits) for (one, other), digits in zip(pairs.values(), (4, 2), strict=True)]
-        lines.append(f"| {arm} | {_median(its)} | {' | '.join([*means, *less])} |")
+        gains = [paired(one - other, digits) for (one, other), digits in zip(pairs.values(), (4, 2), strict=True)]
+        lines.append(f"| {arm} | {_median(its)} | {' | '.join([*means, *gains])} |")
     return "\n".join(lines)
 
 
@@ -95,7 +95,8 @@ def main() -> None:
     for setting in dict.fromkeys(r.setting for r in records):
         of_it = [r for r in records if r.setting == setting]
         print(f"\n{setting}:\n\n{less([r for r in of_it if SOFTER not in r.arm], setting, sys.argv[2])}")
-        print(f"\nat equal sharpness:\n\n{at_equal_sharpness(of_it, sys.argv[2])}")
+        if any(SOFTER in r.arm for r in of_it):
+            print(f"\nat equal sharpness:\n\n{at_equal_sharpness(of_it, sys.argv[2])}")
 
 
 if __name__ == "__main__":
