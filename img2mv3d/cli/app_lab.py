@@ -112,6 +112,7 @@ def train_decoder(
     paper              the paper's parts alone, our loss on colours
     paper-no-epipolar  its front condition alone
     fitted-noise       depth is off as real fits are; `img2mv3d data fits` first
+    rough-outlines     outlines are off, too, as far as those of fits are
     feature-loss       with a loss on what EfficientNet-Lite0 sees
 
     On several processors or cards: torchrun --nproc-per-node N -m img2mv3d train decoder ...

@@ -1,4 +1,5 @@
-"""Latents that disagree from view to view, as a generator's do, and depth that is off, as a quick fit's is.
+"""Latents that disagree from view to view, as a generator's do, and depth and outlines that are off, as a quick fit's
+are.
 
 In: exact latents, a random generator. Out: worse ones of the same shape. Why here: what the cross-view decoder is worth
 shows on such views only; training and tables spoil them by one rule.
@@ -8,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
@@ -21,6 +24,7 @@ from img2mv3d.train.multiview import MultiViewNets, condition_of
 from img2mv3d.train.pool import Item, draw_int
 
 NOISE_KINDS = ("none", "structured", "independent")
+LEAST_LEAN, MOST_LEAN = 1.5, 17.5  # px: outlines then have an IoU of 0.88 with the true ones, quick fits' 0.87
 
 
 def corrupted(latents: Float[Tensor, "V 4 h w"], rng: torch.Generator) -> Float[Tensor, "V 4 h w"]:
@@ -82,3 +86,26 @@ def depth_noise(kind: str, rng: torch.Generator, views: int, size: int, amplitud
     if kind == "structured":
         return structured_noise(rng, views, size, amplitude)
     return (torch.rand(views, size, size, generator=rng) * 2 - 1) * (amplitude * (1 + 1 / 3 + 1 / 9))
+
+
+def rough_outlines(
+    z: Float[Tensor, "V H W"], hit: Float[Tensor, "V H W"], rng: torch.Generator
+) -> tuple[Float[Tensor, "V H W"], Float[Tensor, "V H W"]]:
+    """z and hit with outlines that lie elsewhere, view by view: further in or out by as many px as `structured_noise`
+    of an amplitude between the two LEANs has there. New surface has z of the nearest pixel that had
+    one; a view without any stays empty."""
+    share = torch.rand(len(hit), 1, 1, generator=rng).square()
+    lean = structured_noise(rng, len(hit), hit.shape[-1], 1.0) * (LEAST_LEAN + (MOST_LEAN - LEAST_LEAN) * share)
+    moved = [_moved(depth.numpy(), h.numpy() >= 0.5, n.numpy()) for depth, h, n in zip(z, hit, lean, strict=True)]
+    inside = torch.from_numpy(np.stack([m for _, m in moved])).to(z.dtype)
+    return torch.from_numpy(np.stack([d for d, _ in moved])) * inside, inside
+
+
+def _moved(
+    z: Float[np.ndarray, "H W"], inside: Bool[np.ndarray, "H W"], lean: Float[np.ndarray, "H W"]
+) -> tuple[Float[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
+    """Depth filled up to everywhere, and the outline moved out by `lean` px."""
+    if not inside.any():
+        return z, inside
+    outside, nearest = distance_transform_edt(~inside, return_indices=True)
+    return z[tuple(nearest)], distance_transform_edt(inside) - outside + lean > 0

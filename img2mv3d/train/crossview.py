@@ -24,7 +24,7 @@ from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.epipolar import neighbours, row_taps, structured_noise
 from img2mv3d.geometry.warp import SAME_SURFACE, warp_error
 from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, Guides, crop, make_guides
-from img2mv3d.train.corruption import corrupted, depth_noise
+from img2mv3d.train.corruption import corrupted, depth_noise, rough_outlines
 from img2mv3d.train.decoder import Imagine, picture_loss, psnr
 from img2mv3d.train.features import feature_loss
 from img2mv3d.train.loop import LoopOptions, run_loop, save_weights
@@ -40,6 +40,7 @@ EXACT_SHARE = 0.4  # of the steps, on exact latents; the others on latents that 
 IMAGINED_SHARE = 0.4  # of those: painted by the denoiser, before they are shifted and noised like all of them
 PHOTO_SHARE = 0.25  # of the steps, with an imperfect photo instead of the rendered front view
 DROP_SHARE = 0.2  # of the steps, with one view that no other view may look into
+ROUGH_SHARE = 0.7  # of the steps of a variant with rough outlines; the others keep the true ones
 DEPTH_NOISE = 0.1  # world units, amplitude of eq. 3's coarsest grid; ours draws less, up to it at the end
 FULL_SHARE = 1 / 16  # of the budget, at its end, on whole pictures: group norms see other statistics there
 REFRESH_STEPS = 60
@@ -99,9 +100,12 @@ class CrossViewTask:
             if not self._whole_line:  # which leaves the columns round the object
                 columns = tuple(LATENT_FACTOR * c for c in (scene.window.left, scene.window.left + scene.window.width))
         amplitude = DEPTH_NOISE * progress * draw_float(own) ** 2 if self.variant.growing else DEPTH_NOISE
-        noisy = (z + self._depth_noise(scene, own, amplitude)) * hit
-        z, hit, noisy, front = (m.to(place) for m in (z, hit, noisy, scene.front(imperfect)))
-        guides = crop(make_guides(noisy, hit, front, SIX_VIEWS, dropped), rows, columns)
+        rough = self.variant.rough and draw_float(own) < ROUGH_SHARE
+        told_z, told_hit = rough_outlines(z, hit, own) if rough else (z, hit)
+        told_z = (told_z + self._depth_noise(scene, own, amplitude)) * told_hit
+        told = (m.to(place) for m in (told_z, told_hit, scene.front(imperfect)))
+        z, hit = z.to(place), hit.to(place)
+        guides = crop(make_guides(*told, SIX_VIEWS, dropped), rows, columns)
         part = (..., *(slice(a // LATENT_FACTOR, b // LATENT_FACTOR) for a, b in (rows, columns)))
         jitter = tuple(j.to(place) for j in draw_jitter(self.net, guides, own))
         found = self.net(latents[part].to(place), guides, jitter)

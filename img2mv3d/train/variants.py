@@ -19,7 +19,8 @@ class Variant:
     """net: numbers for `CrossViewDecoder` beside those of its base. attention: whether it looks across views at all.
     noise: kind of the depth noise, see `corruption.depth_noise`; "fitted": see `fitted`. growing: its amplitude
     is drawn anew for every step and grows; else it is the paper's, always. agreement: weight of
-    `agreement_loss`, forgiving: only where latents are spoilt; features: weight of `feature_loss`.
+    `agreement_loss`, forgiving: only where latents are spoilt; features: weight of `feature_loss`. rough: outlines are
+    off, too, in most steps, see `corruption.rough_outlines`.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Variant:
     agreement: float = AGREEMENT
     forgiving: bool = False
     features: float = 0.0
+    rough: bool = False
 
 
 # the whole line instead of a piece of it: where the paper has it, below 128 px, with as many points as memory allows
@@ -56,6 +58,7 @@ VARIANTS = {
         Variant("no-agreement", "without the loss on disagreement", agreement=0.0),
         Variant("forgiving", "the loss on disagreement only where latents are spoilt", forgiving=True),
         Variant("fitted-noise", "depth is off as fits to such views are", noise="fitted"),
+        Variant("rough-outlines", "outlines are off, too, as far as those of fits are", rough=True),
         Variant("feature-loss", "with a loss on what EfficientNet-Lite0 sees", features=FEATURES),
         Variant("paper", "the paper's parts alone, our loss on colours", PAPER, agreement=0.0),
         Variant("paper-no-epipolar", "its front condition alone", PAPER, attention=False, agreement=0.0),
