@@ -67,7 +67,7 @@ def eval_consistency(
     Figures that OUT holds are kept as long as bundles are the same.
 
     \b
-    img2mv3d eval consistency DATA --arm ours=runs/decoder/ours/bundle
+    img2mv3d eval consistency DATA --arm mine=runs/decoder/rough-outlines/bundle
     img2mv3d eval consistency DATA --setting generated --rerender --count 20
     """
     from img2mv3d.cli import tables

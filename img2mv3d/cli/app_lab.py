@@ -75,7 +75,7 @@ def train_decoder(
     data: DataFolder,
     out: OutFolder = Path("runs/decoder"),
     minutes: Minutes = 120.0,
-    variant: Annotated[str, typer.Option("--variant", help="Which cross-view decoder, see above.")] = "ours",
+    variant: Annotated[str, typer.Option("--variant", help="Which cross-view decoder, see above.")] = "rough-outlines",
     steps: Annotated[int | None, typer.Option("--steps", help="Cross-view steps, instead of minutes.")] = None,
     keep_plain: Annotated[
         bool, typer.Option("--keep-plain", help="Stand on --start's plain decoder as it is; nothing else is taken.")
@@ -95,7 +95,8 @@ def train_decoder(
     """The plain decoder, then the parts that look across views.
 
     \b
-    ours               everything
+    rough-outlines     everything, outlines as far off as those of fits
+    ours               everything, true outlines
     no-epipolar        photo branches only, nothing looks into other views
     full-epipolar      the whole line instead of a piece round the depth
     coarse-only        the piece of the line where the whole line is, too
@@ -112,7 +113,6 @@ def train_decoder(
     paper              the paper's parts alone, our loss on colours
     paper-no-epipolar  its front condition alone
     fitted-noise       depth is off as real fits are; `img2mv3d data fits` first
-    rough-outlines     outlines are off, too, as far as those of fits are
     feature-loss       with a loss on what EfficientNet-Lite0 sees
 
     On several processors or cards: torchrun --nproc-per-node N -m img2mv3d train decoder ...

@@ -73,7 +73,7 @@ def train_decoder(
     start: a bundle; its denoiser paints half of the latents that both learn from, and its decoders are gone on with.
     keep: its plain decoder is left as it is, and the variant starts from nothing.
     """
-    from img2mv3d.train.variants import VARIANTS
+    from img2mv3d.train.variants import BEST, VARIANTS
 
     if variant not in VARIANTS:
         raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
@@ -94,7 +94,7 @@ def train_decoder(
         told = {"seed": seed, "net": plain, "imagine": paint((999, 999)), "report": say}
         plain = decoder.train(data, out / "plain", minutes / 3, **told)
     numbers = _numbers(bundle)
-    former = bundle.crossview_decoder().state_dict() if bundle and not keep and variant == "ours" else None
+    former = bundle.crossview_decoder().state_dict() if bundle and not keep and variant == BEST else None
     told = {"variant": variant, "steps": steps, "seed": seed, "imagine": paint((250, 999)), "report": say, "full": full}
     told["device"] = place
     left_over = minutes if keep else minutes * 2 / 3

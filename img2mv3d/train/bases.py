@@ -19,7 +19,7 @@ from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.train import crossview
 from img2mv3d.train.corruption import imagination
 from img2mv3d.train.everything import LICENCE, bundle_notes
-from img2mv3d.train.variants import VARIANTS
+from img2mv3d.train.variants import BEST, VARIANTS
 from img2mv3d.weights import Bundle, Checkpoint, write_bundle
 
 PAINTED = (250, 999)  # steps of the noise from which a denoiser of ours paints the latents that disagree
@@ -32,7 +32,7 @@ def train_on(
     out: Path,
     minutes: float,
     *,
-    variant: str = "ours",
+    variant: str = BEST,
     steps: int | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",

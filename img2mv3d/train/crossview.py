@@ -32,7 +32,7 @@ from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import as_float, draw_float, draw_int
 from img2mv3d.train.scenes import Scene, Scenes
 from img2mv3d.train.team import joined
-from img2mv3d.train.variants import VARIANTS, Variant
+from img2mv3d.train.variants import BEST, VARIANTS, Variant
 
 BAND = 64  # rows of px in a step: closed under the attention of this rig, a fifth of a whole step's cost
 RIM = 8  # px without loss at a band's edges, whose neighbours the decoder cannot know
@@ -161,7 +161,7 @@ def train(
     out: Path,
     minutes: float,
     *,
-    variant: str = "ours",
+    variant: str = BEST,
     steps: int | None = None,
     seed: int = 0,
     numbers: Mapping[str, object] | None = None,

@@ -37,13 +37,14 @@ class Variant:
 
 # the whole line instead of a piece of it: where the paper has it, below 128 px, with as many points as memory allows
 WHOLE_LINE = {"points": (32, 32, 0, 0), "whole_line": True}
+BEST = "rough-outlines"  # what mini has and what is trained unless another is asked for
 PAPER = {"carry": False, "occlusion": False}
 START = 0.01  # adds about a tenth of what it is added to
 
 VARIANTS = {
     v.name: v
     for v in (
-        Variant("ours", "everything"),
+        Variant("ours", "everything, told true outlines in training"),
         Variant("no-epipolar", "photo branches only, nothing looks into other views", attention=False),
         Variant("full-epipolar", "the whole line at 32 and 64 px instead of a piece round the depth", WHOLE_LINE),
         Variant("no-depth-noise", "trained on exact depth", noise="none"),

@@ -13,7 +13,7 @@ from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.manifests import read_manifest
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.train.bases import start_weights
-from img2mv3d.train.variants import VARIANTS
+from img2mv3d.train.variants import BEST, VARIANTS
 from img2mv3d.values import Latents
 from img2mv3d.weights import load_bundle
 from tests.checkpoints import autoencoder, tiny_checkpoint
@@ -51,7 +51,7 @@ def refused(status: int, *words: object) -> str:
 def test_two_steps_on_svd_are_added_and_used(toy: Path, tmp_path: Path) -> None:
     bundle = toy_bundle(tmp_path / "toy")
     made = done("train", "decoder", toy, "--bundle", "toy", "--base", "svd", "--steps", "2", "-o", "runs")
-    assert made == str(tmp_path / "runs" / "ours-svd" / "bundle")
+    assert made == str(tmp_path / "runs" / f"{BEST}-svd" / "bundle")
     told = read_manifest(Path(made))
     assert (told["base"], told["framing_px"], told["latent_space"]) == ("svd", 144, "sd-1.x")
     assert list(told["parts"]) == ["crossview_decoder"] and "generate" not in told
