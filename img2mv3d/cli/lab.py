@@ -70,7 +70,8 @@ def train_decoder(
 ) -> None:
     """The plain decoder and one variant of what stands on it; out/VARIANT/bundle holds both, for `eval consistency`.
 
-    start: a bundle; its denoiser paints half of the latents that both learn from, and its decoders are gone on with.
+    start: a bundle; its denoiser paints half of the latents that both learn from, and its decoders are gone on with
+    (the cross-view one by the variant BEST alone, which it is of).
     keep: its plain decoder is left as it is, and the variant starts from nothing.
     """
     from img2mv3d.train.variants import BEST, VARIANTS
