@@ -21,7 +21,7 @@ def photograph(
     bare = np.clip((color - (1 - mask[..., None])) / np.maximum(mask[..., None], 1 / 8), 0, 1)
     if rng.random() < CLEAN_SHARE:
         return _rgba(bare, mask)
-    image = bare * mask[..., None] + _background(mask.shape, rng) * (1 - mask[..., None])
+    image = bare * mask[..., None] + background(mask.shape, rng) * (1 - mask[..., None])
     image, mask = _perspective(image.astype(np.float32), mask, rng)
     image = image * np.exp(rng.normal(0, 0.03) + rng.normal(0, 0.012, 3))
     if rng.random() < 0.5:
@@ -29,13 +29,13 @@ def photograph(
     if rng.random() < 0.5:
         image = image + rng.normal(0, rng.uniform(0.003, 0.02), image.shape)
     if rng.random() < 0.5:
-        image = _jpeg(image, int(rng.integers(45, 96)))
+        image = jpeg(image, int(rng.integers(45, 96)))
     if rng.random() < 0.6:
-        mask = _imperfect(mask, rng)
+        mask = imperfect(mask, rng)
     return _rgba(image, mask)
 
 
-def _background(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def background(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """A smooth gradient of two colours; white for a third of the photos. Its remains stay in the object's rim."""
     if rng.random() < 0.35:
         return np.ones((*shape, 3), np.float32)
@@ -56,7 +56,7 @@ def _perspective(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) 
     return image, cv2.warpPerspective(mask, matrix, (width, height), borderMode=cv2.BORDER_CONSTANT, borderValue=0)
 
 
-def _imperfect(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def imperfect(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The edge of an automatic cut-out: softer, and up to a pixel too far in or out, differently along the rim."""
     soft = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.4, 1.2))
     wave = cv2.resize(rng.normal(0, 0.12, (12, 12)).astype(np.float32), mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
@@ -64,7 +64,7 @@ def _imperfect(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip((soft + shift - 0.5) * rng.uniform(1, 2) + 0.5, 0, 1)
 
 
-def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     pixels = np.ascontiguousarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)[..., ::-1])
     _, code = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255

@@ -18,7 +18,17 @@ from img2mv3d.errors import InputError
 
 # What trained weights may be published from under CC-BY-SA: the GPL asks for more than a list of names.
 TRAINABLE_LICENCES = frozenset(
-    {"CC0-1.0", "CC-BY-3.0", "CC-BY-3.0-US", "CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "WTFPL"}
+    {
+        "CC0-1.0",
+        "CC-BY-3.0",
+        "CC-BY-3.0-US",
+        "CC-BY-4.0",
+        "CC-BY-SA-3.0",
+        "CC-BY-SA-4.0",
+        "WTFPL",
+        "MIT-0",
+        "Apache-2.0",
+    }
 )
 EVERYDAY = frozenset({"sh3d", "homedecor"})  # sources with the things that people photograph
 MAX_FACES = 2_000_000  # larger files are refused before anything is built from them

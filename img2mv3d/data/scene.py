@@ -135,7 +135,7 @@ def shoot(
     placed, framing_px = place(fine.vertices, rotation, framing_px)
     world = Raycaster(placed, fine.faces)
     reach = AO_REACH * float(np.linalg.norm(np.ptp(placed, axis=0)) / np.linalg.norm(np.ptp(fine.vertices, axis=0)))
-    model = _Model(fine, placed, _face_normals(placed, fine.faces), world)
+    model = _Model(fine, placed, face_normals(placed, fine.faces), world)
     shade = _Shade(light, *(_occlusion(model, reach, rng) if light.occlusion > 0 else (None, None)))
     shots = [_view(model, shade, camera) for camera in SIX_VIEWS.cameras(size)]
     color, mask, normal, z = (np.stack(parts) for parts in zip(*shots, strict=True))
@@ -171,7 +171,7 @@ def _view(model: _Model, shade: _Shade, camera: Camera) -> tuple[np.ndarray, np.
     seen = face >= 0
     normal = model.normals[face]
     normal = normal * np.where((normal @ camera.forward) > 0, -1.0, 1.0).astype(np.float32)[:, None]
-    bright = _brightness(model, shade, face[seen], weights[seen], normal[seen])
+    bright = brightness(shade.light, normal[seen], _opened(model, shade, face[seen], weights[seen], normal[seen]))
 
     samples = np.zeros((len(face), 8), np.float32)  # colour 3, normal 3, z, hit
     samples[seen, :3] = np.clip(albedo[seen] * bright, 0, 1)
@@ -233,16 +233,16 @@ def _visible(model: _Model, origin: np.ndarray, direction: np.ndarray) -> tuple[
         t[left] = start[left] + hits.t[found]
         u, v = hits.u[found], hits.v[found]
         corner = np.stack([1 - u - v, u, v], axis=-1)
-        rgba = _albedo(model.solid, hits_face, corner)
-        solid = rgba[:, 3] >= 0.5
-        done = left[solid]
-        face[done], albedo[done], weights[done] = hits_face[solid], rgba[solid, :3], corner[solid]
-        left = left[~solid]
+        rgba = rgba_at(model.solid, hits_face, corner)
+        opaque = rgba[:, 3] >= 0.5
+        done = left[opaque]
+        face[done], albedo[done], weights[done] = hits_face[opaque], rgba[opaque, :3], corner[opaque]
+        left = left[~opaque]
         start[left] = t[left] + 1e-4
     return face, t, albedo, weights
 
 
-def _albedo(solid: Solid, face: np.ndarray, corner: np.ndarray) -> Float32[np.ndarray, "R 4"]:
+def rgba_at(solid: Solid, face: np.ndarray, corner: np.ndarray) -> Float32[np.ndarray, "R 4"]:
     """RGBA in [0, 1] at points of faces: bilinear colours, alpha of the nearest texel."""
     if solid.texture is None or solid.uv is None:
         rgb = solid.face_rgb[face].astype(np.float32) / 255
@@ -266,18 +266,26 @@ def _albedo(solid: Solid, face: np.ndarray, corner: np.ndarray) -> Float32[np.nd
 # -------------------------------------------------------------------------------------------------------- light
 
 
-def _brightness(
+def _opened(
     model: _Model, shade: _Shade, face: np.ndarray, weights: np.ndarray, normal: np.ndarray
+) -> Float32[np.ndarray, " R"]:
+    """The share of the ambient light that reaches points of faces."""
+    if shade.occlusion is None:
+        return np.ones(len(face), np.float32)
+    corners = model.solid.faces[face]
+    same = np.einsum("rcd,rd->rc", shade.reference[corners], normal) >= 0
+    sides = shade.occlusion[corners]
+    opened = (np.where(same, sides[..., 0], sides[..., 1]) * weights).sum(1)
+    return (1 - shade.light.occlusion * (1 - opened)).astype(np.float32)
+
+
+def brightness(
+    light: Light, normal: Float32[np.ndarray, "R 3"], opened: Float32[np.ndarray, " R"]
 ) -> Float32[np.ndarray, "R 3"]:
-    """What colours are multiplied with: (linear light) ** (1 / 2.2), which is the same as shading in linear light."""
-    light = shade.light
-    opened = np.ones(len(face), np.float32)
-    if shade.occlusion is not None:
-        corners = model.solid.faces[face]
-        same = np.einsum("rcd,rd->rc", shade.reference[corners], normal) >= 0
-        sides = shade.occlusion[corners]
-        opened = (np.where(same, sides[..., 0], sides[..., 1]) * weights).sum(1)
-        opened = 1 - light.occlusion * (1 - opened)
+    """What colours are multiplied with: (linear light) ** (1 / 2.2), which is the same as shading in linear light.
+
+    normal: world, towards the camera. opened: share of the ambient light that gets there.
+    """
 
     def lamp(direction: tuple[float, float, float]) -> np.ndarray:
         towards = np.asarray(direction) / max(np.linalg.norm(direction), 1e-6)
@@ -335,7 +343,8 @@ def _face_crosses(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.cross(b - a, c - a)
 
 
-def _face_normals(vertices: np.ndarray, faces: np.ndarray) -> Float32[np.ndarray, "F 3"]:
+def face_normals(vertices: np.ndarray, faces: np.ndarray) -> Float32[np.ndarray, "F 3"]:
+    """Unit normals, on the side that the winding says."""
     cross = _face_crosses(vertices, faces)
     return (cross / np.maximum(np.linalg.norm(cross, axis=1, keepdims=True), 1e-20)).astype(np.float32)
 

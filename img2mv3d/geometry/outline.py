@@ -1,0 +1,58 @@
+"""What an outline alone says of a body: how far it is to the rim, how wide rows and columns are, what turning them gives.
+
+In: the mask of a photo. Out: maps in world units for the shape network, and the half thickness of revolution.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32
+
+CHANNELS = 8  # of `outline_maps`
+
+
+def runs(mask: Bool[np.ndarray, "H W"]) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
+    """For every pixel of the mask the middle (px) and the half width (px) of its run along the row; 0 outside."""
+    height, width = mask.shape
+    places = np.arange(width)
+    before = np.pad(mask, ((0, 0), (1, 0)))[:, :-1]
+    after = np.pad(mask, ((0, 0), (0, 1)))[:, 1:]
+    first = np.maximum.accumulate(np.where(mask & ~before, places, 0), axis=1)
+    last = np.minimum.accumulate(np.where(mask & ~after, places, width)[:, ::-1], axis=1)[:, ::-1]
+    middle = np.where(mask, (first + last + 1) / 2, 0)
+    half = np.where(mask, (last + 1 - first) / 2, 0)
+    return middle.astype(np.float32), half.astype(np.float32)
+
+
+def revolved(mask: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
+    """Half the thickness (px) of the body whose every row is made of discs, one for each run of the mask."""
+    middle, half = runs(mask)
+    x = np.arange(mask.shape[1], dtype=np.float32) + 0.5
+    return np.sqrt(np.maximum(half**2 - (x - middle) ** 2, 0)).astype(np.float32)
+
+
+def outline_maps(alpha: Float32[np.ndarray, "H W"], width: float) -> Float32[np.ndarray, "8 H W"]:
+    """alpha, x, y, distance to the rim (positive inside), half thickness by revolution of rows and of columns, half
+    width of the row's and of the column's run.
+
+    alpha: [0, 1]. width: of the picture, world units; all lengths are in world units.
+    """
+    mask = alpha >= 0.5
+    unit = width / mask.shape[1]
+    bytes_ = mask.astype(np.uint8)
+    rim = cv2.distanceTransform(bytes_, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - bytes_, cv2.DIST_L2, 3)
+    height, columns = mask.shape
+    x = np.broadcast_to((np.arange(columns) + 0.5) * unit - width / 2, mask.shape)
+    y = np.broadcast_to(-((np.arange(height)[:, None] + 0.5) * unit - height * unit / 2), mask.shape)
+    maps = (
+        alpha,
+        x,
+        y,
+        np.clip(rim * unit, -0.3, 0.6),
+        revolved(mask) * unit,
+        revolved(mask.T).T * unit,
+        runs(mask)[1] * unit,
+        runs(mask.T)[1].T * unit,
+    )
+    return np.stack(maps).astype(np.float32)

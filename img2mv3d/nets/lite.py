@@ -1,0 +1,72 @@
+"""EfficientNet-Lite0 without its classifier, batch normalisation folded into the convolutions: features of a picture.
+
+In: pictures in [0, 1]. Out: maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of their size. The layout is that of the published
+network (Tan and Le 2019, "lite" variant: no squeeze-and-excitation, ReLU6); `train.lite` brings its weights.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+# (channels, kernel, stride, expansion, repeats) of each group of blocks
+GROUPS = (
+    (16, 3, 1, 1, 1),
+    (24, 3, 2, 6, 2),
+    (40, 5, 2, 6, 2),
+    (80, 3, 2, 6, 3),
+    (112, 5, 1, 6, 3),
+    (192, 5, 2, 6, 4),
+    (320, 3, 1, 6, 1),
+)
+TAPS = (0, 2, 4, 10, 15)  # blocks after which the size halves
+TAP_CHANNELS = (16, 24, 40, 112, 320)
+MEAN, DEVIATION = 127 / 255, 128 / 255  # of what the published weights were trained on
+
+
+class Lite(nn.Module):
+    """Pictures -> five maps, finest first, with TAP_CHANNELS channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, stride=2)
+        blocks, inputs = [], 32
+        for channels, kernel, stride, expansion, repeats in GROUPS:
+            for place in range(repeats):
+                blocks.append(Block(inputs, channels, kernel, stride if place == 0 else 1, expansion))
+                inputs = channels
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """pictures: RGB in [0, 1], sides multiples of 32."""
+        x = F.relu6(self.stem(_padded((pictures - MEAN) / DEVIATION, 3, 2)))
+        maps = []
+        for place, block in enumerate(self.blocks):
+            x = block(x)
+            if place in TAPS:
+                maps.append(x)
+        return maps
+
+
+class Block(nn.Module):
+    """Inverted bottleneck: widen, look around in each channel, narrow; added to its input where the form allows."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.expand = nn.Conv2d(inputs, wide, 1) if expansion > 1 else None
+        self.depthwise = nn.Conv2d(wide, wide, kernel, stride=stride, groups=wide)
+        self.project = nn.Conv2d(wide, outputs, 1)
+        self.kernel, self.stride, self.skip = kernel, stride, stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.expand is None else F.relu6(self.expand(x))
+        y = self.project(F.relu6(self.depthwise(_padded(y, self.kernel, self.stride))))
+        return x + y if self.skip else y
+
+
+def _padded(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """TensorFlow's "same": of an odd number of border pixels the larger half stands behind."""
+    total = kernel - stride
+    return F.pad(x, (total // 2, total - total // 2, total // 2, total - total // 2))

@@ -1,0 +1,259 @@
+"""Photo -> body: two layers of depth, what is solid between them, normals, the far side's colour, pitch.
+
+In: the photo cropped to the object, and what its outline says (`geometry.outline`). Out: `ShapeMaps`, in the photo's
+own frame, z away from the camera, 0 in the middle of the body.
+
+How deep a body is, is the largest thing that a photo does not tell. It is a quantity of its own: predicted as a
+distribution over log(extent in depth / outline's long side), then given to the decoder as a condition. Layers are
+predicted in units of that extent, so that another depth gives another body at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from img2mv3d.geometry.outline import CHANNELS
+from img2mv3d.nets.lite import TAP_CHANNELS, Lite
+
+RATIO_LOW, RATIO_HIGH = 0.06, 1.9  # extent in depth over long side: ends of the distribution
+
+
+@dataclass(frozen=True)
+class ShapeConfig:
+    """widths: of the decoder at 8, 16, 32 and 64 px of a picture of 128. heads: of the attention at 8 px. layers: of
+    it. fills: cells of a column between its front and its back. ratios: bins of the depth's distribution."""
+
+    widths: tuple[int, ...] = (192, 128, 96, 48)
+    heads: int = 4
+    layers: int = 2
+    fills: int = 16
+    ratios: int = 32
+    groups: int = 8
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for a manifest; `from_dict` undoes it."""
+        return asdict(self) | {"widths": list(self.widths)}
+
+    @classmethod
+    def from_dict(cls, numbers: dict[str, Any]) -> ShapeConfig:
+        """A config out of `to_dict`'s numbers. Raises TypeError on unknown names."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()})
+
+
+class Layers(NamedTuple):
+    """Both depth layers on s x s columns, in units of the body's extent in depth. middle: of a column, -0.5..0.5. log_half:
+    log of half its thickness. log_spread: of the Laplace distributions of both (nats). fill: logits of how solid each
+    of K cells between front and back is, front first."""
+
+    middle: Float[Tensor, "B s s"]
+    log_half: Float[Tensor, "B s s"]
+    log_spread: Float[Tensor, "B 2 s s"]
+    fill: Float[Tensor, "B K s s"]
+
+
+class ShapeMaps(NamedTuple):
+    """ratio_logits: of the distribution over `ratio_bins`. pitch: (degrees / 10, log of its Laplace spread in those).
+    coarse: on columns of a quarter of the picture's px. fine, far (colour in [0, 1]), normal (unit, x right, y up, z
+    towards the camera): None unless asked for; on half of the px, on half, on all."""
+
+    ratio_logits: Float[Tensor, "B N"]
+    pitch: Float[Tensor, "B 2"]
+    coarse: Layers
+    fine: Layers | None
+    far: Float[Tensor, "B 3 t t"] | None
+    normal: Float[Tensor, "B 3 H W"] | None
+
+
+class ShapeNet(nn.Module):
+    """The whole network. `encode` then `decode`; the caller chooses the extent in depth in between."""
+
+    def __init__(self, config: ShapeConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ShapeConfig()
+        wide, middle, narrow, thin = config.widths
+        groups = config.groups
+        self.lite = Lite()
+        self.outline = nn.ModuleList()
+        inputs, sizes = CHANNELS, (24, 32, 48, 64)  # at 32, 16, 8, 4 px
+        for size in sizes:
+            self.outline.append(_Enter(inputs, size, groups, stride=2))
+            inputs = size
+        self.bottom = nn.Conv2d(TAP_CHANNELS[4] + sizes[3], wide, 1)
+        self.join8 = nn.Conv2d(wide + TAP_CHANNELS[3] + sizes[2], wide, 1)
+        self.place = nn.Parameter(torch.zeros(1, 64, wide))
+        self.told = nn.Sequential(nn.Linear(8, wide), nn.SiLU(), nn.Linear(wide, wide))
+        self.attention = nn.ModuleList(_Attention(wide, config.heads) for _ in range(config.layers))
+        pooled = TAP_CHANNELS[4] + sizes[3]
+        self.ratio = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, config.ratios))
+        self.pitch = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, 2))
+        self.up16 = _Up(wide, TAP_CHANNELS[2] + sizes[1], middle, groups)
+        self.up32 = _Up(middle, TAP_CHANNELS[1] + sizes[0], narrow, groups)
+        self.head = _head(narrow, 4 + config.fills)
+        self.up64 = _Up(narrow, TAP_CHANNELS[0] + CHANNELS, thin, groups)
+        self.fine_head = _head(thin, 4 + config.fills + 3, zero=True)
+        self.full = nn.Conv2d(thin + 4, 16, 3, padding=1)
+        self.normal_head = nn.Conv2d(16, 3, 3, padding=1)
+        with torch.no_grad():
+            self.head[-1].bias[:] = torch.tensor([0.0, -1.4, -2.0, -1.0, *[2.0] * config.fills])
+            self.head[-1].weight *= 0.1
+
+    def forward(
+        self,
+        picture: Float[Tensor, "B 4 H W"],
+        outline: Float[Tensor, "B 8 h w"],
+        ratio: Float[Tensor, " B"],
+        known: Bool[Tensor, " B"],
+        fine: bool = True,
+    ) -> ShapeMaps:
+        """picture: RGB over mid grey in [0, 1] and alpha, 128 px, 2 CROP wide. outline: `outline_maps` at half of the
+        px. ratio: extent in depth over long side, told to the decoder where `known`."""
+        features = self.encode(picture, outline)
+        return self.decode(features, picture, outline, ratio, known, fine)
+
+    def encode(self, picture: Float[Tensor, "B 4 H W"], outline: Float[Tensor, "B 8 h w"]) -> list[Tensor]:
+        """Joint features at 1/2 .. 1/32 of the picture's px, finest first."""
+        maps = self.lite(picture[:, :3])
+        x, sides = outline, [outline]
+        for enter in self.outline:
+            x = enter(x)
+            sides.append(x)
+        return [torch.cat([a, b], dim=1) for a, b in zip(maps, sides, strict=True)]
+
+    def distribution(self, features: list[Tensor]) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B 2"]]:
+        """(ratio_logits, pitch) as `ShapeMaps` has them."""
+        pooled = features[4].mean(dim=(2, 3))
+        return self.ratio(pooled), self.pitch(pooled)
+
+    def decode(
+        self,
+        features: list[Tensor],
+        picture: Float[Tensor, "B 4 H W"],
+        outline: Float[Tensor, "B 8 h w"],
+        ratio: Float[Tensor, " B"],
+        known: Bool[Tensor, " B"],
+        fine: bool = True,
+    ) -> ShapeMaps:
+        """The maps for a body of this extent in depth."""
+        ratio_logits, pitch = self.distribution(features)
+        x = self.join8(torch.cat([_twice(self.bottom(features[4])), features[3]], dim=1))
+        batch, wide, height, width = x.shape
+        tokens = x.flatten(2).transpose(1, 2) + self.place + self.told(_told(ratio, known))[:, None]
+        for layer in self.attention:
+            tokens = layer(tokens)
+        x = tokens.transpose(1, 2).reshape(batch, wide, height, width)
+        x = self.up32(self.up16(x, features[2]), features[1])
+        raw = self.head(x)
+        coarse = _layers(raw)
+        if not fine:
+            return ShapeMaps(ratio_logits, pitch, coarse, None, None, None)
+        x = self.up64(x, features[0])
+        more = self.fine_head(x)
+        fine_layers = _layers(_twice(raw) + more[:, :-3])
+        under = F.avg_pool2d(picture[:, :3], 2)
+        far = (under + more[:, -3:]).clamp(-0.1, 1.1)  # begins as the photo seen from behind
+        x = F.silu(self.full(torch.cat([_twice(x), picture], dim=1)))
+        normal = F.normalize(self.normal_head(x) + x.new_tensor([0.0, 0.0, 1.0])[:, None, None], dim=1, eps=1e-4)
+        return ShapeMaps(ratio_logits, pitch, coarse, fine_layers, far, normal)
+
+
+def ratio_bins(count: int) -> Float[Tensor, " N"]:
+    """log(extent in depth / long side) at the middle of each bin of the distribution."""
+    return torch.linspace(float(torch.tensor(RATIO_LOW).log()), float(torch.tensor(RATIO_HIGH).log()), count)
+
+
+def columns(
+    layers: Layers, depth: Float[Tensor, " B"], bins: int, length: float, softness: float = 0.5
+) -> Float[Tensor, "B s s Z"]:
+    """How solid each of `bins` cells (of `length`, world units, 0 in the middle, nearest first) along the lines of sight
+    is, 0..1, differentiably. depth: the body's extent in depth, world units. softness: of front and back, in cells."""
+    scale = depth[:, None, None]
+    half = layers.log_half.exp() * scale
+    front, back = layers.middle * scale - half, layers.middle * scale + half
+    z = (torch.arange(bins, device=depth.device) + 0.5) * length - bins * length / 2
+    sharp = 1 / (softness * length)
+    between = torch.minimum(z - front[..., None], back[..., None] - z)
+    # A column thinner than a cell still fills the cell that its middle lies in.
+    slack = (length / 2 - half).clamp(min=0)[..., None]
+    shell = torch.sigmoid((between + slack) * sharp)
+    count = layers.fill.shape[1]
+    along = ((z - front[..., None]) / (2 * half[..., None]).clamp(min=1e-3)) * count - 0.5
+    along = along.clamp(0, count - 1)
+    low = along.detach().floor().clamp(max=count - 2).long()
+    share = along - low
+    solid = torch.sigmoid(layers.fill).movedim(1, -1)
+    filled = solid.gather(-1, low) * (1 - share) + solid.gather(-1, low + 1) * share
+    return shell * filled
+
+
+def _layers(raw: Float[Tensor, "B C s s"]) -> Layers:
+    return Layers(raw[:, 0], raw[:, 1].clamp(-6, 0.0), raw[:, 2:4].clamp(-6, 2), raw[:, 4:])
+
+
+def _told(ratio: Float[Tensor, " B"], known: Bool[Tensor, " B"]) -> Float[Tensor, "B 8"]:
+    """The extent in depth as the decoder gets it: waves of its logarithm, all zero where it is not told."""
+    log = ratio.clamp(RATIO_LOW / 2, 2 * RATIO_HIGH).log()[:, None]
+    waves = torch.cat([log, log.square() / 3, torch.sin(log * 2), torch.cos(log * 2), torch.sin(log * 4)], dim=1)
+    waves = torch.cat([waves, torch.cos(log * 4), torch.ones_like(log)], dim=1)
+    told = known[:, None].to(log.dtype)
+    return torch.cat([waves * told, 1 - told], dim=1)
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _head(inputs: int, outputs: int, zero: bool = False) -> nn.Sequential:
+    last = nn.Conv2d(inputs, outputs, 1)
+    if zero:
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Conv2d(inputs, inputs, 3, padding=1), nn.SiLU(), last)
+
+
+class _Enter(nn.Module):
+    """A convolution, perhaps strided, then normalised and bent."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+        self.norm = nn.GroupNorm(groups, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(self.conv(x)))
+
+
+class _Up(nn.Module):
+    """Twice the size, joined with finer features, then one residual convolution."""
+
+    def __init__(self, inputs: int, finer: int, outputs: int, groups: int) -> None:
+        super().__init__()
+        self.enter = _Enter(inputs + finer, outputs, groups)
+        self.more = _Enter(outputs, outputs, groups)
+
+    def forward(self, x: Tensor, finer: Tensor) -> Tensor:
+        x = self.enter(torch.cat([_twice(x), finer], dim=1))
+        return x + self.more(x)
+
+
+class _Attention(nn.Module):
+    """Every place looks at every other, then thinks on its own (pre-norm transformer block)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
+
+    def forward(self, x: Float[Tensor, "B T d"]) -> Float[Tensor, "B T d"]:
+        batch, count, width = x.shape
+        q, k, v = self.qkv(self.norm1(x)).reshape(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, count, width)
+        x = x + self.out(seen)
+        return x + self.mlp(self.norm2(x))

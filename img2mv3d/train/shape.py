@@ -1,0 +1,288 @@
+"""Training of the shape network on pictures of known bodies.
+
+In: a folder of shards (`data.shape_set`), perhaps still growing. Out: its weights, figures on the dev scans, sheets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from img2mv3d.data.shape_pictures import BIN, BINS
+from img2mv3d.data.shape_samples import Sample, clean_sample, random_sample
+from img2mv3d.data.shape_set import ShapeSet
+from img2mv3d.nets.shape import Layers, ShapeMaps, ShapeNet, columns, ratio_bins
+
+REFRESH_STEPS = 100
+FROZEN_BLOCKS = 3  # of the encoder, and its stem: edges and colours are the same everywhere
+LEAST_THICKNESS = 0.02  # world units: thinner columns are learnt as this thick
+PITCH_UNIT_DEG = 10.0
+
+
+@dataclass(frozen=True)
+class ShapeLosses:
+    """Weights of the losses' parts. depth: L1 of front and back, per world unit. slope: L1 of the differences of both
+    layers between neighbours, at three distances. spread: Laplace likelihood of middle and log thickness. fill: what is
+    solid between front and back. outline: cross-entropy of the outlines cast at 45, 90 and -45 degrees. body: soft
+    volume IoU. ratio, pitch: their likelihoods. normal, far: of the finest heads.
+    """
+
+    depth: float = 5.0
+    slope: float = 5.0
+    spread: float = 0.1
+    fill: float = 0.5
+    outline: float = 0.5
+    body: float = 0.5
+    ratio: float = 0.1
+    pitch: float = 0.1
+    normal: float = 1.0
+    far: float = 1.0
+
+
+@dataclass(frozen=True)
+class ShapeBatch:
+    """pictures: of a step. told: share that is told the true extent in depth. fine_every: every so many steps the finer
+    heads are trained, too."""
+
+    pictures: int = 16
+    told: float = 0.7
+    fine_every: int = 3
+
+
+class Batch(NamedTuple):
+    """Stacked fields of `Sample`."""
+
+    picture: Tensor
+    outline: Tensor
+    front: Tensor
+    back: Tensor
+    cover: Tensor
+    normal: Tensor
+    far: Tensor
+    solid: Tensor
+    depth: Tensor
+    ratio: Tensor
+    pitch_deg: Tensor
+
+
+class ShapeTask:
+    """The training of `train.loop`. new_parameters: all but the encoder, which begins with what ImageNet taught it."""
+
+    def __init__(self, data: Path, net: ShapeNet, batch: ShapeBatch, losses: ShapeLosses) -> None:
+        self.net, self.batch, self.losses = net, batch, losses
+        self.pool = ShapeSet(data / "train")
+        self.pool.refresh()
+        self.dev = [clean_sample(r) for path in sorted((data / "dev").glob("*.npy")) for r in np.load(path)]
+        net.lite.stem.requires_grad_(False)
+        net.lite.blocks[:FROZEN_BLOCKS].requires_grad_(False)
+        self._calls = 0
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Those that start from nothing."""
+        known = {id(p) for p in self.net.lite.parameters()}
+        return [p for p in self.net.parameters() if id(p) not in known]
+
+    def loss(self, progress: float, rng: torch.Generator) -> Tensor:
+        """Of a batch of random pictures."""
+        self._calls += 1
+        if self._calls % REFRESH_STEPS == 0:
+            self.pool.refresh()
+        numbers = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
+        samples = [random_sample(record, numbers) for record in self.pool.draw(numbers, self.batch.pictures)]
+        batch = stacked(samples)
+        known = torch.rand(len(samples), generator=rng) < self.batch.told
+        maps = self.net(
+            batch.picture, batch.outline, batch.ratio, known, fine=self._calls % self.batch.fine_every == 0
+        )
+        return total_loss(maps, batch, self.losses)
+
+    @torch.no_grad()
+    def held_out(self, net: nn.Module) -> dict[str, float]:
+        """On the dev scans, extent in depth as predicted and (told_) as it is: mean error of front and back (world
+        units), IoU of the solid and of outlines from 45 and 90 degrees; error of log depth; of the pitch (degrees)."""
+        figures: dict[str, list[float]] = {}
+        for start in range(0, len(self.dev), 16):
+            batch = stacked(self.dev[start : start + 16])
+            features = net.encode(batch.picture, batch.outline)
+            logits, pitch = net.distribution(features)
+            found = likely_ratio(logits)
+            truth = pooled(batch.solid, 2) >= 0.5
+            figures.setdefault("log_ratio", []).extend((found / batch.ratio).log().abs().tolist())
+            figures.setdefault("pitch_deg", []).extend(
+                (pitch[:, 0] * PITCH_UNIT_DEG - batch.pitch_deg).abs().tolist()
+            )
+            for name, ratio in (("", found), ("told_", batch.ratio)):
+                known = torch.ones(len(ratio), dtype=torch.bool)
+                layers = net.decode(features, batch.picture, batch.outline, ratio, known, fine=False).coarse
+                depth = ratio * batch.depth / batch.ratio
+                weight, front, back = layer_targets(batch, 4)
+                half, middle = layers.log_half.exp() * depth[:, None, None], layers.middle * depth[:, None, None]
+                error = ((middle - half - front).abs() + (middle + half - back).abs()) / 2
+                figures.setdefault(f"{name}depth", []).extend(
+                    ((error * weight).sum((1, 2)) / weight.sum((1, 2))).tolist()
+                )
+                body = (columns(layers, depth, BINS, BIN) * (weight > 0.5)[..., None]) >= 0.5
+                figures.setdefault(f"{name}iou", []).extend(_iou(body, truth))
+                for angle, mine, true in zip((45, 90), outlines(body), outlines(truth), strict=False):
+                    figures.setdefault(f"{name}iou{angle}", []).extend(_iou(mine, true))
+        return {name: float(np.mean(values)) for name, values in figures.items()}
+
+    @torch.no_grad()
+    def sheet(self, net: nn.Module) -> np.ndarray:
+        """Rows: picture, front found and true, normals found and true, far side found and true, outline from 90 degrees
+        found and true."""
+        batch = stacked(self.dev[:: max(len(self.dev) // 12, 1)][:12])
+        features = net.encode(batch.picture, batch.outline)
+        ratio = likely_ratio(net.distribution(features)[0])
+        known = torch.ones(len(ratio), dtype=torch.bool)
+        maps = net.decode(features, batch.picture, batch.outline, ratio, known)
+        depth = ratio * batch.depth / batch.ratio
+        cover = batch.cover
+        half = maps.fine.log_half.exp() * depth[:, None, None]
+        front = F.interpolate((maps.fine.middle * depth[:, None, None] - half)[:, None], scale_factor=2)[:, 0]
+        body = columns(maps.coarse, depth, BINS, BIN) * (layer_targets(batch, 4)[0] > 0.5)[..., None]
+        sides = [F.interpolate(s.amax(2)[:, None], size=(128, 192)) for s in (body, pooled(batch.solid, 2))]
+        grey = lambda z: ((0.7 - z) / 1.4).clamp(0, 1)[:, None].expand(-1, 3, -1, -1) * cover[:, None]  # noqa: E731
+        parts = [
+            batch.picture[:, :3],
+            grey(front),
+            grey(batch.front),
+            (maps.normal / 2 + 0.5) * cover[:, None],
+            (batch.normal / 2 + 0.5) * cover[:, None],
+            F.interpolate(maps.far, scale_factor=2).clamp(0, 1) * cover[:, None],
+            F.interpolate(batch.far, scale_factor=2),
+            *(s.expand(-1, 3, -1, -1) for s in sides),
+        ]
+        picture = torch.cat(parts, dim=3).movedim(1, -1).flatten(0, 1)
+        return (picture * 255).round().to(torch.uint8).numpy()
+
+
+def stacked(samples: list[Sample]) -> Batch:
+    """Samples as tensors."""
+    columns_ = []
+    for field in fields(Sample):
+        values = [getattr(sample, field.name) for sample in samples]
+        array = np.stack(values) if isinstance(values[0], np.ndarray) else np.array(values, np.float32)
+        columns_.append(torch.from_numpy(array))
+    return Batch(*columns_)
+
+
+def likely_ratio(logits: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
+    """The median of the distribution over the extent in depth (over the long side)."""
+    chance = logits.softmax(1)
+    bins = ratio_bins(logits.shape[1]).to(logits)
+    place = (chance.cumsum(1) >= 0.5).float().argmax(1, keepdim=True)
+    before = chance.cumsum(1).gather(1, place) - chance.gather(1, place)
+    share = (0.5 - before) / chance.gather(1, place).clamp(min=1e-6)
+    step = bins[1] - bins[0]
+    return (bins[place[:, 0]] + (share[:, 0] - 0.5) * step).exp()
+
+
+def total_loss(maps: ShapeMaps, batch: Batch, losses: ShapeLosses) -> Tensor:
+    """The sum of all parts."""
+    solid = pooled(batch.solid, 2)
+    loss = layers_loss(maps.coarse, batch, 4, solid, losses)
+    weight = layer_targets(batch, 4)[0]
+    body = columns(maps.coarse, batch.depth, BINS, BIN) * (weight > 0.25)[..., None]
+    cast = [
+        F.binary_cross_entropy(mine.clamp(1e-3, 1 - 1e-3), true, reduction="sum") / true.sum().clamp(min=1)
+        for mine, true in zip(outlines(body), outlines(solid), strict=True)
+    ]
+    loss = loss + losses.outline * sum(cast) / len(cast)
+    both = (body * solid).sum((1, 2, 3))
+    loss = loss + losses.body * (1 - both / (body.sum((1, 2, 3)) + solid.sum((1, 2, 3)) - both).clamp(min=1)).mean()
+    bins = ratio_bins(maps.ratio_logits.shape[1])
+    label = F.softmax(-((bins - batch.ratio.log()[:, None]) / (bins[1] - bins[0])).square(), dim=1)
+    loss = loss + losses.ratio * F.cross_entropy(maps.ratio_logits, label)
+    spread = maps.pitch[:, 1].clamp(-3, 2)
+    miss = (maps.pitch[:, 0] - batch.pitch_deg / PITCH_UNIT_DEG).abs()
+    loss = loss + losses.pitch * (miss / spread.exp() + spread).mean()
+    if maps.fine is None:
+        return loss
+    loss = loss + layers_loss(maps.fine, batch, 2, batch.solid, losses)
+    cover = batch.cover[:, None]
+    apart = (1 - (maps.normal * batch.normal).sum(1, keepdim=True)) + (maps.normal - batch.normal).abs().mean(
+        1, keepdim=True
+    )
+    loss = loss + losses.normal * (apart * cover).sum() / cover.sum().clamp(min=1)
+    seen = F.avg_pool2d(cover, 2)
+    return loss + losses.far * ((maps.far - batch.far).abs().mean(1, keepdim=True) * seen).sum() / seen.sum().clamp(min=1)
+
+
+def layer_targets(batch: Batch, factor: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(weight, front, back) on columns of factor x factor px: share of covered pixels and their mean depths."""
+    cover = batch.cover[:, None]
+    weight = F.avg_pool2d(cover, factor)
+    front = F.avg_pool2d(batch.front[:, None] * cover, factor) / weight.clamp(min=1e-3)
+    back = F.avg_pool2d(batch.back[:, None] * cover, factor) / weight.clamp(min=1e-3)
+    weight = weight * (weight > 0.2)
+    return weight[:, 0], front[:, 0], back[:, 0]
+
+
+def layers_loss(layers: Layers, batch: Batch, factor: int, solid: Tensor, losses: ShapeLosses) -> Tensor:
+    """Depths, their slopes, spreads, and what is solid in between; true layers at factor x factor px a column."""
+    weight, front, back = layer_targets(batch, factor)
+    scale = batch.depth[:, None, None]
+    total = weight.sum().clamp(min=1)
+    half, middle = layers.log_half.exp() * scale, layers.middle * scale
+    true_middle, true_half = (front + back) / 2, ((back - front) / 2).clamp(min=LEAST_THICKNESS / 2)
+    miss = (middle - half - front).abs() + (middle + half - back).abs()
+    loss = losses.depth * (miss * weight).sum() / total
+    slopes = [
+        _slope_loss(a, b, weight, step) for a, b in ((middle, true_middle), (half, true_half)) for step in (1, 2, 4)
+    ]
+    loss = loss + losses.slope * sum(slopes)
+    off = (middle - true_middle).abs() / scale, (layers.log_half - (true_half / scale).log()).abs()
+    nll = sum(o / layers.log_spread[:, i].exp() + layers.log_spread[:, i] for i, o in enumerate(off))
+    loss = loss + losses.spread * (nll * weight).sum() / total
+    count = layers.fill.shape[1]
+    along = (torch.arange(count) + 0.5) / count
+    z = front[..., None] + (back - front)[..., None] * along
+    cell = ((z + BINS * BIN / 2) / BIN).long().clamp(0, BINS - 1)
+    true = solid.gather(-1, cell)
+    fill = F.binary_cross_entropy_with_logits(layers.fill.movedim(1, -1), true, reduction="none").mean(-1)
+    return loss + losses.fill * (fill * weight).sum() / total
+
+
+def _slope_loss(found: Tensor, true: Tensor, weight: Tensor, step: int) -> Tensor:
+    """Mean L1 between differences of neighbours `step` columns apart."""
+    loss = 0.0
+    for axis in (1, 2):
+        size = found.shape[axis] - step
+        a = [t.narrow(axis, step, size) - t.narrow(axis, 0, size) for t in (found, true)]
+        both = torch.minimum(weight.narrow(axis, step, size), weight.narrow(axis, 0, size))
+        loss = loss + ((a[0] - a[1]).abs() * both).sum() / both.sum().clamp(min=1)
+    return loss
+
+
+def outlines(solid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The outlines that columns [B, y, x, z] cast at 45, 90 and -45 degrees, the most solid cell on each way: a cell is
+    as long as it is wide, so at 45 degrees the ways go through cells of equal x + z."""
+    along = solid.movedim(2, 3)  # B y z x
+    return _sheared(along).amax(2), solid.amax(2), _sheared(along.flip(2)).amax(2)
+
+
+def _sheared(along: Tensor) -> Tensor:
+    """[B, y, z, x] -> [B, y, z, x + z], zeros where nothing comes to lie: rows padded by one cell too many, read on."""
+    batch, height, deep, width = along.shape
+    padded = F.pad(along, (0, deep))
+    row = width + deep - 1
+    return padded.flatten(2)[..., : deep * row].reshape(batch, height, deep, row)
+
+
+def pooled(solid: Float[Tensor, "B T T Z"], factor: int) -> Float[Tensor, "B t t Z"]:
+    """Mean over factor x factor columns."""
+    batch, height, width, deep = solid.shape
+    return solid.reshape(batch, height // factor, factor, width // factor, factor, deep).mean((2, 4))
+
+
+def _iou(a: Tensor, b: Tensor) -> list[float]:
+    a, b = a.flatten(1) > 0, b.flatten(1) > 0
+    return ((a & b).sum(1) / (a | b).sum(1).clamp(min=1)).tolist()
