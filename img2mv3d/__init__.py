@@ -30,12 +30,12 @@ _HOME = {
     "Rig": "img2mv3d.geometry.cameras",
     "Plan": "img2mv3d.plans",
     "PLANS": "img2mv3d.plans",
-    "load_bundle": "img2mv3d.weights",
-    "read_photo": "img2mv3d.photos",
+    "load_bundle": "img2mv3d.bundles.weights",
+    "read_photo": "img2mv3d.readers.photos",
     # all of them in a row
-    "Source": "img2mv3d.sources",
-    "Store": "img2mv3d.store",
-    "run": "img2mv3d.pipeline",
+    "Source": "img2mv3d.flow.entry",
+    "Store": "img2mv3d.flow.store",
+    "run": "img2mv3d.flow.pipeline",
 }
 
 __all__ = ["__version__", *_HOME]

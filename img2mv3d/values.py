@@ -14,7 +14,7 @@ import numpy as np
 
 from img2mv3d.conventions import IMAGE_SIZE
 from img2mv3d.errors import DepthError, PhotoError, SurfaceError, ViewsError
-from img2mv3d.formats import (
+from img2mv3d.files.formats import (
     MAX_VIEWS,
     decode_normals,
     encode_normals,

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from img2mv3d import inputs, pipeline
-from img2mv3d.pipeline import Result
+from img2mv3d.flow import nodes, pipeline
+from img2mv3d.flow.entry import Source
+from img2mv3d.flow.pipeline import Result
+from img2mv3d.flow.progress import Report
+from img2mv3d.flow.store import Store
 from img2mv3d.plans import Plan
-from img2mv3d.progress import Report
-from img2mv3d.sources import Source
-from img2mv3d.store import Store
 from tests.fakes import FakeBundle, FakeVerbs
 
 
@@ -80,5 +80,5 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     """Stages of a millisecond with all the care that real ones get; only the disk is not waited for."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr(pipeline, "version_of", lambda stage: 1)
-    monkeypatch.setattr(inputs, "matting_digest", lambda: None)
+    monkeypatch.setattr(nodes, "matting_digest", lambda: None)
     return Workshop(tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from img2mv3d.formats import write_json
+from img2mv3d.files.formats import write_json
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.values import BackSubject, Depth, Latents, Subject, Surface, Views

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from img2mv3d.conventions import VIEW_NAMES
-from img2mv3d.durable import digest_file
+from img2mv3d.files.durable import digest_file
 
 KINDS = {  # what a run leaves behind, whatever the view; test_toy proves it of the real stages
     *("subject.png", "subject_full.png", "prepare.json", "latents.pt", "depth.npz", "coarse.npz", "surface.npz"),

@@ -34,11 +34,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from img2mv3d.errors import Img2mv3dError, InputError
-from img2mv3d.formats import read_latents, write_latents
+from img2mv3d.files.formats import read_latents, write_latents
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.mesh.arrays import MeshArrays
 from img2mv3d.mesh.files import read_mesh, write_mesh
-from img2mv3d.photos import read_mask, read_photo
+from img2mv3d.readers.photos import read_mask, read_photo
 from img2mv3d.values import Views, load_views, save_views
 
 SLOW_S = 20.0  # of one case: an honest file of this size takes a tenth of a second

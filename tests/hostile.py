@@ -27,9 +27,9 @@ import torch
 from PIL import Image
 
 from img2mv3d.errors import InputError, UsageError
-from img2mv3d.formats import read_latents, read_npz, write_latents
+from img2mv3d.files.formats import read_latents, read_npz, write_latents
 from img2mv3d.mesh.files import read_mesh
-from img2mv3d.photos import read_photo
+from img2mv3d.readers.photos import read_photo
 from img2mv3d.values import load_views, save_views
 from tests.fuzzing import meshes, photos, record, views
 

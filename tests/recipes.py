@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from img2mv3d.convert import read_table, unet_numbers
+from img2mv3d.bundles.convert import read_table, unet_numbers
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 
 TOP = (

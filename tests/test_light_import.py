@@ -35,7 +35,8 @@ def test_importing_the_package_loads_neither_numpy_nor_anything_heavy() -> None:
 
 
 def test_importing_flow_store_and_weights_loads_nothing_heavy() -> None:
-    code = "import img2mv3d.pipeline, img2mv3d.store, img2mv3d.weights, img2mv3d.values, img2mv3d.photos"
+    names = ("flow.pipeline", "flow.store", "bundles.weights", "values", "readers.photos")
+    code = "; ".join(f"import img2mv3d.{name}" for name in names)
     assert loaded(code, *HEAVY) == []
 
 
@@ -58,11 +59,11 @@ RUN = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from img2mv3d import inputs, pipeline
+from img2mv3d.flow import nodes, pipeline
 from img2mv3d.plans import Plan
-from img2mv3d.sources import Source
-from img2mv3d.store import Store
-pipeline.version_of, inputs.matting_digest = lambda stage: 1, lambda: None
+from img2mv3d.flow.entry import Source
+from img2mv3d.flow.store import Store
+pipeline.version_of, nodes.matting_digest = lambda stage: 1, lambda: None
 class Bundle: name, digest, framing_px, manifest = "fake", "0" * 64, 144, {{}}
 folder = Path({folder!r})
 verbs = {{}}

@@ -63,14 +63,14 @@ def test_the_wheel_carries_the_embedded_bundle_and_its_licence(unpacked: Path) -
 
 def test_the_wheel_carries_the_upstream_tables(unpacked: Path) -> None:
     assert list((unpacked / "img2mv3d" / "_upstream").glob("*/upstream.toml"))
-    code = "from img2mv3d.convert import read_table; print(read_table('wonder3d', 'layout')['unet'] is not None)"
+    code = (
+        "from img2mv3d.bundles.convert import read_table; print(read_table('wonder3d', 'layout')['unet'] is not None)"
+    )
     assert in_site(unpacked, code).stdout == "True\n"
 
 
 def test_the_wheel_carries_what_a_report_is_made_of(unpacked: Path) -> None:
-    here, there = (
-        {p.name for p in (root / "img2mv3d" / "report" / "assets").iterdir()} for root in (ROOT, unpacked)
-    )
+    here, there = ({p.name for p in (root / "img2mv3d" / "report" / "assets").iterdir()} for root in (ROOT, unpacked))
     assert there == here >= {"viewer.js", "page.css"}
 
 

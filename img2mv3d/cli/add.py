@@ -35,12 +35,12 @@ def register(weights_app: typer.Typer) -> None:
 
 def add(source: Path, accepted: bool) -> Path:
     """Copy what is in `source` to where decoders are looked for; terms first. Raises WeightsError, UsageError."""
+    from img2mv3d.bundles.decoders import BASES
+    from img2mv3d.bundles.fetch import take
+    from img2mv3d.bundles.inspection import is_video_decoder
+    from img2mv3d.bundles.manifests import MANIFEST, fetched_folder
+    from img2mv3d.bundles.upstreams import ADDABLE, terms_of
     from img2mv3d.cli.care import agree, note
-    from img2mv3d.decoders import BASES
-    from img2mv3d.fetch import take
-    from img2mv3d.inspection import is_video_decoder
-    from img2mv3d.manifests import MANIFEST, fetched_folder
-    from img2mv3d.upstreams import ADDABLE, terms_of
 
     if not source.is_dir():
         raise WeightsError(f"{source}: no such folder; give the vae folder of an autoencoder, or trained weights")
@@ -59,12 +59,12 @@ def add(source: Path, accepted: bool) -> Path:
 
 
 def _add_trained(source: Path, accepted: bool) -> Path:
+    from img2mv3d.bundles.decoders import BASES, WHOSE, base_of, trained_folder
+    from img2mv3d.bundles.manifests import MANIFEST
+    from img2mv3d.bundles.upstreams import ADDABLE, terms_of
+    from img2mv3d.bundles.weights import load_bundle
     from img2mv3d.cli.care import agree, note
-    from img2mv3d.decoders import BASES, WHOSE, base_of, trained_folder
-    from img2mv3d.durable import replace_folder
-    from img2mv3d.manifests import MANIFEST
-    from img2mv3d.upstreams import ADDABLE, terms_of
-    from img2mv3d.weights import load_bundle
+    from img2mv3d.files.durable import replace_folder
 
     base = base_of(source)
     bundle = load_bundle(source)

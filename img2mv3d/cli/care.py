@@ -49,7 +49,7 @@ def cache_verify(given: Mapping[str, Any]) -> None:
 
 def weights_list() -> None:
     """The bundles that are here."""
-    from img2mv3d.weights import folder_of, load_bundle
+    from img2mv3d.bundles.weights import folder_of, load_bundle
 
     for name in ("mini", *(name for name in ("wonder3d",) if folder_of(name).is_dir())):
         bundle = load_bundle(name)
@@ -58,7 +58,7 @@ def weights_list() -> None:
 
 def weights_verify(name: str) -> None:
     """Check files, numbers and probes of a bundle. Raises WeightsError at the first that is wrong."""
-    from img2mv3d.weights import load_bundle
+    from img2mv3d.bundles.weights import load_bundle
 
     bundle = load_bundle(name)
     bundle.check()
@@ -67,9 +67,9 @@ def weights_verify(name: str) -> None:
 
 def weights_inspect(name: str) -> None:
     """What the manifest of a bundle says; of a checkpoint, what its files hold, and whether it will load."""
-    from img2mv3d.inspection import findings, is_foreign
-    from img2mv3d.manifests import MANIFEST
-    from img2mv3d.weights import folder_of, load_bundle
+    from img2mv3d.bundles.inspection import findings, is_foreign
+    from img2mv3d.bundles.manifests import MANIFEST
+    from img2mv3d.bundles.weights import folder_of, load_bundle
 
     folder = folder_of(name)
     if is_foreign(folder) and not (folder / MANIFEST).is_file():
@@ -83,7 +83,7 @@ def weights_inspect(name: str) -> None:
 
 def weights_fetch(name: str, out: Path | None, revision: str, offline: bool, accepted: bool) -> None:
     """Bring an upstream's weights; terms first. The folder's path goes to stdout."""
-    from img2mv3d.fetch import fetch
+    from img2mv3d.bundles.fetch import fetch
 
     folder = _agreed_place(name, out, accepted)
     print(fetch(name, folder, revision=revision, offline=offline, say=note))
@@ -91,14 +91,14 @@ def weights_fetch(name: str, out: Path | None, revision: str, offline: bool, acc
 
 def weights_import(source: Path, out: Path | None, accepted: bool) -> None:
     """Take a copy of Wonder3D's weights; terms first. The folder's path goes to stdout."""
-    from img2mv3d.fetch import take
+    from img2mv3d.bundles.fetch import take
 
     print(take("wonder3d", source, _agreed_place("wonder3d", out, accepted), say=note))
 
 
 def licences() -> None:
     """Under which terms code, weights and data stand."""
-    from img2mv3d import upstreams
+    from img2mv3d.bundles import upstreams
 
     print(upstreams.table(upstreams.licences()))
 
@@ -178,9 +178,9 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _agreed_place(name: str, out: Path | None, accepted: bool) -> Path:
     """Where the weights will stand. The terms are shown and must be accepted, unless weights were fetched there before.
     Raises UsageError."""
-    from img2mv3d.fetch import RECORD
-    from img2mv3d.manifests import fetched_folder
-    from img2mv3d.upstreams import terms_of
+    from img2mv3d.bundles.fetch import RECORD
+    from img2mv3d.bundles.manifests import fetched_folder
+    from img2mv3d.bundles.upstreams import terms_of
 
     terms, folder = terms_of(name), out or fetched_folder() / name
     if not (folder / RECORD).exists():
@@ -221,7 +221,7 @@ def _version(name: str) -> str | None:
 
 
 def _bundle_finding() -> Iterator[tuple[str, str, bool]]:
-    from img2mv3d.weights import load_bundle
+    from img2mv3d.bundles.weights import load_bundle
 
     try:
         bundle = load_bundle("mini")

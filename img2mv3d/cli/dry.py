@@ -13,12 +13,13 @@ LATER = 0.15e9  # what the fit's libraries and results leave behind for the stag
 
 def foretell(plan: Plan) -> str:
     """A line for each stage: forecast seconds and memory, and the whole."""
-    from img2mv3d import forecast, machine
-    from img2mv3d.decoders import choose
-    from img2mv3d.forecast import decode_need, depth_need, fits, generate_need
-    from img2mv3d.sources import STAGES
-    from img2mv3d.verbs import LARGE
-    from img2mv3d.weights import hollow, load_bundle
+    from img2mv3d import machine
+    from img2mv3d.bundles import forecast
+    from img2mv3d.bundles.decoders import choose
+    from img2mv3d.bundles.forecast import decode_need, depth_need, fits, generate_need
+    from img2mv3d.bundles.weights import hollow, load_bundle
+    from img2mv3d.flow.entry import STAGES
+    from img2mv3d.flow.runners import LARGE
 
     bundle = load_bundle(plan.bundle)
     device = machine.guess_device() if plan.device == "auto" else plan.device

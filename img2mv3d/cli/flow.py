@@ -20,8 +20,8 @@ from img2mv3d.errors import Img2mv3dError, InputError, UsageError
 from img2mv3d.plans import PLANS, STANDARD, Plan
 
 if TYPE_CHECKING:
-    from img2mv3d.pipeline import Result
-    from img2mv3d.sources import Source
+    from img2mv3d.flow.entry import Source
+    from img2mv3d.flow.pipeline import Result
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def run_all(words: list[str], start: Path | None, until: str | None, given: Mapp
     """`run`: from photos or the file of any stage as far as `until`; out/ unless -o says otherwise. given["dry_run"]:
     only say what it would take.
     """
-    from img2mv3d.sources import Source, source_of
+    from img2mv3d.flow.entry import Source, source_of
 
     if (not words) == (start is None):
         raise UsageError("give a photo, or the file of a stage with --from; see `img2mv3d run --help`")
@@ -101,7 +101,7 @@ def run_verb(
 ) -> None:
     """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo). Views of another
     program become ours first, in foreign/ under the results."""
-    from img2mv3d.sources import source_of
+    from img2mv3d.flow.entry import source_of
 
     if verb in ("decode", "reconstruct") and (ours := brought(verb, path, given, layout)) is not None:
         given = {**given, "out": given.get("out") or ours.parent}
@@ -124,7 +124,7 @@ def run_verb(
 def brought(verb: str, path: Path, given: Mapping[str, Any], layout: str | None) -> Path | None:
     """The folder to which views of another program were written as ours; None when `path` is none of theirs. Raises
     ViewsError, UsageError."""
-    from img2mv3d.foreign import LAYOUTS, layout_of, read_foreign, resized
+    from img2mv3d.readers.third_party_views import LAYOUTS, layout_of, read_foreign, resized
     from img2mv3d.values import save_views
 
     if layout is not None and layout not in LAYOUTS:
@@ -174,7 +174,7 @@ def carry_one(
     """Run the pipeline once, after the best seed was chosen if several are wanted; the result, and what else there is
     to tell about it in JSON. typed: flags that were `checked`.
     """
-    from img2mv3d.pipeline import run
+    from img2mv3d.flow.pipeline import run
 
     if "mask" in typed:
         source = replace(source, mask=typed["mask"])
@@ -240,7 +240,7 @@ def recorded_plan(source: Source) -> Plan:
     """What run.json beside the source says about settings; the standard plan where there is none or for a photo."""
     if source.kind == "photo":
         return STANDARD
-    from img2mv3d.runs import RunFolder
+    from img2mv3d.flow.run_folder import RunFolder
 
     if not (source.root / "run.json").exists():
         return STANDARD
@@ -250,7 +250,7 @@ def recorded_plan(source: Source) -> Plan:
 
 def open_store(typed: Mapping[str, Any], warn: Any) -> Any:
     """The cache that the flags --cache and --no-cache mean."""
-    from img2mv3d.store import Store, default_folder
+    from img2mv3d.flow.store import Store, default_folder
 
     return Store(None if "no_cache" in typed else typed.get("cache") or default_folder(), warn)
 

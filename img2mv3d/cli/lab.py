@@ -18,7 +18,7 @@ from img2mv3d.errors import InputError, UsageError
 if TYPE_CHECKING:
     import torch
 
-    from img2mv3d.weights import Bundle
+    from img2mv3d.bundles.weights import Bundle
 
 
 def render(meshes: Path, out: Path, poses: int, seed: int, limit: int | None) -> None:
@@ -37,8 +37,8 @@ def fits(data: Path, bundle: str, limit: int | None) -> None:
     """Fits to the views of the sets that have latents, beside these; started again, it goes on where it stopped."""
     check_data(data)
     ready_torch()
+    from img2mv3d.bundles.weights import load_bundle
     from img2mv3d.train.fitted import make_fits
-    from img2mv3d.weights import load_bundle
 
     if not make_fits(data, load_bundle(bundle), limit=limit, report=say):
         raise InputError(f"{data}: no training set has latents yet; `img2mv3d train encoder` makes them")
@@ -50,7 +50,7 @@ def train(what: str, data: Path, out: Path, minutes: float, seed: int, start: st
     networks it begins with, instead of random ones."""
     check_data(data)
     ready_torch()
-    from img2mv3d.weights import load_bundle
+    from img2mv3d.bundles.weights import load_bundle
 
     TRAININGS[what](data, out, minutes, seed, None if start is None else load_bundle(start))
     print(out.absolute())
@@ -82,11 +82,11 @@ def train_decoder(
         raise UsageError("--keep-plain: say with --start whose plain decoder")
     check_data(data)
     place = ready_torch(device)
+    from img2mv3d.bundles.weights import load_bundle, write_bundle
     from img2mv3d.train import crossview, decoder
     from img2mv3d.train.corruption import imagination
     from img2mv3d.train.everything import bundle_notes
     from img2mv3d.train.team import joined, left
-    from img2mv3d.weights import load_bundle, write_bundle
 
     bundle = None if start is None else load_bundle(start)
     paint = partial(imagination, None if bundle is None else bundle.generator(), seed)
@@ -128,7 +128,7 @@ def train_decoder_on(
     device: str = "cpu",
 ) -> None:
     """One variant on a published decoder that was brought with `weights add`; `weights add` takes what comes of it."""
-    from img2mv3d.decoders import BASES
+    from img2mv3d.bundles.decoders import BASES
     from img2mv3d.train.variants import VARIANTS
 
     if base not in BASES:
@@ -137,8 +137,8 @@ def train_decoder_on(
         raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
     check_data(data)
     place = ready_torch(device)
+    from img2mv3d.bundles.weights import load_bundle
     from img2mv3d.train.bases import train_on
-    from img2mv3d.weights import load_bundle
 
     told = {"variant": variant, "steps": steps, "seed": seed, "device": place, "report": say}
     made = train_on(base, load_bundle(bundle), data, out, minutes, **told)
@@ -171,14 +171,15 @@ def check_data(data: Path) -> None:
 
 def ready_torch(device: str = "cpu") -> torch.device:
     """As many threads as the machine has to give, shared with the processes beside this one; the device by that name,
-    in a team the card that is this process's own. Raises as `verbs.ready_torch`."""
+    in a team the card that is this process's own. Raises as `runners.ready_torch`."""
     import torch
 
-    from img2mv3d import machine, verbs
+    from img2mv3d import machine
+    from img2mv3d.flow import runners
 
     device = machine.guess_device() if device == "auto" else device
     team = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    place = verbs.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and team > 1 else device)
+    place = runners.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and team > 1 else device)
     torch.set_num_threads(max(machine.thread_count() // team, 1))
     if place.index is not None:
         torch.cuda.set_device(place)

@@ -76,7 +76,7 @@ def save_report(folder: Path, photo: Path | None, target: Path) -> Path:
     """Write the report of the run in `folder` to `target`, whole or not at all. Raises InputError without a run,
     UsageError when a file of that name is there that no report is.
     """
-    from img2mv3d.durable import write_atomically
+    from img2mv3d.files.durable import write_atomically
     from img2mv3d.report.gather import gather
     from img2mv3d.report.page import MARK, page
 

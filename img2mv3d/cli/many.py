@@ -76,8 +76,8 @@ def run_many(photos: list[Path], out: Path, until: str, given: Mapping[str, Any]
     UsageError before anything is done when the flags make no sense.
     """
     from img2mv3d import machine
-    from img2mv3d.sources import STAGES, Source
-    from img2mv3d.verbs import check_format
+    from img2mv3d.flow.entry import STAGES, Source
+    from img2mv3d.flow.runners import check_format
 
     typed = checked(given)
     if "mask" in typed:
@@ -109,7 +109,7 @@ def work(task: Task) -> Outcome:
     if task.threads is not None:  # in a process of its own, before torch is loaded
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(task.threads)
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from img2mv3d.sources import Source
+    from img2mv3d.flow.entry import Source
 
     screen, started = Noted(), time.perf_counter()
     source, report = Source("photo", task.photo), "no_report" not in task.typed

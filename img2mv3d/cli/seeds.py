@@ -14,10 +14,10 @@ from img2mv3d.cli.flow import Many
 from img2mv3d.errors import UsageError
 
 if TYPE_CHECKING:
+    from img2mv3d.flow.entry import Source
+    from img2mv3d.flow.store import Store
     from img2mv3d.geometry.agreement import Agreement
     from img2mv3d.plans import Plan
-    from img2mv3d.sources import Source
-    from img2mv3d.store import Store
 
 SHEET = "seeds.png"
 TILE = 128  # px of a view on the sheet
@@ -44,8 +44,8 @@ def pick_seed(source: Source, out: Path, plan: Plan, until: str, many: Many, sto
     The score is that of `agreement` of the plain views with the depth fitted to them (the views that are decoded
     together would agree because they are made to). Raises UsageError when that makes no sense.
     """
-    from img2mv3d.formats import write_json
-    from img2mv3d.pipeline import run
+    from img2mv3d.files.formats import write_json
+    from img2mv3d.flow.pipeline import run
 
     seeds = [plan.seed + i for i in range(many.seeds)]
     if until not in ("decode", "reconstruct", "export"):
@@ -80,7 +80,7 @@ def _sheet(out: Path, choice: Choice) -> Any:
     """A row of views for every seed, best first, its figures in the captions."""
     from PIL import Image
 
-    from img2mv3d.formats import to_bytes
+    from img2mv3d.files.formats import to_bytes
     from img2mv3d.report.sheet import grid
     from img2mv3d.values import load_views
 

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from img2mv3d.bundles.weights import Bundle, load_bundle
 from img2mv3d.eval.blended import blend
 from img2mv3d.eval.cases import Case
 from img2mv3d.geometry.cameras import SIX_VIEWS
@@ -24,7 +25,6 @@ from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.plans import DepthOptions
 from img2mv3d.stages.depth import cut_out, decoded_normals, fit_depth
 from img2mv3d.values import Latents, Views
-from img2mv3d.weights import Bundle, load_bundle
 
 Arm = Callable[[Case], Float[Tensor, "V 3 H W"]]
 SOFTER = ", as soft as "  # between the names of an arm that was blurred and of the one that it is now as soft as

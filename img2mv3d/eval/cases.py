@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from img2mv3d.bundles.weights import Bundle
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.renders import RenderSet, Sample
 from img2mv3d.geometry.cameras import SIX_VIEWS
@@ -25,7 +26,6 @@ from img2mv3d.train.corruption import corrupted, imagined
 from img2mv3d.train.multiview import MultiViewNets
 from img2mv3d.train.pool import Item, as_float, encode_boxed, over_white
 from img2mv3d.values import Latents
-from img2mv3d.weights import Bundle
 
 SETTINGS = ("exact", "spoilt")
 MID_STEP = 450  # noise step of 1000 from which the denoiser paints spoilt latents: shapes stay, detail is imagined

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.damage import keeping
@@ -25,7 +26,6 @@ from img2mv3d.neus.confidence import NAMES, RIGHT, WEIGHTS, features
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
 from img2mv3d.values import Views
-from img2mv3d.weights import load_bundle
 
 PIXELS = 3000  # of each object and kind of views
 BINS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)

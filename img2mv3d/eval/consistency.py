@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from img2mv3d.bundles.weights import Bundle, load_bundle
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.errors import UsageError
@@ -27,7 +28,6 @@ from img2mv3d.eval.softened import as_soft_as, sharpness, sharpness_by_view
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.train.features import features
 from img2mv3d.train.multiview import MultiViewNets
-from img2mv3d.weights import Bundle, load_bundle
 
 NOTHING = float("nan")
 LEVEL_DB = 100.0  # of equal pictures

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.alignment import placements, realigned, realigned_normals
@@ -29,7 +30,6 @@ from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.opposites import agreed_masks
 from img2mv3d.neus.fit import FINAL, Fit, FitOptions, fit
 from img2mv3d.values import Views
-from img2mv3d.weights import load_bundle
 
 WITHOUT = "without "
 SWAPPED, GENERATED = "swapped", "generated"  # damages that need more than the views

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from img2mv3d.data.corpus import Entry, Solid, read_manifest, without_twins
 from img2mv3d.data.scene import Light, place, shoot
 from img2mv3d.eval.surface import SurfacePoints, seen_by, thin_plates, visible_surface
-from img2mv3d.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.values import Views
 

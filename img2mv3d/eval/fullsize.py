@@ -20,14 +20,8 @@ from typing import Any
 import torch
 
 from img2mv3d import machine
-from img2mv3d.conventions import LATENT_FACTOR, LATENT_SCALE
-from img2mv3d.decoders import Decoder, choose
-from img2mv3d.diffusion.contract import Condition, conditioned
-from img2mv3d.diffusion.sampler import sample
-from img2mv3d.diffusion.schedule import SCHEDULES
-from img2mv3d.eval.bench import PHOTO
-from img2mv3d.eval.bench import machine as about_machine
-from img2mv3d.forecast import (
+from img2mv3d.bundles.decoders import Decoder, choose
+from img2mv3d.bundles.forecast import (
     COVERED,
     EXPORT,
     FINAL_FIT,
@@ -41,16 +35,22 @@ from img2mv3d.forecast import (
     metered,
     pace,
 )
+from img2mv3d.bundles.weights import load_bundle
+from img2mv3d.conventions import LATENT_FACTOR, LATENT_SCALE
+from img2mv3d.diffusion.contract import Condition, conditioned
+from img2mv3d.diffusion.sampler import sample
+from img2mv3d.diffusion.schedule import SCHEDULES
+from img2mv3d.eval.bench import PHOTO
+from img2mv3d.eval.bench import machine as about_machine
+from img2mv3d.flow.entry import STAGES, Source
+from img2mv3d.flow.pipeline import run
+from img2mv3d.flow.progress import Report
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.nets.clip import SdDecoder
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.vae import SD_CHANNELS
-from img2mv3d.pipeline import run
 from img2mv3d.plans import STANDARD
-from img2mv3d.progress import Report
-from img2mv3d.sources import STAGES, Source
-from img2mv3d.weights import load_bundle
 
 UNET = UNetConfig(
     channels=(320, 640, 1280, 1280),

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from img2mv3d.bundles.weights import Bundle, load_bundle
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.augment import photograph
 from img2mv3d.data.corpus import Solid, load_solid
@@ -28,7 +29,7 @@ from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.exact import untouched
 from img2mv3d.eval.metrics import mask_iou, normal_angle, psnr, ssim
 from img2mv3d.eval.surface import surface_score, visible_points
-from img2mv3d.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.extract import isosurface
@@ -39,7 +40,6 @@ from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import fit_depth, plain_views
 from img2mv3d.stages.generate import generate
 from img2mv3d.values import Latents, Subject, Views
-from img2mv3d.weights import Bundle, load_bundle
 
 FRACTIONS = (0.02, 0.05, 0.1)  # of the truth's box diagonal
 THUMB = 64  # px to which front views are shrunk to find the nearest

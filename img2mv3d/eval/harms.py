@@ -15,12 +15,12 @@ from jaxtyping import Float
 from scipy.ndimage import affine_transform, binary_erosion, gaussian_filter
 from scipy.spatial.transform import Rotation
 
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.conventions import FRONT
-from img2mv3d.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.values import Views
-from img2mv3d.weights import load_bundle
 
 SHIFT_PX = 3.0  # of 256
 SCALE = 0.03

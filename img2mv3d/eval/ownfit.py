@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from img2mv3d.bundles.weights import Bundle, load_bundle
 from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.renders import RenderSet, Sample, world_vertices
 from img2mv3d.eval.arms import Arm, arms_of, named, normals_of, own_views, still_true, true_arm
@@ -24,7 +25,7 @@ from img2mv3d.eval.generated import latents_of
 from img2mv3d.eval.metrics import depth_warp_error, sift_matches
 from img2mv3d.eval.rerendered import Fits, Rerendered, rerender_score
 from img2mv3d.eval.surface import surface_score, visible_points
-from img2mv3d.formats import decode_normals
+from img2mv3d.files.formats import decode_normals
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.mesh.extract import isosurface
 from img2mv3d.neus.fit import FINAL, QUICK
@@ -33,7 +34,6 @@ from img2mv3d.plans import DepthOptions
 from img2mv3d.stages.depth import fit_depth, plain_views
 from img2mv3d.train.multiview import MultiViewNets
 from img2mv3d.values import Views
-from img2mv3d.weights import Bundle, load_bundle
 
 SETTINGS = ("spoilt", "generated")
 FRACTIONS = (0.02, 0.05)  # of the truth's box diagonal

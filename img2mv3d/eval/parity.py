@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from img2mv3d.convert import load_strictly, read_config, read_table, read_tensors, rename, unet_numbers
+from img2mv3d.bundles.convert import load_strictly, read_config, read_table, read_tensors, rename, unet_numbers
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import make_scheduler, sample
 from img2mv3d.diffusion.schedule import SCHEDULES
@@ -30,7 +31,6 @@ from img2mv3d.geometry.framing import frame
 from img2mv3d.nets.clip import CLIP_MEAN, CLIP_STD, ClipCondition, clip_pixels, cut_to_bytes
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig, pack
 from img2mv3d.nets.temporal import TemporalBase
-from img2mv3d.weights import load_bundle
 
 TOLERANCE = 1e-4
 WORLD_FROM_WONDER3D = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # (x, y, z) -> (x, z, -y)

@@ -23,7 +23,7 @@ from img2mv3d.eval.ownfit import measure as own_measure
 from img2mv3d.eval.protocol_arms import Arm, brought_to_size
 from img2mv3d.eval.protocol_cases import PROTOCOLS, VERSION, Case, case_of, settings
 from img2mv3d.eval.rerendered import Fits
-from img2mv3d.formats import write_json, write_png
+from img2mv3d.files.formats import write_json, write_png
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.values import Views
 

@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from img2mv3d.bundles.decoders import choose
+from img2mv3d.bundles.manifests import MANIFEST
+from img2mv3d.bundles.weights import Bundle, Checkpoint, load_bundle
 from img2mv3d.conventions import FRONT
-from img2mv3d.decoders import choose
 from img2mv3d.errors import UsageError, ViewsError
 from img2mv3d.eval.alignment import Placement, realigned, realigned_normals
 from img2mv3d.eval.blended import blend
 from img2mv3d.eval.generated import latents_of
 from img2mv3d.eval.protocol_cases import FRAMING_PX, Case, case_of
-from img2mv3d.foreign import layout_of, read_foreign, resized
-from img2mv3d.manifests import MANIFEST
 from img2mv3d.plans import DecodeOptions, DepthOptions
+from img2mv3d.readers.third_party_views import layout_of, read_foreign, resized
 from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import fit_depth, plain_views
 from img2mv3d.values import Depth, Latents, Views, load_views
-from img2mv3d.weights import Bundle, Checkpoint, load_bundle
 
 LEAST_SCALE, MOST_SCALE = 0.01, 2.0  # sizes that differ by less are one; by more, something else is wrong
 
@@ -112,8 +112,8 @@ def is_folder_of_views(path: Path) -> bool:
 
 
 def folder_arm(folder: Path) -> Arm:
-    """Views that lie in folder/ID/ (or folder/ID.png, where a layout is one picture), in any layout that `foreign`
-    knows, or in ours."""
+    """Views that lie in folder/ID/ (or folder/ID.png, where a layout is one picture), in any layout that
+    `third_party_views` knows, or in ours."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())

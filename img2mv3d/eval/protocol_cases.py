@@ -24,7 +24,7 @@ from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.data.scene import Light, Shots, random_pose, shoot
 from img2mv3d.errors import InputError
 from img2mv3d.eval.exact import untouched
-from img2mv3d.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.mesh.files import read_mesh
 from img2mv3d.values import Views

@@ -16,18 +16,18 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.eval.arms import arms_of
 from img2mv3d.eval.cases import Case, cases, held_out, only
 from img2mv3d.eval.consistency import NEAR_DEG
 from img2mv3d.eval.metrics import ring_pairs
-from img2mv3d.formats import to_bytes
+from img2mv3d.files.formats import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS, project, unproject
 from img2mv3d.geometry.warp import seen_by_both
 from img2mv3d.train.multiview import MultiViewNets
 from img2mv3d.train.pictures import tile, write_picture
-from img2mv3d.weights import load_bundle
 
 HALF = 20  # px round the point that are shown
 TILE = 200  # px of a picture on the sheet: an enlargement of five

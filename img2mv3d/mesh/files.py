@@ -257,9 +257,7 @@ def _compare(mesh: MeshLike, again: MeshArrays, path: Path, rule: Placing) -> No
     def different(what: str) -> ResourceError:
         return ResourceError(f"{path}: read back, its {what} differ from what was written; is the disk sound?")
 
-    if len(again.faces) != len(mesh.faces) or (
-        rule.shared and len(again.vertices) != len(mesh.vertices)
-    ):
+    if len(again.faces) != len(mesh.faces) or (rule.shared and len(again.vertices) != len(mesh.vertices)):
         raise different("counts of vertices and faces")
     scale = float(np.abs(mesh.vertices).max())
     if np.abs(again.vertices[again.faces] - mesh.vertices[mesh.faces]).max() > PLACE * scale:

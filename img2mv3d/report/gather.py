@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from img2mv3d.errors import Img2mv3dError, InputError, PhotoError
-from img2mv3d.formats import read_json, read_png
+from img2mv3d.files.formats import read_json, read_png
 from img2mv3d.geometry.agreement import Agreement, agreement
 from img2mv3d.values import Views, load_depth, load_views
 

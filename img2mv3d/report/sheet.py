@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
 from img2mv3d.errors import PhotoError, ViewsError
-from img2mv3d.formats import read_png, to_bytes
+from img2mv3d.files.formats import read_png, to_bytes
 from img2mv3d.geometry.cameras import Camera
 from img2mv3d.values import Subject, Views, load_depth, load_views
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import DepthError, LatentsError
-from img2mv3d.formats import decode_normals, to_bytes
+from img2mv3d.files.formats import decode_normals, to_bytes
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.opposites import opposites, spread
 from img2mv3d.geometry.warp import warp_error

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import LatentsError
-from img2mv3d.formats import decode_normals, to_bytes
+from img2mv3d.files.formats import decode_normals, to_bytes
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.masks import view_masks

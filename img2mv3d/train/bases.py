@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from img2mv3d.decoders import Decoder, stock
+from img2mv3d.bundles.decoders import Decoder, stock
+from img2mv3d.bundles.weights import Bundle, Checkpoint, write_bundle
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.train import crossview
 from img2mv3d.train.corruption import imagination
 from img2mv3d.train.everything import LICENCE, bundle_notes
 from img2mv3d.train.variants import BEST, VARIANTS
-from img2mv3d.weights import Bundle, Checkpoint, write_bundle
 
 PAINTED = (250, 999)  # steps of the noise from which a denoiser of ours paints the latents that disagree
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from img2mv3d import weights
+from img2mv3d.bundles import weights
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from img2mv3d.bundles.weights import Bundle
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.corpus import read_manifest
 from img2mv3d.data.renders import RenderSet
@@ -24,7 +25,6 @@ from img2mv3d.train.decoder import decoder_figures, psnr
 from img2mv3d.train.encoder import encoder_figures
 from img2mv3d.train.multiview import MultiViewNets, MultiViewTask, generate_latents
 from img2mv3d.train.pool import Item, Pool, as_float, over_white
-from img2mv3d.weights import Bundle
 
 DECIMALS = 4
 

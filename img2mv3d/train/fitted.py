@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Float16
 from scipy.ndimage import distance_transform_edt
 
+from img2mv3d.bundles.weights import Bundle
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.renders import RenderSet, Sample, write_atomically
 from img2mv3d.errors import NothingFoundError
@@ -25,7 +26,6 @@ from img2mv3d.stages.depth import fit_depth, plain_views
 from img2mv3d.train.corruption import corrupted, imagination
 from img2mv3d.train.pool import Item
 from img2mv3d.values import Depth, Latents
-from img2mv3d.weights import Bundle
 
 SPOILT_SHARE = 0.6  # of the sets: fitted to views of spoilt latents, as a training sees them; the others to exact ones
 STEP = 450  # noise step of 1000 from which the denoiser paints: shapes stay, detail is imagined

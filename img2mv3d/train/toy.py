@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import INDEX_COLUMNS, RenderSet
-from img2mv3d.formats import write_npz
+from img2mv3d.files.formats import write_npz
 
 SIDE = 64  # px
 SETS = 4  # the last one is held out

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 from typer.testing import CliRunner, Result
 
-from img2mv3d import verbs, weights
+from img2mv3d.bundles import weights
 from img2mv3d.cli.app import app
+from img2mv3d.flow import runners
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle
 
@@ -18,7 +19,7 @@ def img2mv3d(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line on stand-ins, standing in the workshop's folder."""
     monkeypatch.chdir(workshop.folder)
     for name, verb in workshop.verbs.table().items():
-        monkeypatch.setitem(verbs.VERBS, name, verb)  # type: ignore[arg-type]
+        monkeypatch.setitem(runners.VERBS, name, verb)  # type: ignore[arg-type]
     monkeypatch.setattr(weights, "load_bundle", lambda name: FakeBundle(str(name)))
     monkeypatch.setenv("IMG2MV3D_CACHE", str(workshop.folder / "cache"))
     return lambda *words: CliRunner().invoke(app, [str(w) for w in words], prog_name="img2mv3d")

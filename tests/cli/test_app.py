@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from img2mv3d import errors, verbs
+from img2mv3d import errors
 from img2mv3d.cli.app import app
 from img2mv3d.cli.guard import as_known
+from img2mv3d.flow import runners
 from img2mv3d.train.variants import BEST, VARIANTS
 from tests.conftest import Workshop
 
@@ -196,7 +197,7 @@ def test_every_kind_of_failure_has_its_status_and_one_line(
     def fail(*_: Any, **__: Any) -> None:
         raise failure
 
-    monkeypatch.setitem(verbs.VERBS, "decode", fail)  # type: ignore[arg-type]
+    monkeypatch.setitem(runners.VERBS, "decode", fail)  # type: ignore[arg-type]
     result = img2mv3d("run", "photo.png", "-q")
     assert result.exit_code == status and says in result.stderr
     assert len(result.stderr.splitlines()) == 1 and result.stdout == ""
@@ -211,7 +212,7 @@ def test_a_reader_that_has_enough_is_no_failure(
     def fail(*_: Any, **__: Any) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setitem(verbs.VERBS, "decode", fail)  # type: ignore[arg-type]
+    monkeypatch.setitem(runners.VERBS, "decode", fail)  # type: ignore[arg-type]
     assert img2mv3d("run", "photo.png", "-q").exit_code == 0
 
 

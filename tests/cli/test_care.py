@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from img2mv3d import weights
+from img2mv3d.bundles import weights
 from img2mv3d.cli import care
 from img2mv3d.errors import UsageError, WeightsError
 from tests.toys import toy_bundle

@@ -7,8 +7,8 @@ import pytest
 
 from img2mv3d.cli.flow import plan_of, recorded_plan, run_here
 from img2mv3d.errors import InputError, UsageError
+from img2mv3d.flow.entry import Source, source_of
 from img2mv3d.plans import PLANS, STANDARD, ExportOptions, Plan
-from img2mv3d.sources import Source, source_of
 from tests.conftest import Workshop
 
 PHOTO = Source("photo", Path("photo.png"))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from img2mv3d import verbs
 from img2mv3d.cli.many import Outcome
+from img2mv3d.flow import runners
 from tests.cli.conftest import Run
 from tests.conftest import Workshop
 
@@ -61,7 +61,7 @@ def test_faults_of_two_kinds_are_status_1_and_a_defect_of_ours_stops_nothing(
             raise ZeroDivisionError("oh")
         return prepare(flow, photo, mask, matting)
 
-    monkeypatch.setitem(verbs.VERBS, "prepare", broken)
+    monkeypatch.setitem(runners.VERBS, "prepare", broken)
     result = img2mv3d("run", *photos, "gone.png")
     assert result.exit_code == 1 and len(result.stdout.splitlines()) == 2
     assert "cup.png: failed: a defect of img2mv3d (ZeroDivisionError: oh)" in result.stderr
@@ -97,7 +97,7 @@ def test_an_interrupt_ends_the_batch_with_its_sum(
             raise KeyboardInterrupt
         return prepare(flow, photo, mask, matting)
 
-    monkeypatch.setitem(verbs.VERBS, "prepare", until_second)
+    monkeypatch.setitem(runners.VERBS, "prepare", until_second)
     result = img2mv3d("run", *photos)
     assert result.exit_code == 130 and "1 of 3 done" in result.stderr and ", 2 not begun" in result.stderr
     assert result.stdout.splitlines() == [str(workshop.out / "cup" / "mesh.glb")]

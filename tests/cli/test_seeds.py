@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from img2mv3d import verbs
+from img2mv3d.flow import runners
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.values import Depth, Latents, Views
 from tests.cli.conftest import Run
@@ -27,7 +27,7 @@ def best_is_two(workshop: Workshop, img2mv3d: Run, monkeypatch: pytest.MonkeyPat
         views = Views(grey.astype(np.float32), None, mask, SIX_VIEWS, "fake")
         return Depth(np.zeros_like(mask), mask, views)
 
-    monkeypatch.setitem(verbs.VERBS, "depth", depth)
+    monkeypatch.setitem(runners.VERBS, "depth", depth)
     return img2mv3d
 
 

@@ -19,9 +19,9 @@ import trimesh
 from PIL import Image, ImageDraw
 
 from img2mv3d.conventions import VIEW_NAMES
-from img2mv3d.durable import digest_file
+from img2mv3d.files.durable import digest_file
+from img2mv3d.flow.entry import STAGES
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.sources import STAGES
 from img2mv3d.values import Latents, load_depth, load_views
 from tests.checkpoints import tiny_checkpoint
 from tests.folders import KINDS, contents, flip, one_of_each_kind

@@ -14,7 +14,7 @@ from img2mv3d.eval.blended import blend
 from img2mv3d.eval.cases import Case
 from img2mv3d.eval.consistency import Record, load_records, measure, run, save_records, table
 from img2mv3d.eval.softened import softened
-from img2mv3d.formats import encode_normals
+from img2mv3d.files.formats import encode_normals
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from tests.patterned import patterned_ball
 from tests.toys import toy_bundle

@@ -9,7 +9,7 @@ from img2mv3d.data.corpus import Solid
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.eval import generated
 from img2mv3d.eval.generated import BACK, Record, average, case_of, copied, measure, nearest, table
-from img2mv3d.formats import encode_normals, to_bytes
+from img2mv3d.files.formats import encode_normals, to_bytes
 
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32) * np.float32(0.28)
 QUADS = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
@@ -83,7 +83,7 @@ _ARMS = (("mini", 2.0), ("copied", 0.0))
 
 
 def test_an_arm_makes_views_of_the_photo_alone(case, tmp_path):
-    from img2mv3d.weights import load_bundle
+    from img2mv3d.bundles.weights import load_bundle
 
     views = generated.generated(load_bundle("mini"))(case.photo)
     assert views.color.shape == case.views.color.shape

@@ -14,7 +14,7 @@ from img2mv3d.eval.arms import true_arm
 from img2mv3d.eval.cases import Case
 from img2mv3d.eval.ownfit import Record, generated_case, measure, true_views
 from img2mv3d.eval.rerendered import Fits
-from img2mv3d.formats import encode_normals, to_bytes, write_npz
+from img2mv3d.files.formats import encode_normals, to_bytes, write_npz
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.sdf import Sphere, render_world
 from img2mv3d.neus.options import FitOptions, Level

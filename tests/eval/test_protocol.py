@@ -14,7 +14,7 @@ from img2mv3d.eval.alignment import Placement, realigned
 from img2mv3d.eval.protocol import measure, run
 from img2mv3d.eval.protocol_arms import Arm, brought_to_size, folder_arm, is_folder_of_views
 from img2mv3d.eval.protocol_cases import GSO30, case_of, gso30, rotation
-from img2mv3d.formats import to_bytes
+from img2mv3d.files.formats import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.values import Depth, Latents, Views, save_views
 from tests.toys import toy_bundle

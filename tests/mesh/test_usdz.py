@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from img2mv3d import verbs
 from img2mv3d.errors import UsageError
+from img2mv3d.flow import runners
 from img2mv3d.mesh.files import read_mesh, write_mesh
 from img2mv3d.mesh.usdz import usdz_files
 from tests.balls import ball
@@ -22,10 +22,10 @@ def test_without_the_library_a_line_says_what_to_install(tmp_path: Path, monkeyp
         with pytest.raises(UsageError, match=r"pip install 'img2mv3d\[usd\]'"):
             attempt()
     assert not (tmp_path / "b.usdz").exists()
-    monkeypatch.setattr(verbs.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(runners.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="usd-core"):
-        verbs.check_format("usdz")
-    verbs.check_format("glb")
+        runners.check_format("usdz")
+    runners.check_format("glb")
 
 
 def test_every_file_in_the_package_begins_at_a_multiple_of_64_and_is_only_stored() -> None:

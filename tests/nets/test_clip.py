@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from img2mv3d.convert import load_strictly, read_table, rename
+from img2mv3d.bundles.convert import load_strictly, read_table, rename
 from img2mv3d.nets.clip import SdDecoder, SdEncoder, clip_pixels, cut_to_bytes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "pipeline"

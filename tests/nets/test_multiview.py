@@ -9,7 +9,7 @@ import torch
 from recipes import recorded_unet
 from safetensors.torch import load_file
 
-from img2mv3d.convert import load_strictly
+from img2mv3d.bundles.convert import load_strictly
 from img2mv3d.nets.multiview import (
     COORDINATES,
     MultiViewUNet,

@@ -13,6 +13,7 @@ from recipes import recorded_unet
 from safetensors.torch import load_file
 from toys import toy_bundle
 
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
@@ -21,7 +22,6 @@ from img2mv3d.nets.multiview import pack, unpack
 from img2mv3d.plans import GenerateOptions
 from img2mv3d.stages.generate import generate
 from img2mv3d.values import Framing, Latents, Subject
-from img2mv3d.weights import load_bundle
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "pipeline"
 TOLERANCE = 1e-4

@@ -7,15 +7,15 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from img2mv3d.bundles.decoders import choose, stock, trained_folder
+from img2mv3d.bundles.manifests import read_manifest
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.cli.app import app
-from img2mv3d.decoders import choose, stock, trained_folder
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.manifests import read_manifest
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.train.bases import start_weights
 from img2mv3d.train.variants import BEST, VARIANTS
 from img2mv3d.values import Latents
-from img2mv3d.weights import load_bundle
 from tests.checkpoints import autoencoder, tiny_checkpoint
 from tests.toys import toy_bundle
 

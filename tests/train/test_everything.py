@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.train.everything import train_all
-from img2mv3d.weights import load_bundle
 
 
 def test_one_command_trains_everything_and_leaves_a_bundle_that_loads(tmp_path: Path) -> None:

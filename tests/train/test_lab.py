@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.cli import lab
 from img2mv3d.errors import UsageError
-from img2mv3d.weights import load_bundle
 
 
 def test_a_variant_ends_as_a_bundle_with_both_decoders(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture):

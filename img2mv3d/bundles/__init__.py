@@ -1,0 +1,1 @@
+"""Weights: what a bundle holds, where it comes from, which networks it makes."""

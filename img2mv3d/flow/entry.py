@@ -1,0 +1,158 @@
+"""What a run may begin with: a photo, or the file of any stage, found out by looking at it.
+
+In: a path that somebody typed. Out: `Source`: its kind, and the files that stand for a stage's output.
+Why here: commands and pipeline must agree on what a path means, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from img2mv3d.conventions import VIEW_NAMES
+from img2mv3d.errors import DepthError, InputError, PhotoError
+from img2mv3d.files.durable import digest_file, digest_of
+
+STAGES = ("prepare", "generate", "depth", "decode", "reconstruct", "export")
+# Where each stage's files lie under a run's folder; patterns of pathlib.
+STAGE_FILES = {
+    "prepare": ("subject.png", "subject_full.png", "prepare.json"),
+    "back": ("back/subject.png", "back/subject_full.png", "back/prepare.json"),
+    "generate": ("latents.pt",),
+    "encode": ("latents.pt",),
+    "depth": ("plain/*.png", "plain/views.json", "depth.npz", "coarse.npz"),
+    "decode": ("views/*.png", "views/views.json"),
+    "reconstruct": ("surface.npz",),
+    "export": ("mesh.json",),
+}
+# The file without which a stage's output is not there.
+STAGE_MARK = {
+    "prepare": "prepare.json",
+    "generate": "latents.pt",
+    "depth": "depth.npz",
+    "decode": "views",
+    "reconstruct": "surface.npz",
+}
+STAGE_OF_KIND = {
+    "photo": None,
+    "run": None,
+    "pictures": None,
+    "subject": "prepare",
+    "latents": "generate",
+    "depth": "depth",
+    "views": "decode",
+    "surface": "reconstruct",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a run begins. kind: photo, subject, latents, depth, views, surface, run (a run's folder as it stands), or
+    pictures (views that must be encoded first). mask: a file that goes with a photo. back: a photo of the back that
+    goes with it. depth: None or "neus" (the quick
+    fit), "none", or a file that replaces it.
+    """
+
+    kind: str
+    path: Path
+    mask: Path | None = None
+    depth: str | None = None
+    back: Path | None = None
+
+    @property
+    def stage(self) -> str | None:
+        """The stage whose output was given, None for a photo, pictures or a whole run."""
+        return STAGE_OF_KIND[self.kind]
+
+    @property
+    def root(self) -> Path:
+        """The folder in which the other files of the same run would lie."""
+        if self.kind in ("run", "pictures"):
+            return self.path.absolute()
+        if self.kind == "views":
+            return self.path.absolute().parent if self.path.absolute().name == "views" else self.path.absolute()
+        return self.path.absolute().parent
+
+    def files(self, stage: str) -> dict[str, Path]:
+        """Names as under a run's folder, to the files that hold the stage's output here; empty when it is not here."""
+        if stage == "generate" and self.kind == "latents":
+            return {"latents.pt": self.path.absolute()}
+        if stage == "reconstruct" and self.kind == "surface":
+            return {"surface.npz": self.path.absolute()}
+        if stage == "decode" and self.kind in ("views", "pictures"):
+            return {f"views/{p.name}": p for p in sorted(self.path.absolute().iterdir()) if _is_view_file(p)}
+        return stage_files(self.root, stage)
+
+
+def source_of(path: Path) -> Source:
+    """What `path` is. Raises InputError when there is nothing of that name; a file of no known kind counts as a photo,
+    so that reading it says what is wrong with it.
+    """
+    if path.is_dir():
+        return _source_of_folder(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    name = path.name
+    if path.suffix == ".pt":
+        return Source("latents", path)
+    if name in ("subject.png", "subject_full.png", "prepare.json"):
+        return Source("subject", path)
+    if _is_view_file(path):
+        return Source("views", path.parent)
+    if path.suffix == ".npz":
+        return Source(_kind_of_npz(path), path)
+    if name == "run.json":
+        return Source("run", path.parent)
+    return Source("photo", path)
+
+
+def order_of(stage: str) -> int:
+    """The stage's place in the flow, 0 to 5; encode stands in for generate, back goes along with prepare."""
+    return STAGES.index({"encode": "generate", "back": "prepare"}.get(stage, stage))
+
+
+def stage_files(root: Path, stage: str) -> dict[str, Path]:
+    """Relative names to those files of the stage's output that lie under the run's folder `root`."""
+    found = [p for pattern in STAGE_FILES[stage] for p in root.glob(pattern) if p.is_file()]
+    return {str(p.relative_to(root)): p for p in sorted(found)}
+
+
+def digest_input(path: Path) -> str:
+    """sha256 (64 hexadecimal digits) of a file that was given. Raises PhotoError when it cannot be read."""
+    try:
+        return digest_file(path)
+    except FileNotFoundError:
+        raise PhotoError(f"{path}: no such file") from None
+    except OSError as error:
+        raise PhotoError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def digest_files(files: dict[str, Path]) -> str:
+    """One sha256 (64 hexadecimal digits) for names and bytes of several files. Raises OSError."""
+    return digest_of({name: digest_file(path) for name, path in files.items()})
+
+
+def _source_of_folder(path: Path) -> Source:
+    if (path / "views.json").exists() or (path / f"color_{VIEW_NAMES[0]}.png").exists():
+        return Source("views", path)
+    if (path / "run.json").exists() or any((path / mark).exists() for mark in STAGE_MARK.values()):
+        return Source("run", path)
+    raise InputError(f"{path}: neither a run's folder nor one of views (color_front.png and the others)")
+
+
+def _kind_of_npz(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except Exception as reason:  # a damaged directory of a zip raises many kinds
+        raise InputError(f"{path}: cannot be read as npz ({reason})") from None
+    if "sdf.npy" in names:
+        return "surface"
+    if "z.npy" in names:
+        return "depth"
+    raise DepthError(f"{path}: holds neither a surface (sdf) nor depth (z, hit)")
+
+
+def _is_view_file(path: Path) -> bool:
+    return path.name == "views.json" or (path.suffix == ".png" and path.name.startswith(("color_", "normal_")))

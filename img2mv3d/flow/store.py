@@ -1,0 +1,335 @@
+"""The content-addressed cache: what a stage made, under a digest of everything that it was made from.
+
+In: a key, a folder of files. Out: verified copies of those files, or a miss. An entry is a folder that is written under
+a unique temporary name and renamed; its manifest comes last; every read is verified. A broken or unwritable cache is a
+miss with a warning, never an error; locks only save work. Why here: the stages never hear that they are cached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from img2mv3d.files.durable import (
+    Damaged,
+    clear,
+    copy_durably,
+    copy_verified,
+    digest_of,
+    listing,
+    read_sealed,
+    sync_folder,
+    write_sealed,
+)
+
+ENTRY_FORMAT = "img2mv3d-entry/1"
+LOCK_WAIT = 900.0  # s; a stage that takes longer elsewhere is rather computed twice
+STALE = 24 * 3600.0  # s after which a temporary folder has lost its writer for certain
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a stage's output depends on, by name. What is not named here does not change the key."""
+
+    inputs: tuple[str, ...]
+    options: tuple[str, ...]
+    weights: bool = False
+    seed: bool = False
+    arithmetic: bool = False
+
+
+EXPORT_OPTIONS = ("format", "faces", "texture_size", "elevation_deg", "size_mm", "height_mm", "up")
+
+# The one table of keys. `matting` is the digest of the matting model that `auto` would use; `given` a file that stands
+# in for the quick fit. The number of threads, paths, names and the bundle's name are left out on purpose.
+RECIPES = {
+    "prepare": Recipe(("photo", "mask", "matting"), ("remover", "framing_px")),
+    "back": Recipe(("photo", "subject", "matting"), ("remover",)),
+    "encode": Recipe(("pictures",), (), weights=True, arithmetic=True),
+    "generate": Recipe(("subject",), ("steps", "guidance", "solver", "eta"), weights=True, seed=True, arithmetic=True),
+    "depth": Recipe(("latents", "given"), ("grid", "effort"), weights=True, arithmetic=True),
+    "decode": Recipe(("latents", "depth", "back"), ("decoder", "decode_normals"), weights=True, arithmetic=True),
+    "reconstruct": Recipe(("views",), ("grid", "effort")),
+    "export": Recipe(("surface", "views", "subject", "back", "provenance"), EXPORT_OPTIONS),
+}
+
+
+def key(
+    stage: str,
+    version: int,
+    options: Mapping[str, Any],
+    inputs: Mapping[str, str | None],
+    *,
+    weights: str | None = None,
+    seed: int | None = None,
+    arithmetic: str | None = None,
+) -> str:
+    """The key (64 hexadecimal digits) of a stage's output. version: the stage's; inputs: name to digest or None.
+
+    Raises ValueError when an ingredient that `RECIPES` declares is missing or an undeclared one is given.
+    """
+    recipe = RECIPES[stage]
+    given = {"weights": weights, "seed": seed, "arithmetic": arithmetic}
+    wanted = {"weights": recipe.weights, "seed": recipe.seed, "arithmetic": recipe.arithmetic}
+    if set(inputs) != set(recipe.inputs) or set(options) != set(recipe.options):
+        raise ValueError(f"key of {stage}: {sorted(inputs)}, {sorted(options)} are not the ingredients of its recipe")
+    if wrong := [name for name in wanted if wanted[name] != (given[name] is not None)]:
+        raise ValueError(f"key of {stage}: {', '.join(wrong)} given or left out against its recipe")
+    made_from = {"stage": stage, "version": version, "options": dict(options), "inputs": dict(inputs), **given}
+    return digest_of(made_from)
+
+
+def default_folder() -> Path:
+    """Where the cache stands: IMG2MV3D_CACHE, else the place that this system has for caches."""
+    if named := os.environ.get("IMG2MV3D_CACHE"):
+        return Path(named).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("img2mv3d", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing in the cache. files: relative name to {"size" (bytes), "sha256"}. made: what its maker wrote down about
+    it (seconds, peak memory in bytes, warnings). used: seconds since 1970.
+    """
+
+    key: str
+    stage: str
+    files: dict[str, dict[str, Any]]
+    made: dict[str, Any]
+    used: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(int(f["size"]) for f in self.files.values())
+
+
+class Store:
+    """The cache in `folder`; with None nothing is kept and nothing is found. warn: gets one sentence per mishap."""
+
+    def __init__(self, folder: Path | None, warn: Callable[[str], None] = lambda line: None) -> None:
+        self.folder = None if folder is None else folder.absolute()
+        self._warn = warn
+        self._said: set[str] = set()
+
+    def get(self, key: str, into: Path) -> Entry | None:
+        """Copy the entry's files into the folder `into`, verified byte by byte; None is a miss. A damaged entry is set
+        aside with a warning and counts as a miss.
+        """
+        if self.folder is None:
+            return None
+        place = self._place(key)
+        try:
+            entry = self._read(place, key)
+            if entry is None:
+                return None
+            for name, facts in entry.files.items():
+                copy_verified(place / "files" / name, into / name, facts)
+            with contextlib.suppress(OSError):
+                os.utime(place / "entry.json")  # the last use, for prune
+            return entry
+        except Damaged as reason:
+            clear(into)
+            self._set_aside(place, key, str(reason))
+        except OSError as error:
+            clear(into)
+            if place.exists():
+                self._once(f"the cache in {self.folder} cannot be read ({error.strerror or error}); computing instead")
+        return None
+
+    def put(self, key: str, stage: str, source: Path, names: Iterable[str], made: Mapping[str, Any]) -> bool:
+        """Keep copies of the files `names` of the folder `source` under `key`. False when that was not possible."""
+        if self.folder is None:
+            return False
+        draft = self.folder / "tmp" / f"{key[:16]}-{os.getpid()}-{uuid.uuid4().hex}"
+        try:
+            files = {name: copy_durably(source / name, draft / "files" / name) for name in sorted(names)}
+            write_sealed(
+                draft / "entry.json",
+                {"format": ENTRY_FORMAT, "key": key, "stage": stage, "files": files, "made": dict(made)},
+            )
+            for folder in sorted({p.parent for p in draft.rglob("*")}, reverse=True):
+                sync_folder(folder)
+            self._install(draft, self._place(key), key)
+            return True
+        except OSError as error:
+            self._once(f"the cache in {self.folder} cannot be written ({error.strerror or error}); going on without it")
+            return False
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def holds(self, key: str) -> bool:
+        """Is there an entry, and is every byte of it right? A damaged one is set aside with a warning."""
+        if self.folder is None:
+            return False
+        place = self._place(key)
+        try:
+            entry = self._read(place, key)
+            for name, facts in entry.files.items() if entry else ():
+                copy_verified(place / "files" / name, None, facts)
+            return entry is not None
+        except Damaged as reason:
+            self._set_aside(place, key, str(reason))
+        except OSError:
+            pass
+        return False
+
+    @contextlib.contextmanager
+    def lock(self, key: str) -> Iterator[bool]:
+        """Hold the lock of `key` while computing; True when another process held it meanwhile (so look again).
+        It only saves work: without locks, or after LOCK_WAIT seconds, two processes just compute the same.
+        """
+        waited, handle = False, None
+        try:
+            if self.folder is not None:
+                import fcntl
+
+                (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+                handle = open(self.folder / "locks" / key[:32], "w")
+                end = time.monotonic() + LOCK_WAIT
+                while time.monotonic() < end:
+                    try:
+                        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    except BlockingIOError:
+                        waited = True
+                        time.sleep(0.2)
+        except (OSError, ImportError):
+            pass
+        try:
+            yield waited
+        finally:
+            if handle is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(handle.name)
+                handle.close()
+
+    def entries(self) -> list[Entry]:
+        """All entries whose manifest can be read, the last used first. Their files are not verified here."""
+        found = []
+        for place in self._places():
+            with contextlib.suppress(Damaged, OSError):
+                if entry := self._read(place, place.name):
+                    found.append(entry)
+        return sorted(found, key=lambda e: -e.used)
+
+    def size(self) -> int:
+        """Bytes that the whole cache takes, set-aside and temporary files included."""
+        if self.folder is None:
+            return 0
+        total = 0
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                total += path.lstat().st_size if path.is_file() else 0
+        return total
+
+    def prune(self, max_bytes: int) -> tuple[int, int]:
+        """Remove what was set aside, what lost its writer, then the entries used longest ago, until the entries take at
+        most `max_bytes`. Returns (entries removed, bytes freed).
+        """
+        if self.folder is None:
+            return 0, 0
+        before = self.size()
+        shutil.rmtree(self.folder / "bad", ignore_errors=True)
+        readable = self.entries()
+        keys = {e.key for e in readable}
+        doomed = [p for p in self._places() if p.name not in keys]
+        total = sum(e.size for e in readable)
+        for entry in reversed(readable):
+            if total <= max_bytes:
+                break
+            total -= entry.size
+            doomed.append(self._place(entry.key))
+        for place in doomed:
+            self._remove(place)
+        for draft in listing(self.folder / "tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - draft.stat().st_mtime > STALE or max_bytes == 0:
+                    shutil.rmtree(draft, ignore_errors=True)
+        return len(doomed), max(0, before - self.size())
+
+    def verify(self) -> tuple[int, list[str]]:
+        """Read every byte. Returns (good entries, keys of damaged ones); these are set aside with a warning each."""
+        good, bad = 0, []
+        for place in self._places():
+            if self.holds(place.name):
+                good += 1
+            else:
+                bad.append(place.name)
+        return good, bad
+
+    def _place(self, key: str) -> Path:
+        assert self.folder is not None
+        return self.folder / "entries" / key[:2] / key
+
+    def _places(self) -> list[Path]:
+        if self.folder is None:
+            return []
+        return [p for group in listing(self.folder / "entries") for p in listing(group)]
+
+    def _read(self, place: Path, key: str) -> Entry | None:
+        try:
+            facts = read_sealed(place / "entry.json")
+        except FileNotFoundError:
+            if place.is_dir():
+                raise Damaged("entry.json is missing") from None
+            return None
+        if facts.get("format") != ENTRY_FORMAT or facts.get("key") != key or not _safe_names(facts.get("files")):
+            raise Damaged("entry.json is of another form")
+        used = (place / "entry.json").stat().st_mtime
+        return Entry(key, str(facts["stage"]), facts["files"], facts.get("made", {}), used)
+
+    def _install(self, draft: Path, place: Path, key: str) -> None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(draft, place)
+        except OSError:
+            # Somebody was faster. Theirs holds the same unless it is damaged, which `holds` finds out and sets aside.
+            if self.holds(key):
+                return
+            os.rename(draft, place)
+        sync_folder(place.parent)
+
+    def _set_aside(self, place: Path, key: str, reason: str) -> None:
+        assert self.folder is not None
+        aside = self.folder / "bad" / f"{key[:16]}-{uuid.uuid4().hex[:8]}"
+        try:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(place, aside)
+            self._warn(f"cache entry {key[:12]} is damaged ({reason}): set aside as {aside}, made anew")
+        except OSError:
+            self._warn(f"cache entry {key[:12]} in {place} is damaged ({reason}) and cannot be moved; made anew")
+
+    def _remove(self, place: Path) -> None:
+        assert self.folder is not None
+        grave = self.folder / "tmp" / f"removed-{uuid.uuid4().hex}"
+        with contextlib.suppress(OSError):
+            grave.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(place, grave)  # first out of sight, then file by file
+        shutil.rmtree(grave, ignore_errors=True)
+
+    def _once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._warn(line)
+
+
+def _safe_names(files: Any) -> bool:
+    if not isinstance(files, dict):
+        return False
+    for name, facts in files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not name or not isinstance(facts, dict):
+            return False
+        if not isinstance(facts.get("size"), int) or not isinstance(facts.get("sha256"), str):
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""What people bring: photos, and views of other programs."""

@@ -1,0 +1,116 @@
+"""Every stage that computes with networks, its networks on a card: the same values, nothing in two places at once.
+
+The card is a pretended one (tests/card.py): no kernel of a real one was run.
+"""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from img2mv3d.bundles.weights import Bundle, load_bundle
+from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.plans import DecodeOptions, GenerateOptions
+from img2mv3d.stages.decode import decode
+from img2mv3d.stages.depth import plain_views
+from img2mv3d.stages.encode import encode
+from img2mv3d.stages.generate import generate
+from img2mv3d.values import Depth, Framing, Latents, Subject, Views
+from tests.card import CARD, OnCard, card
+from tests.checkpoints import tiny_checkpoint
+from tests.toys import toy_bundle
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Bundle:
+    return toy_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture
+def latents() -> Latents:
+    """Of 64 px, with half a photo."""
+    rng = np.random.default_rng(0)
+    cells = rng.standard_normal((2, 6, 4, SIDE // 8, SIDE // 8)).astype(np.float32)
+    front = rng.integers(0, 255, (SIDE, SIDE, 4)).astype(np.uint8)
+    front[..., 3] = 0
+    front[16:48, 20:44, 3] = 255
+    return Latents(cells[0], cells[1], front, SIX_VIEWS, 144, {"name": "sd-1.x", "digest": ""}, "toy", 0)
+
+
+@pytest.fixture
+def subject() -> Subject:
+    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 4)).astype(np.uint8)
+    image[..., 3] = 0
+    image[15:50, 20:42, 3] = 255
+    return Subject(image, image, Framing((1.0, 1.0), (0.0, 0.0), 144))
+
+
+def test_two_places_in_one_operation_are_an_error_and_numpy_is_far_away():
+    with card():
+        there = torch.ones(3).to(CARD)
+        assert isinstance(there * 2 + torch.tensor(1.0), OnCard)
+        for mixed in (
+            lambda: there + torch.ones(3),
+            lambda: torch.ones(3) @ there,
+            lambda: torch.stack([there, torch.ones(3)]),
+        ):
+            with pytest.raises(RuntimeError, match="two devices"):
+                mixed()
+        with pytest.raises((RuntimeError, TypeError)):
+            there.numpy()
+        assert there.cpu().numpy().tolist() == [1, 1, 1]
+
+
+def test_encode(bundle: Bundle):
+    rng = np.random.default_rng(0)
+    mask = np.ones((6, SIDE, SIDE), np.float32)
+    color, normal = rng.random((2, 6, SIDE, SIDE, 3)).astype(np.float32)
+    views = Views(color, normal / np.linalg.norm(normal, axis=-1, keepdims=True), mask, SIX_VIEWS)
+    expected = encode(views, encoder=bundle.encoder(), vae=bundle.vae, bundle="toy")
+    with card():
+        found = encode(views, encoder=bundle.encoder().to(CARD), vae=bundle.vae, bundle="toy")
+    assert np.allclose(found.color, expected.color, atol=1e-6) and np.allclose(found.normal, expected.normal, atol=1e-6)
+
+
+def test_plain_views(bundle: Bundle, latents: Latents):
+    expected = plain_views(latents, decoder=bundle.plain_decoder())
+    with card():
+        found = plain_views(latents, decoder=bundle.plain_decoder().to(CARD))
+    assert np.allclose(found.color, expected.color, atol=1e-6) and np.array_equal(found.mask, expected.mask)
+
+
+@pytest.mark.parametrize("normals", [False, True])
+def test_decode(latents: Latents, normals: bool):
+    torch.manual_seed(0)
+    net = CrossViewDecoder((32, 32, 32, 32), start=0.05).eval()
+    y, x = np.meshgrid(*(np.linspace(-1, 1, SIDE, dtype=np.float32),) * 2, indexing="ij")
+    mask = np.broadcast_to((x**2 + y**2 < 0.4).astype(np.float32), (6, SIDE, SIDE))
+    z = -np.sqrt(np.clip(0.4 - x**2 - y**2, 0, None)) * mask
+    plain = Views(np.ones((6, SIDE, SIDE, 3), np.float32), np.zeros((6, SIDE, SIDE, 3), np.float32), mask, SIX_VIEWS)
+    told = {"options": DecodeOptions(decode_normals=normals)}
+    expected = decode(latents, Depth(z, mask, plain), decoder=copy.deepcopy(net), **told)
+    with card():
+        found = decode(latents, Depth(z, mask, plain), decoder=copy.deepcopy(net).to(CARD), **told)
+    assert np.allclose(found.color, expected.color, atol=1e-5) and np.allclose(found.normal, expected.normal, atol=0.02)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float16])
+@pytest.mark.parametrize("source", ["ours", "published"])
+def test_generate(bundle: Bundle, subject: Subject, source: str, precision: torch.dtype, tmp_path: Path):
+    chosen = bundle if source == "ours" else load_bundle(tiny_checkpoint(tmp_path / "wonder3d"))
+    options = GenerateOptions(steps=2, guidance=2.0)
+
+    def made(nets) -> Latents:
+        return generate(subject, generator=nets, options=options, rng=torch.Generator().manual_seed(0), seed=0)
+
+    expected = made(chosen.generator())
+    with card():
+        found = made(chosen.generator().to(CARD, precision))
+    near = 1e-5 if precision == torch.float32 else 0.02 * np.abs(expected.color).max()
+    assert np.abs(found.color - expected.color).max() < near
+    assert found.color.dtype == np.float32

@@ -1,0 +1,276 @@
+"""The cache: what goes in comes out or is missed; nothing damaged ever comes out."""
+
+import errno
+import json
+import multiprocessing
+import os
+import stat
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from img2mv3d.files.durable import sealed, unsealed
+from img2mv3d.flow import store as store_module
+from img2mv3d.flow.store import RECIPES, Store, default_folder, key
+from img2mv3d.plans import Plan
+from tests.folders import flip
+
+A, B = "a" * 64, "b" * 64
+DEPTH = {"options": {"grid": 128, "effort": 1.0}, "inputs": {"latents": A, "given": None}}
+
+
+def filled(tmp_path: Path, warned: list[str], name: str = A) -> Store:
+    store = Store(tmp_path / "cache", warned.append)
+    draft = tmp_path / "draft"
+    (draft / "views").mkdir(parents=True, exist_ok=True)
+    (draft / "views" / "a.png").write_bytes(b"picture")
+    (draft / "views.json").write_bytes(b"{}")
+    assert store.put(name, "decode", draft, ["views/a.png", "views.json"], {"seconds": 1.5})
+    return store
+
+
+def test_what_goes_in_comes_out(tmp_path: Path) -> None:
+    store = filled(tmp_path, warned := [])
+    entry = store.get(A, tmp_path / "into")
+    assert (tmp_path / "into" / "views" / "a.png").read_bytes() == b"picture"
+    assert entry is not None and entry.stage == "decode" and entry.made == {"seconds": 1.5} and entry.size == 9
+    assert not warned
+
+
+def test_an_unknown_key_is_a_miss(tmp_path: Path) -> None:
+    assert Store(tmp_path / "none").get(A, tmp_path / "into") is None
+    assert filled(tmp_path, []).get(B, tmp_path / "into") is None
+
+
+def test_no_cache_keeps_nothing_and_finds_nothing(tmp_path: Path) -> None:
+    store = Store(None)
+    assert not store.put(A, "decode", tmp_path, [], {})
+    assert store.get(A, tmp_path) is None and store.size() == 0 and store.prune(0) == (0, 0) and not store.entries()
+    with store.lock(A) as waited:
+        assert not waited
+
+
+@pytest.mark.parametrize("victim", ["files/views/a.png", "files/views.json", "entry.json"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "grow", "remove"])
+def test_a_damaged_entry_is_set_aside_named_and_missed(tmp_path: Path, victim: str, harm: str) -> None:
+    store = filled(tmp_path, warned := [])
+    path = tmp_path / "cache" / "entries" / A[:2] / A / victim
+    if harm == "flip":
+        flip(path)
+    elif harm == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif harm == "grow":
+        path.write_bytes(path.read_bytes() + b"}")
+    else:
+        path.unlink()
+    assert store.get(A, tmp_path / "into") is None
+    assert not any(p.is_file() for p in (tmp_path / "into").rglob("*"))
+    assert len(warned) == 1 and A[:12] in warned[0] and "damaged" in warned[0]
+    assert len(list((tmp_path / "cache" / "bad").iterdir())) == 1
+    filled(tmp_path, warned)
+    assert store.get(A, tmp_path / "into") is not None
+
+
+def test_a_flip_of_any_bit_of_a_manifest_is_noticed() -> None:
+    data = sealed({"made": {"seconds": 1.5}, "files": {"a": {"size": 7}}})
+    assert unsealed(data) == {"made": {"seconds": 1.5}, "files": {"a": {"size": 7}}}
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ValueError):
+            unsealed(bytes(flipped))
+
+
+def test_a_manifest_cannot_write_outside(tmp_path: Path) -> None:
+    store = filled(tmp_path, warned := [])
+    facts = {"format": "img2mv3d-entry/1", "key": A, "stage": "x", "made": {}}
+    for name in ("../escape", "/tmp/escape", "a/../../b"):
+        path = tmp_path / "cache" / "entries" / A[:2] / A / "entry.json"
+        path.write_bytes(sealed({**facts, "files": {name: {"size": 1, "sha256": "0"}}}))
+        assert store.get(A, tmp_path / "into") is None
+        filled(tmp_path, warned)
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    warned: list[str] = []
+    store = Store(tmp_path / "file" / "cache", warned.append)
+    (tmp_path / "a").write_text("a")
+    for _ in range(2):
+        assert store.get(A, tmp_path / "into") is None
+        assert not store.put(A, "decode", tmp_path, ["a"], {})
+    assert len(warned) == 1 and "cannot be written" in warned[0]
+
+
+def test_a_full_disk_is_a_warning_and_leaves_no_half_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> dict[str, object]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = filled(tmp_path, warned := [])
+    monkeypatch.setattr(store_module, "copy_durably", full)
+    assert not store.put(B, "decode", tmp_path / "draft", ["views.json"], {})
+    assert "No space left" in warned[0]
+    assert not list((tmp_path / "cache" / "tmp").iterdir()) and store.get(B, tmp_path / "into") is None
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_read_only_cache_is_a_warning(tmp_path: Path) -> None:
+    store = filled(tmp_path, warned := [])
+    os.chmod(tmp_path / "cache", stat.S_IREAD | stat.S_IEXEC)
+    os.chmod(tmp_path / "cache" / "tmp", stat.S_IREAD | stat.S_IEXEC)
+    assert not store.put(B, "decode", tmp_path / "draft", ["views.json"], {}) and warned
+
+
+def test_the_second_writer_of_a_key_changes_nothing(tmp_path: Path) -> None:
+    store = filled(tmp_path, warned := [])
+    filled(tmp_path, warned)
+    assert len(store.entries()) == 1 and not warned and not list((tmp_path / "cache" / "tmp").iterdir())
+
+
+def test_the_second_writer_of_a_damaged_entry_replaces_it(tmp_path: Path) -> None:
+    store = filled(tmp_path, warned := [])
+    flip(tmp_path / "cache" / "entries" / A[:2] / A / "files" / "views" / "a.png")
+    filled(tmp_path, warned)
+    assert store.get(A, tmp_path / "into") is not None and "damaged" in warned[0]
+
+
+def test_holds_checks_every_byte(tmp_path: Path) -> None:
+    store = filled(tmp_path, warned := [])
+    assert store.holds(A) and not store.holds(B)
+    flip(tmp_path / "cache" / "entries" / A[:2] / A / "files" / "views" / "a.png")
+    assert not store.holds(A) and warned
+
+
+def test_prune_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
+    store = filled(tmp_path, [])
+    for age, name in ((300, A), (200, B), (100, "c" * 64)):
+        filled(tmp_path, [], name)
+        place = tmp_path / "cache" / "entries" / name[:2] / name / "entry.json"
+        os.utime(place, (1e9 - age, 1e9 - age))
+    store.get(A, tmp_path / "into")  # used just now
+    assert store.prune(18)[0] == 1
+    assert {e.key[0] for e in store.entries()} == {"a", "c"}
+    assert store.prune(0)[0] == 2 and not store.entries()
+
+
+def test_verify_counts_and_names_the_damaged(tmp_path: Path) -> None:
+    store = filled(tmp_path, [])
+    filled(tmp_path, [], B)
+    flip(tmp_path / "cache" / "entries" / B[:2] / B / "files" / "views.json")
+    assert store.verify() == (1, [B])
+    assert store.verify() == (1, [])
+
+
+def test_prune_clears_what_was_set_aside(tmp_path: Path) -> None:
+    store = filled(tmp_path, [])
+    flip(tmp_path / "cache" / "entries" / A[:2] / A / "entry.json")
+    store.get(A, tmp_path / "into")
+    store.prune(10**9)
+    assert not (tmp_path / "cache" / "bad").exists()
+
+
+def hold(folder: Path, ready: object, go: object) -> None:
+    with Store(folder).lock(A):
+        ready.set()
+        go.wait(10)
+
+
+def test_a_lock_makes_the_second_wait_and_look_again(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ready, go = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(tmp_path, ready, go))
+    other.start()
+    assert ready.wait(10)
+    context.Process(target=_release, args=(go,)).start()
+    with Store(tmp_path).lock(A) as waited:
+        assert waited
+    other.join(10)
+    with Store(tmp_path).lock(A) as waited:
+        assert not waited
+
+
+def _release(go: object) -> None:
+    import time
+
+    time.sleep(0.3)
+    go.set()
+
+
+def test_a_lock_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "locks").write_text("in the way")
+    with Store(tmp_path).lock(A) as waited:
+        assert not waited
+
+
+def test_golden_keys() -> None:
+    """A changed key silently costs every user hours: change these only on purpose."""
+    weights, arithmetic = B, "cpu-float32"
+    keys = {
+        "depth": key("depth", 1, **DEPTH, weights=weights, arithmetic=arithmetic),
+        "reconstruct": key("reconstruct", 2, {"grid": 192, "effort": 1.0}, {"views": A}),
+        "generate": key(
+            "generate",
+            1,
+            {"steps": None, "guidance": None, "solver": None, "eta": None},
+            {"subject": A},
+            weights=weights,
+            seed=7,
+            arithmetic=arithmetic,
+        ),
+    }
+    assert {name: value[:16] for name, value in keys.items()} == {
+        "depth": "73a17c78a1878117",
+        "reconstruct": "87c972366832fbcb",
+        "generate": "d8cea89170806e3e",
+    }
+
+
+def test_every_ingredient_changes_the_key() -> None:
+    def depth(version: int = 1, **change: object) -> str:
+        told = {**DEPTH, "weights": B, "arithmetic": "cpu-float32", **change}
+        return key("depth", version, told.pop("options"), told.pop("inputs"), **told)
+
+    keys = {
+        depth(),
+        depth(2),
+        depth(options={"grid": 64, "effort": 1.0}),
+        depth(inputs={"latents": B, "given": None}),
+        depth(inputs={"latents": A, "given": "none"}),
+        depth(weights=A),
+        depth(arithmetic="cuda-float16"),
+    }
+    assert len(keys) == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": {"latents": A}},
+        {"options": {"grid": 128, "effort": 1.0, "colour": "red"}},
+        {"weights": None},
+        {"seed": 3},
+    ],
+)
+def test_an_ingredient_outside_of_the_table_is_refused(change: dict[str, object]) -> None:
+    told = {**DEPTH, "weights": B, "arithmetic": "cpu-float32", **change}
+    with pytest.raises(ValueError, match="depth"):
+        key("depth", 1, told.pop("options"), told.pop("inputs"), **told)
+
+
+def test_every_field_of_every_option_is_in_the_table() -> None:
+    for stage in (f.name for f in fields(Plan) if f.name in RECIPES):
+        assert set(RECIPES[stage].options) == {f.name for f in fields(getattr(Plan(), stage))}
+
+
+def test_the_environment_names_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("IMG2MV3D_CACHE", str(tmp_path))
+    assert default_folder() == tmp_path
+    monkeypatch.delenv("IMG2MV3D_CACHE")
+    assert default_folder().name == "img2mv3d"
+
+
+def test_manifests_are_plain_json(tmp_path: Path) -> None:
+    filled(tmp_path, [])
+    facts = json.loads((tmp_path / "cache" / "entries" / A[:2] / A / "entry.json").read_text())
+    assert facts["files"]["views/a.png"]["size"] == 7 and len(facts["seal"]) == 64
