@@ -21,11 +21,8 @@ from img2mv3d.data.raycast import Raycaster
 from img2mv3d.data.scene import Light, brightness, face_normals, random_light, rgba_at
 from img2mv3d.data.variation import Part, repainted
 from img2mv3d.errors import NothingFoundError
+from img2mv3d.geometry.columns import BIN, BINS, COLUMNS, CROP, SIZE
 
-CROP = 0.64  # world units from the middle of the picture to its side
-SIZE = 128  # px of the picture, CROP each way
-COLUMNS = 64  # px of what is stored coarser
-BINS, BIN = 48, 0.04  # of a column, and their length in world units; 0 is in the middle
 LONG_SIDE_PX = (128, 152)  # of 256, of the outline
 PITCH_DEG, ROLL_DEG = (-15.0, 30.0), (-5.0, 5.0)
 DISTANCE = (2.5, 9.0)  # of the camera, in long sides of the object

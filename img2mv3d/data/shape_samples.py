@@ -12,10 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from img2mv3d.data.augment import background, imperfect, jpeg
-from img2mv3d.data.shape_pictures import BINS, COLUMNS, CROP, SIZE
-from img2mv3d.geometry.outline import outline_maps
-
-GREY = 0.5  # what stands behind the object in the network's input
+from img2mv3d.geometry.columns import BINS, COLUMNS, SIZE, network_input
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,16 +32,6 @@ class Sample:
     depth: float
     ratio: float
     pitch_deg: float
-
-
-def network_input(
-    color: Float32[np.ndarray, "S S 3"], alpha: Float32[np.ndarray, "S S"]
-) -> tuple[Float32[np.ndarray, "4 S S"], Float32[np.ndarray, "8 T T"]]:
-    """(picture, outline) as the shape network takes them. color: straight or over anything; alpha: [0, 1]."""
-    over = color * alpha[..., None] + GREY * (1 - alpha[..., None])
-    picture = np.concatenate([over, alpha[..., None]], axis=-1).transpose(2, 0, 1)
-    half = alpha.reshape(alpha.shape[0] // 2, 2, alpha.shape[1] // 2, 2).mean((1, 3))
-    return np.ascontiguousarray(picture, np.float32), outline_maps(half.astype(np.float32), 2 * CROP)
 
 
 def clean_sample(record: np.void) -> Sample:

@@ -20,7 +20,7 @@ from img2mv3d.data.shape_pictures import PICTURE, picture, random_picture
 from img2mv3d.data.solids import carve
 from img2mv3d.data.variation import JOIN_SHARE, Deformation, Part, beside, random_deformation
 from img2mv3d.errors import InputError, NothingFoundError
-from img2mv3d.formats import read_npz, write_npz
+from img2mv3d.files.formats import read_npz, write_npz
 
 SHARD = 64  # pictures
 USED_LONG_SIDE = 144 * WORLD_WIDTH / IMAGE_SIZE  # of the outline, as `prepare` frames it

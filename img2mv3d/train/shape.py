@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from img2mv3d.data.shape_pictures import BIN, BINS
 from img2mv3d.data.shape_samples import Sample, clean_sample, random_sample
 from img2mv3d.data.shape_set import ShapeSet
+from img2mv3d.geometry.columns import BIN, BINS
 from img2mv3d.nets.shape import Layers, ShapeMaps, ShapeNet, columns, ratio_bins
 
 REFRESH_STEPS = 100
