@@ -34,6 +34,9 @@ from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.framing import Framing
 
 
+BODY_CUT = 0.15  # world units
+
+
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A photo as the user sees it: upright, sRGB.
@@ -132,6 +135,56 @@ class Latents:
     def load(cls, folder: Path) -> Latents:
         """Read `folder`/latents.pt. Raises LatentsError."""
         return cls(**read_latents(folder / "latents.pt"))
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """What the shape network made of a photo: one closed solid, and what it guesses of the side that nobody saw.
+
+    field: float32 [N, N, N], about the signed distance, world units, negative inside, cut at +-BODY_CUT, nodes at
+    linspace(-1, 1, N) along x, y, z. far: float32 [T, T, 3], colour of the far side in the front camera's pixels, over
+    +-`geometry.columns.CROP`. normal: float32 [S, S, 3], of the near side, over the same. depth_ratio: extent in depth
+    over the outline's long side. ratios: float32 [K, 2], log ratio and chance of each. pitch_deg, pitch_spread_deg: how
+    far from above the photo was taken, and the Laplace spread of that guess. told: whether somebody gave the ratio.
+    """
+
+    field: np.ndarray
+    far: np.ndarray
+    normal: np.ndarray
+    depth_ratio: float
+    ratios: np.ndarray
+    pitch_deg: float
+    pitch_spread_deg: float
+    told: bool = False
+
+    def save(self, folder: Path) -> None:
+        """Write shape.npz."""
+        notes = {
+            "depth_ratio": self.depth_ratio,
+            "pitch_deg": self.pitch_deg,
+            "pitch_spread_deg": self.pitch_spread_deg,
+            "told": self.told,
+        }
+        half = {"field": self.field.clip(-BODY_CUT, BODY_CUT), "far": self.far, "normal": self.normal}
+        arrays = {name: array.astype(np.float16) for name, array in half.items()}
+        write_npz(folder / "shape.npz", **arrays, ratios=self.ratios, notes=pack_notes(notes))
+
+    @classmethod
+    def load(cls, folder: Path) -> Body:
+        """Read `folder`/shape.npz. Raises SurfaceError."""
+        path = folder / "shape.npz"
+        arrays = read_npz(path, SurfaceError, required=("field", "far", "normal", "ratios"))
+        field_ = _grid({"sdf": arrays["field"]}, path)
+        far, normal, ratios = (arrays[name].astype(np.float32) for name in ("far", "normal", "ratios"))
+        for name, array, last in (("far", far, 3), ("normal", normal, 3), ("ratios", ratios, 2)):
+            if array.ndim != (2 if name == "ratios" else 3) or array.shape[-1] != last or not np.isfinite(array).all():
+                raise SurfaceError(f"{path}: {name} is not finite or of shape {array.shape}; run generate again")
+        notes = unpack_notes(arrays, path, SurfaceError)
+        try:
+            numbers = [float(notes[name]) for name in ("depth_ratio", "pitch_deg", "pitch_spread_deg")]
+        except (KeyError, TypeError, ValueError):
+            raise SurfaceError(f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again") from None
+        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], bool(notes.get("told", False)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -264,7 +264,7 @@ def _resolved(
     parts = np.stack([samples[i::fine, j::fine] for i in range(fine) for j in range(fine)])
     hit = parts[..., 7] > 0
     count = np.maximum(hit.sum(0), 1)
-    color = parts[..., :3].sum(0) / count[..., None]
+    color = (parts[..., :3].sum(0) / count[..., None]).astype(np.float32)
     key = np.where(hit, order * parts[..., 6], np.inf)
     near = hit & (key <= key.min(0) + 0.03)
     uses = np.maximum(near.sum(0), 1)

@@ -179,7 +179,7 @@ def columns(
     sharp = 1 / (softness * length)
     between = torch.minimum(z - front[..., None], back[..., None] - z)
     # A column thinner than a cell still fills the cell that its middle lies in.
-    slack = (length / 2 - half).clamp(min=0)[..., None]
+    slack = (0.55 * length - half).clamp(min=0)[..., None]
     shell = torch.sigmoid((between + slack) * sharp)
     count = layers.fill.shape[1]
     along = ((z - front[..., None]) / (2 * half[..., None]).clamp(min=1e-3)) * count - 0.5

@@ -5,8 +5,6 @@ In: the framed photo, the shape network, a wanted extent in depth or none. Out: 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
@@ -16,25 +14,11 @@ from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.body import body_field
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
 from img2mv3d.nets.shape import ShapeNet, ratio_bins
+from img2mv3d.values import Body
 
 GRID = 128  # nodes of the field a side
 KNOWN = 0.25  # covered share of a column from which on its depth counts
 PITCH_UNIT_DEG = 10.0
-
-
-class Body(NamedTuple):
-    """field: float32 [N, N, N], world units, negative inside, nodes linspace(-1, 1, N). far: colour of the far side in
-    the front camera's pixels, [T, T, 3] over +-CROP. normal: of the near side, [S, S, 3] over +-CROP. depth_ratio:
-    extent in depth over the outline's long side that was used. ratios: (log ratio, chance) of every bin. pitch_deg,
-    pitch_spread_deg: how far from above the photo was taken, and the Laplace spread of that."""
-
-    field: Float32[np.ndarray, "N N N"]
-    far: Float32[np.ndarray, "T T 3"]
-    normal: Float32[np.ndarray, "S S 3"]
-    depth_ratio: float
-    ratios: Float32[np.ndarray, "K 2"]
-    pitch_deg: float
-    pitch_spread_deg: float
 
 
 @torch.no_grad()
@@ -73,6 +57,7 @@ def predict_body(image: UInt8[np.ndarray, "256 256 4"], *, net: ShapeNet, depth_
         ratios=torch.stack([bins, chance], dim=1).numpy(),
         pitch_deg=float(pitch[0]) * PITCH_UNIT_DEG,
         pitch_spread_deg=float(pitch[1].exp()) * PITCH_UNIT_DEG,
+        told=depth_ratio is not None,
     )
 
 

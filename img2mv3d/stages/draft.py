@@ -19,9 +19,8 @@ from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
-from img2mv3d.stages.body import Body
 from img2mv3d.stages.export import behind, photo_source
-from img2mv3d.values import Subject, Views
+from img2mv3d.values import Body, Subject, Views
 
 FINE = 2  # samples a pixel, each way
 FACES = 40_000

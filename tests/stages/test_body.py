@@ -1,0 +1,96 @@
+"""From photo to body to draft: the outline is the photo's, views agree, what was seen is marked."""
+
+import numpy as np
+import pytest
+import torch
+
+from img2mv3d.conventions import FRONT, VIEW_NAMES
+from img2mv3d.errors import NothingFoundError, SurfaceError
+from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.geometry.columns import cropped
+from img2mv3d.geometry.framing import Framing
+from img2mv3d.nets.shape import ShapeConfig, ShapeNet
+from img2mv3d.stages.body import predict_body
+from img2mv3d.stages.draft import draft
+from img2mv3d.values import Body, Subject
+
+SMALL = ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=16)
+
+
+@pytest.fixture(scope="module")
+def net() -> ShapeNet:
+    torch.manual_seed(0)
+    return ShapeNet(SMALL).eval()
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    """A red disc, 144 px across."""
+    y, x = np.mgrid[:256, :256] - 127.5
+    image = np.zeros((256, 256, 4), np.uint8)
+    image[np.hypot(x, y) < 72] = (200, 40, 30, 255)
+    return Subject(image, image, Framing((1.0, 1.0), (0.0, 0.0), 144), "alpha", ())
+
+
+@pytest.fixture(scope="module")
+def body(net, subject) -> Body:
+    return predict_body(subject.image, net=net)
+
+
+def test_the_crop_keeps_place_and_size(subject):
+    color, alpha = cropped(subject.image)
+    rows, columns = np.nonzero(alpha > 0.5)
+    assert np.ptp(rows) + 1 == pytest.approx(144 / 256 * 2 / 1.28 * 128, abs=1.5)
+    assert rows.mean() == pytest.approx(63.5, abs=0.3) and columns.mean() == pytest.approx(63.5, abs=0.3)
+    assert np.allclose(color[alpha > 0.9] * 255, (200, 40, 30), atol=1)
+
+
+def test_a_body_has_the_photos_outline(body, subject):
+    inside = (body.field < 0).any(2)  # [x, y]
+    nodes = np.linspace(-1, 1, body.field.shape[0])
+    radius = np.hypot(*np.meshgrid(nodes, nodes, indexing="ij"))
+    assert not inside[radius > 72 / 128 + 0.03].any()
+    assert inside[radius < 72 / 128 - 0.05].mean() > 0.95
+
+
+def test_a_told_depth_is_used_and_remembered(net, subject):
+    flat, deep = (predict_body(subject.image, net=net, depth_ratio=r) for r in (0.2, 1.0))
+    assert flat.told and flat.depth_ratio == 0.2
+    assert (deep.field < 0).sum() > 2 * (flat.field < 0).sum()
+
+
+def test_the_mirror_image_gives_the_mirrored_body(net, subject):
+    image = subject.image.copy()
+    image[:, :110, 3] = 0
+    one, two = predict_body(image, net=net), predict_body(np.ascontiguousarray(image[:, ::-1]), net=net)
+    assert np.abs(one.field - two.field[::-1]).max() < 0.01
+    assert one.depth_ratio == pytest.approx(two.depth_ratio, rel=1e-4)
+
+
+def test_an_empty_cut_out_is_told(net):
+    with pytest.raises(NothingFoundError, match="empty"):
+        predict_body(np.zeros((256, 256, 4), np.uint8), net=net)
+
+
+def test_the_drafts_views_agree_and_know_what_the_photo_shows(body, subject):
+    found = draft(body, subject, SIX_VIEWS)
+    views = found.views
+    front, back = views.mask[FRONT] > 0.5, views.mask[VIEW_NAMES.index("back")] > 0.5
+    assert (front == back[:, ::-1]).mean() > 0.99
+    height = [np.flatnonzero(m.any(1)) for m in views.mask > 0.5]
+    assert max(h[0] for h in height) - min(h[0] for h in height) <= 2  # all views see the same top
+    core = np.hypot(*(np.mgrid[:256, :256] - 127.5)) < 50
+    assert found.observed[FRONT][core].mean() > 0.7 and found.observed[VIEW_NAMES.index("back")][core].mean() < 0.2
+    assert np.abs(views.color[FRONT][core] * 255 - (200, 40, 30)).mean() < 12
+    assert np.allclose(np.linalg.norm(views.normal[views.mask > 0.99], axis=-1), 1, atol=1e-3)
+    assert (found.z[views.mask == 0] == 0).all()
+
+
+def test_a_body_survives_its_file_and_damage_is_told(body, tmp_path):
+    body.save(tmp_path)
+    again = Body.load(tmp_path)
+    assert np.abs(again.field - body.field.clip(-0.15, 0.15)).max() < 2e-4
+    assert (again.depth_ratio, again.pitch_deg, again.told) == (body.depth_ratio, body.pitch_deg, False)
+    (tmp_path / "shape.npz").write_bytes(b"no zip")
+    with pytest.raises(SurfaceError, match="shape.npz"):
+        Body.load(tmp_path)
