@@ -42,7 +42,8 @@ from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.eval.bench import PHOTO
 from img2mv3d.eval.bench import machine as about_machine
-from img2mv3d.flow.entry import STAGES, Source
+from img2mv3d.flow.entry import Source
+from img2mv3d.flow.graph import STAGES
 from img2mv3d.flow.pipeline import run
 from img2mv3d.flow.progress import Report
 from img2mv3d.geometry.cameras import SIX_VIEWS

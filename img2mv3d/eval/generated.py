@@ -100,7 +100,8 @@ def generated(bundle: Bundle, seed: int = 0) -> Arm:
 
     def make(photo: np.ndarray) -> Views:
         latents = latents_of(photo, nets, bundle.framing_px, seed)
-        depth = fit_depth(plain_views(latents, decoder=plain), options=DepthOptions())
+        prior = bundle.revolution_prior(latents)
+        depth = fit_depth(plain_views(latents, decoder=plain, revolution_prior=prior), options=DepthOptions())
         return decode(latents, depth, decoder=across, options=DecodeOptions())
 
     return make

@@ -67,14 +67,15 @@ def generated_case(bundle: Bundle, name: str, sample: Sample) -> Case:
     """What the bundle's own generator makes of the set's photo, and the depth of a quick fit to its plain views. The
     truth is there for the floor alone: what was generated is something else."""
     latents = latents_of(sample.photo, bundle.generator(), sample.framing_px, seed_of(name))
-    depth = fit_depth(plain_views(latents, decoder=bundle.plain_decoder()), options=DepthOptions())
+    prior = bundle.revolution_prior(latents)
+    plain = plain_views(latents, decoder=bundle.plain_decoder(), revolution_prior=prior)
+    depth = fit_depth(plain, options=DepthOptions())
     mask = sample.mask.astype(np.float32) / 255
     fitted = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (depth.z, depth.hit))
     front = torch.from_numpy(sample.photo.astype(np.float32) / 255).movedim(-1, 0)
     truth = (sample.color.astype(np.float32) / 255, sample.z.astype(np.float32) * (mask >= 0.5), mask)
     color, normal = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (latents.color, latents.normal))
-    share = float(latents.settings.get("rounded", 0.0))
-    return Case(name, "generated", color, *fitted, front, *truth, normals=normal, round_share=share)
+    return Case(name, "generated", color, *fitted, front, *truth, normals=normal, round_share=prior)
 
 
 def true_views(sample: Sample) -> Views:

@@ -56,7 +56,9 @@ class Generated:
             wanted = self.bundle.framing_px
             shown = case if wanted == FRAMING_PX else case_of(case.subject, wanted)
             latents = latents_of(shown.photo, self.nets, shown.framing_px)
-            depth = fit_depth(plain_views(latents, decoder=self.plain), options=DepthOptions())
+            prior = self.bundle.revolution_prior(latents)
+            plain = plain_views(latents, decoder=self.plain, revolution_prior=prior)
+            depth = fit_depth(plain, options=DepthOptions())
             self._last = (case.render, latents, depth)
         return self._last[1:]
 
