@@ -21,6 +21,16 @@ class PrepareOptions:
 
 
 @dataclass(frozen=True)
+class ShapeOptions:
+    """What the body is predicted with.
+
+    depth_ratio: its extent in depth over the long side of the photo's outline; None: the most likely one.
+    """
+
+    depth_ratio: float | None = None
+
+
+@dataclass(frozen=True)
 class GenerateOptions:
     """steps: solver steps. guidance: classifier-free scale, 1 is off. solver: a name of diffusion.sampler.SOLVERS.
     eta: DDIM noise 0..1.
@@ -70,7 +80,7 @@ class ReconstructOptions:
 @dataclass(frozen=True)
 class ExportOptions:
     """format: glb, obj, ply, stl, 3mf or usdz. faces: at most so many triangles. texture_size: px, 0 for vertex
-    colours. elevation_deg: of the photo's camera. size_mm, height_mm: of the mesh in the file, its longest side or its
+    colours. elevation_deg: of the photo's camera; None: as the body says, where it knows. size_mm, height_mm: of the mesh in the file, its longest side or its
     height; None: as the format says (`mesh.placement`). At most one of the two. up: y or z, the file's axis that
     points up; None: as the format says.
     """
@@ -78,7 +88,7 @@ class ExportOptions:
     format: str = "glb"
     faces: int = 20_000
     texture_size: int = 1024
-    elevation_deg: float = 0.0
+    elevation_deg: float | None = None
     size_mm: float | None = None
     height_mm: float | None = None
     up: str | None = None
@@ -90,6 +100,7 @@ class Plan:
     memory that may be used, None: all."""
 
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
+    shape: ShapeOptions = field(default_factory=ShapeOptions)
     generate: GenerateOptions = field(default_factory=GenerateOptions)
     depth: DepthOptions = field(default_factory=DepthOptions)
     decode: DecodeOptions = field(default_factory=DecodeOptions)

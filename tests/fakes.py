@@ -14,7 +14,7 @@ from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.graph import GRAPH
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
-from img2mv3d.values import BackSubject, Depth, Latents, Subject, Surface, Views
+from img2mv3d.values import BackSubject, Body, Depth, Latents, Subject, Surface, Views
 
 SIDE = 32
 
@@ -45,6 +45,10 @@ class FakeBundle:
     framing_px: int = 144
     licence: str = "CC0-1.0"
     manifest: dict[str, Any] = field(default_factory=dict)
+    has: tuple[str, ...] = ("unet",)
+
+    def parts(self) -> tuple[str, ...]:
+        return self.has
 
 
 @dataclass
@@ -74,9 +78,16 @@ class FakeRunners:
         image = np.broadcast_to(color, (256, 256, 4)).copy()
         return BackSubject(image, image[:64, :64].copy(), subject.framing, "alpha", ("behind",))
 
-    def generate(self, context: StageContext, subject: Subject) -> Latents:
+    def shape(self, context: StageContext, subject: Subject) -> Body:
+        self.calls["shape"] += 1
+        rng = numbers(subject.image, context.options)
+        field_ = rng.random((8, 8, 8), np.float32)
+        maps = rng.random((4, 4, 3), np.float32)
+        return Body(field_, maps, maps, context.options.depth_ratio or 0.5, maps[0, :, :2], 10.0, 3.0)
+
+    def generate(self, context: StageContext, subject: Subject, body: Body | None) -> Latents:
         self.calls["generate"] += 1
-        rng = numbers(subject.image, context.seed, context.options)
+        rng = numbers(subject.image, context.seed, context.options, None if body is None else body.field)
         context.progress(1, 2)
         color = rng.standard_normal((6, 4, 4, 4), np.float32)
         front = subject.image[:SIDE, :SIDE]
@@ -88,9 +99,9 @@ class FakeRunners:
         front = np.zeros((SIDE, SIDE, 4), np.uint8)
         return Latents(color, None, front, pictures.rig, 144, {"name": "sd"}, "fake", 0, {})
 
-    def depth(self, context: StageContext, latents: Latents, given: Any) -> Depth:
+    def depth(self, context: StageContext, latents: Latents, body: Body | None, given: Any) -> Depth:
         self.calls["depth"] += 1
-        rng = numbers(latents.color, context.options, given)
+        rng = numbers(latents.color, context.options, given, None if body is None else body.field)
         views = self._views(rng)
         z = rng.random(views.mask.shape, np.float32)
         coarse = None if given == "none" else rng.random((8, 8, 8), np.float32)
@@ -112,10 +123,11 @@ class FakeRunners:
         views: Views,
         subject: Subject | None,
         back: BackSubject | None,
+        body: Body | None,
         provenance: dict[str, Any],
     ) -> FakeMesh:
         self.calls["export"] += 1
-        told = json.dumps([views.origin, subject is not None, repr(context.options), provenance], sort_keys=True)
+        told = json.dumps([body and body.pitch_deg, views.origin, subject is not None, repr(context.options), provenance], sort_keys=True)
         picture = None if subject is None else subject.full
         return FakeMesh(context.options.format, numbers(surface.sdf, views.color, told, picture).bytes(500))
 

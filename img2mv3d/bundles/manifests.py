@@ -18,7 +18,7 @@ from img2mv3d.errors import WeightsError
 
 FORMAT = "img2mv3d-bundle/1"
 MANIFEST = "manifest.toml"
-PARTS = ("encoder", "plain_decoder", "crossview_decoder", "tokens", "unet")
+PARTS = ("shape", "encoder", "plain_decoder", "crossview_decoder", "tokens", "unet")
 WHOLE = 64 << 20  # bytes; of larger files the digest takes the size and slices, or a cached run would read gigabytes
 SLICES, SLICE = 16, 1 << 20
 

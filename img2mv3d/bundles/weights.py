@@ -32,11 +32,13 @@ if TYPE_CHECKING:
 
     from img2mv3d.nets.crossview import CrossViewDecoder
     from img2mv3d.nets.generator import GeneratorNets
+    from img2mv3d.nets.shape import ShapeNet
     from img2mv3d.nets.vae import Encoder, PlainDecoder
     from img2mv3d.values import Latents
 
 LATENT_SPACE = "sd-1.x"
 GENERATE_KEYS = ("schedule", "steps", "solver", "guidance", "eta")
+REFINE_STEPS = (200, 100)  # noise levels through which a draft goes, where a manifest does not tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,10 @@ class Bundle:
         """Scaled latents and depth of all views -> pictures that agree."""
         return self._load("crossview_decoder")
 
+    def shape(self) -> ShapeNet:
+        """A framed photo -> its body."""
+        return self._load("shape")
+
     def generator(self) -> GeneratorNets:
         """All that stages.generate needs."""
         import torch
@@ -106,6 +112,8 @@ class Bundle:
             vae=self.vae,
             bundle=self.name,
             white=encoder.white() if told.get("windows") else None,
+            encoder=encoder,
+            refine_steps=tuple(told.get("refine_steps", REFINE_STEPS)),
             **{k: told[k] for k in GENERATE_KEYS},
         )
 
@@ -383,6 +391,9 @@ def probe(part: str, module: nn.Module) -> dict[str, float]:
             shapes = (rows, (rows[0], 4, c.token_width), (rows[0], c.camera_width))
             noisy, tokens, camera = (torch.randn(s, generator=rng) for s in shapes)
             out = module(noisy, torch.tensor(500), tokens, camera)
+        elif part == "shape":
+            picture, outline = torch.rand(1, 4, 128, 128, generator=rng), torch.rand(1, 8, 64, 64, generator=rng)
+            out = module(picture, outline, torch.tensor([0.7]), torch.tensor([True])).fine.middle
         else:
             out = module.decode(
                 torch.randn(6, 4, 8, 8, generator=rng),
@@ -404,6 +415,10 @@ def _make(part: str, config: Mapping[str, Any]) -> nn.Module:
         from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 
         return TokenEncoder(TokenConfig.from_dict(dict(config)))
+    if part == "shape":
+        from img2mv3d.nets.shape import ShapeConfig, ShapeNet
+
+        return ShapeNet(ShapeConfig.from_dict(dict(config)))
     tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     if part == "crossview_decoder":
         from img2mv3d.nets.crossview import CrossViewDecoder

@@ -21,6 +21,7 @@ from img2mv3d.plans import (
     Plan,
     PrepareOptions,
     ReconstructOptions,
+    ShapeOptions,
 )
 
 
@@ -80,7 +81,9 @@ class Stage:
 
     def options_in(self, plan: Plan) -> Any:
         """What the plan says about it; None where it has no options."""
-        return None if self.options is None else getattr(plan, self.variant_of or self.name)
+        if self.options is None:
+            return None
+        return getattr(plan, self.name if hasattr(plan, self.name) else self.variant_of or self.name)
 
 
 _STAGES = (
@@ -111,12 +114,25 @@ _STAGES = (
         variant_of="prepare",
     ),
     Stage(
+        "shape",  # before generate, which can do without: a bundle without a shape network imagines views from noise
+        version=1,
+        run="img2mv3d.flow.runners:shape",
+        value="img2mv3d.values:Body",
+        files=("shape.npz",),
+        inputs=(Input("subject"),),
+        result="shape.npz",
+        doing="predicting the body",
+        options=ShapeOptions,
+        uses=("weights", "arithmetic"),
+        variant_of="generate",
+    ),
+    Stage(
         "generate",
-        version=2,
+        version=3,
         run="img2mv3d.flow.runners:generate",
         value="img2mv3d.values:Latents",
         files=("latents.pt",),
-        inputs=(Input("subject"),),
+        inputs=(Input("subject"), Input("body", optional=True)),
         result="latents.pt",
         doing="imagining six views",
         memory_hint="take --guidance 1 (half of the memory) or --device cpu",
@@ -140,11 +156,11 @@ _STAGES = (
     ),
     Stage(
         "depth",
-        version=8,
+        version=9,
         run="img2mv3d.flow.runners:depth",
         value="img2mv3d.values:Depth",
         files=("plain/*.png", "plain/views.json", "depth.npz", "coarse.npz"),
-        inputs=(Input("latents"), Input("given", optional=True)),
+        inputs=(Input("latents"), Input("body", optional=True), Input("given", optional=True)),
         result="depth.npz",
         doing="fitting a coarse surface",
         memory_hint="take --depth-grid 64 or --device cpu",
@@ -187,13 +203,13 @@ _STAGES = (
     ),
     Stage(
         "export",
-        version=4,
+        version=5,
         run="img2mv3d.flow.runners:export",
         value=None,
         files=("mesh.json",),
         inputs=(
             *(Input("surface"), Input("views"), Input("subject", optional=True), Input("back", optional=True)),
-            Input("provenance"),
+            *(Input("body", optional=True), Input("provenance")),
         ),
         result="mesh.{format}",
         doing="making the mesh",

@@ -58,13 +58,15 @@ def run(
         "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
     )
     behind = flow.back(subject)
-    latents = flow.cached("generate", subject=subject)
+    body = flow.body(subject)
+    latents = flow.cached("generate", subject=subject, body=body)
     if source.kind == "pictures":
         latents = flow.cached("encode", pictures=pictures(source))
-    depth = flow.cached("depth", latents=latents, given=given_depth(source))
+    body = flow.still_meant(body)
+    depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
     views = flow.cached("decode", latents=latents, depth=depth, back=behind)
     surface = flow.cached("reconstruct", views=views)
-    made_of = {"surface": surface, "views": views, "subject": subject, "back": behind}
+    made_of = {"surface": surface, "views": views, "subject": subject, "back": behind, "body": body}
     flow.cached("export", **made_of, provenance=flow.provenance(made_of))
     return flow.finish()
 
@@ -158,7 +160,7 @@ class Flow:
     def cached(self, stage: str, **inputs: Node | None) -> Node | None:
         """The stage's output, from wherever it comes cheapest; None where this run does not go."""
         if order_of(stage) > order_of(self.until) or (
-            self.source.kind == "pictures" and stage in ("prepare", "generate")
+            self.source.kind == "pictures" and stage in ("prepare", "shape", "generate")
         ):
             return None
         started = time.perf_counter()
@@ -188,6 +190,26 @@ class Flow:
             return None
         model = back_matting(source, self.plan.prepare.remover)
         return self.cached("back", photo=back(source), subject=subject, matting=model)
+
+    def body(self, subject: Node | None) -> Node | None:
+        """The body that the bundle's shape network predicts, or the one that lies beside what the run begins with; None
+        where there is neither. A run that was made without one stays so."""
+        source = self.source
+        if source.kind in ("photo", "subject"):
+            if "shape" in self.bundle.parts():
+                return self.cached("shape", subject=subject)
+            self.folder.forget("shape")
+            return None
+        if not source.files("shape"):
+            return None
+        return self.cached("shape", subject=subject)
+
+    def still_meant(self, body: Node | None) -> Node | None:
+        """The body, unless somebody put other latents in the place of those that were made from it."""
+        if body is None or not self.folder.edited("generate"):
+            return body
+        self._report.note("latents.pt was edited: the body in shape.npz is left aside")
+        return None
 
     def finish(self) -> Result:
         """Write the last of run.json and say where the result is."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from img2mv3d.nets.generator import GeneratorNets
-    from img2mv3d.values import BackSubject, Depth, Latents, Mesh, Subject, Surface, Views
+    from img2mv3d.values import BackSubject, Body, Depth, Latents, Mesh, Subject, Surface, Views
 
 
 LARGE = 100_000_000  # parameters of a denoiser from which the branches of the guidance go one after the other
@@ -114,12 +114,20 @@ def back(context: StageContext, photo: Path, subject: Subject, matting: Any) -> 
     return back(found, subject, picture.name)
 
 
-def generate(context: StageContext, subject: Subject) -> Latents:
+def shape(context: StageContext, subject: Subject) -> Body:
+    """One closed solid with the photo's outline."""
+    ready_torch("cpu")  # a second of work: not worth a transfer
+    from img2mv3d.stages.body import predict_body
+
+    return predict_body(subject.image, net=context.networks.shape(), depth_ratio=context.options.depth_ratio)
+
+
+def generate(context: StageContext, subject: Subject, body: Body | None = None) -> Latents:
     """Latents of six views, float32 [6, 4, h, w] each of colours and normals."""
     device = ready_torch(context.device)
     import torch
 
-    from img2mv3d.stages.generate import generate
+    from img2mv3d.stages.generate import from_body, generate
 
     nets = context.networks.generator()
     if device.type != "cpu":
@@ -129,6 +137,8 @@ def generate(context: StageContext, subject: Subject) -> Latents:
     def attempt(at_once: bool) -> Latents:
         if device.type == "cuda":
             torch.cuda.empty_cache()
+        if body is not None:
+            return from_body(subject, body, generator=nets, rng=context.generator(), **told)
         return generate(subject, generator=nets, rng=context.generator(), at_once=at_once, **told)
 
     attempts = {"one branch of the guidance after the other": partial(attempt, False)}
@@ -163,16 +173,20 @@ def encode(context: StageContext, pictures: Views) -> Latents:
     return encode(pictures, encoder=bundle.encoder().to(device), vae=bundle.vae, bundle=bundle.name)
 
 
-def depth(context: StageContext, latents: Latents, given: str | Path | None) -> Depth:
+def depth(
+    context: StageContext, latents: Latents, body: Body | None = None, given: str | Path | None = None
+) -> Depth:
     """Plain views, and the depth of a quick fit to them (or what was given in its place)."""
     device = ready_torch(context.device)
-    from img2mv3d.stages.depth import fit_depth, plain_views
+    from img2mv3d.stages.depth import body_views, fit_depth, plain_views
     from img2mv3d.stages.given import given_depth, plain_colors
 
     bundle = context.networks
     check_latent_space(latents, bundle.vae["name"])
     decoder = bundle.plain_decoder().to(device)
-    if latents.normal is None:
+    if body is not None:
+        plain = body_views(latents, body, decoder=decoder)
+    elif latents.normal is None:
         plain = plain_colors(latents, decoder=decoder)
     else:
         told = context.options.revolution_prior
@@ -239,12 +253,13 @@ def export(
     views: Views,
     subject: Subject | None,
     back: BackSubject | None,
+    body: Body | None,
     provenance: dict[str, Any],
 ) -> Written:
     """The mesh of the surface (vertices in world units), textured from the views and the photos."""
     from img2mv3d.stages.export import export
 
-    mesh = export(surface, views, subject, back=back, options=context.options)
+    mesh = export(surface, views, subject, back=back, body=body, options=context.options)
     if offer := mesh.notes.get("offer"):
         context.note(offer)
     return Written(mesh, context.options, provenance)

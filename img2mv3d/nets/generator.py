@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.nets.multiview import MultiViewUNet
 from img2mv3d.nets.tokens import TokenEncoder
-from img2mv3d.nets.vae import Encoder
+from img2mv3d.nets.vae import EncodesPictures, Encoder
 
 
 class Told(NamedTuple):
@@ -56,6 +56,7 @@ class GeneratorNets:
     bundle's own choice where an option is None. framing_px: the silhouette's long side it was trained for. vae: name
     and digest of the latent space. bundle: its name. rig: where the views are taken from. white: the latent of white,
     where the denoiser was trained on windows round the object; None: it sees whole pictures.
+    encoder: of pictures, for the views of a body. refine_steps: noise levels through which those go.
     """
 
     unet: MultiViewUNet
@@ -71,6 +72,8 @@ class GeneratorNets:
     bundle: str
     rig: Rig = SIX_VIEWS
     white: Float[Tensor, " c"] | None = None
+    encoder: EncodesPictures | None = None
+    refine_steps: tuple[int, ...] = ()
 
     def to(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> GeneratorNets:
         """The same on another device and in another precision (the modules themselves move, as torch does it)."""

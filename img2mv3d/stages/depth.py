@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.ndimage import binary_erosion
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import LatentsError
@@ -25,7 +26,10 @@ from img2mv3d.neus.confidence import confidence
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
-from img2mv3d.values import Depth, Latents, Views
+from img2mv3d.stages.draft import body_maps
+from img2mv3d.values import Body, Depth, Latents, Views
+
+RIM_PX = 2  # of a decoded picture
 
 
 def plain_views(latents: Latents, *, decoder: DecodesLatents, revolution_prior: float = 0.0) -> Views:
@@ -42,6 +46,21 @@ def plain_views(latents: Latents, *, decoder: DecodesLatents, revolution_prior: 
     color = _decode(latents.color, decoder)
     alpha = latents.front[..., 3].astype(np.float32) / 255
     return cut_out(color, coded, alpha, latents.rig, revolution_prior)
+
+
+def body_views(latents: Latents, body: Body, *, decoder: DecodesLatents) -> Views:
+    """The colours decoded one by one, with outlines and normals of the body: they agree by construction.
+
+    The front view's outline is the photo's, as the body's is.
+    """
+    color = _decode(latents.color, decoder)
+    seen = body_maps(body, latents.rig)
+    mask = seen.mask.copy()
+    mask[FRONT] = latents.front[..., 3].astype(np.float32) / 255
+    # a decoded rim is mixed with the white around: its colour is its neighbour's further in
+    shown = np.stack([binary_erosion(m >= 0.5, iterations=RIM_PX) for m in mask])
+    color = np.where(mask[..., None] > 0, spread(color, shown, mask >= 0.5), np.float32(1))
+    return Views(color, seen.normal * (mask[..., None] > 0), mask, latents.rig, "body")
 
 
 def decoded_normals(latents: Latents, decoder: DecodesLatents) -> Float[np.ndarray, "V H W 3"]:

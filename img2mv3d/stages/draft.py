@@ -18,12 +18,21 @@ from img2mv3d.mesh.arrays import vertex_normals
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
-from img2mv3d.mesh.texture import Painting, paint
+from img2mv3d.mesh.texture import paint
 from img2mv3d.stages.export import behind, photo_source
 from img2mv3d.values import Body, Subject, Views
 
 FINE = 2  # samples a pixel, each way
 FACES = 40_000
+
+
+class Maps(NamedTuple):
+    """One body, seen by the cameras of a rig. mask: float32 [V, H, W], covered share. normal: [V, H, W, 3], world, unit,
+    (0, 0, 0) where mask is 0. z: [V, H, W], as `Depth`."""
+
+    mask: Float32[np.ndarray, "V H W"]
+    normal: Float32[np.ndarray, "V H W 3"]
+    z: Float32[np.ndarray, "V H W"]
 
 
 class Draft(NamedTuple):
@@ -35,21 +44,27 @@ class Draft(NamedTuple):
     observed: Float32[np.ndarray, "V H W"]
 
 
-def draft(body: Body, subject: Subject, rig: Rig) -> Draft:
-    """The six views. Raises NothingFoundError when the body is empty."""
-    painting, vertices, faces = painted(body, subject, rig)
-    normals = vertex_normals(vertices, faces)
-    parts = [_view(painting, vertices, faces, normals, camera) for camera in rig.cameras(IMAGE_SIZE)]
-    color, normal, mask, z, observed = (np.stack(part) for part in zip(*parts, strict=True))
-    return Draft(Views(color, normal, mask, rig, "draft"), z, observed)
-
-
-def painted(body: Body, subject: Subject, rig: Rig) -> tuple[Painting, np.ndarray, np.ndarray]:
-    """(painting, vertices, faces): the body's surface, coloured by the photo where its camera sees, elsewhere by the far
-    side's predicted colour, and by its neighbours where neither looks."""
+def body_maps(body: Body, rig: Rig) -> Maps:
+    """Outlines, normals and depths of the body. Raises NothingFoundError when it is empty."""
     surface = extract(body.field, faces=FACES)
-    sources = [photo_source(subject.full, subject.framing, rig.cameras(IMAGE_SIZE)[FRONT]), far_source(body, subject, rig)]
-    return paint(surface.vertices, surface.faces, sources, texture_size=0), surface.vertices, surface.faces
+    values = vertex_normals(surface.vertices, surface.faces)
+    seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(IMAGE_SIZE)]
+    mask, z, normal = (np.stack(part) for part in zip(*seen, strict=True))
+    return Maps(mask, _unit(normal), z)
+
+
+def draft(body: Body, subject: Subject, rig: Rig) -> Draft:
+    """The six views of the body, its near side coloured by the photo, its far side as predicted, and by its neighbours
+    where neither looks. Raises NothingFoundError when the body is empty."""
+    surface = extract(body.field, faces=FACES)
+    photo = photo_source(subject.full, subject.framing, rig.cameras(IMAGE_SIZE)[FRONT])
+    painting = paint(surface.vertices, surface.faces, [photo, far_source(body, subject, rig)], texture_size=0)
+    normals = vertex_normals(surface.vertices, surface.faces)
+    values = np.concatenate([normals, painting.mesh.colors / 255, painting.by_photo[:, None]], axis=1)
+    seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(IMAGE_SIZE)]
+    mask, z, mean = (np.stack(part) for part in zip(*seen, strict=True))
+    color = mean[..., 3:6] * mask[..., None] + (1 - mask[..., None])
+    return Draft(Views(color, _unit(mean[..., :3]), mask, rig, "draft"), z, mean[..., 6])
 
 
 def far_source(body: Body, subject: Subject, rig: Rig) -> Source:
@@ -62,24 +77,20 @@ def far_source(body: Body, subject: Subject, rig: Rig) -> Source:
     return Source(behind(rig), np.ascontiguousarray(color[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1]))
 
 
-def _view(
-    painting: Painting, vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, camera: Camera
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(colour over white, normal, mask, z, observed) of one camera, FINE x FINE samples a pixel."""
+def _seen(
+    vertices: np.ndarray, faces: np.ndarray, values: np.ndarray, camera: Camera
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(covered share [H, W], z [H, W], means of the vertices' values over what is covered [H, W, C]), float32."""
     fine = rasterise(vertices, faces, camera.resized(camera.height * FINE, camera.width * FINE))
     hit = fine.face >= 0
-    corners, share = faces[fine.face[hit]], fine.bary[hit]
-    values = np.zeros((*hit.shape, 9), np.float32)
-    values[hit, :3] = np.einsum("pc,pcd->pd", share, painting.mesh.colors[corners] / 255)
-    values[hit, 3:6] = np.einsum("pc,pcd->pd", share, normals[corners])
-    values[hit, 6] = fine.z[hit]
-    values[hit, 7] = (share * painting.by_photo[corners]).sum(1)
-    values[hit, 8] = 1
-    total = values.reshape(camera.height, FINE, camera.width, FINE, 9).sum((1, 3))
-    count = np.maximum(total[..., 8:], 1)
-    mask = total[..., 8] / FINE**2
-    color = total[..., :3] / FINE**2 + (1 - mask[..., None])
-    length = np.linalg.norm(total[..., 3:6], axis=-1, keepdims=True)
-    normal = np.where(mask[..., None] > 0, total[..., 3:6] / np.maximum(length, 1e-6), 0)
-    z, observed = total[..., 6] / count[..., 0], total[..., 7] / count[..., 0]
-    return tuple(part.astype(np.float32) for part in (color, normal, mask, z, observed))
+    samples = np.zeros((*hit.shape, values.shape[1] + 2), np.float32)
+    samples[hit, 0], samples[hit, 1] = 1, fine.z[hit]
+    samples[hit, 2:] = np.einsum("pc,pcd->pd", fine.bary[hit], values[faces[fine.face[hit]]])
+    total = samples.reshape(camera.height, FINE, camera.width, FINE, -1).sum((1, 3))
+    mean = total[..., 1:] / np.maximum(total[..., :1], 1)
+    return total[..., 0] / FINE**2, mean[..., 0], mean[..., 1:]
+
+
+def _unit(normal: Float32[np.ndarray, "V H W 3"]) -> Float32[np.ndarray, "V H W 3"]:
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    return np.where(length > 1e-6, normal / np.maximum(length, 1e-6), 0).astype(np.float32)

@@ -20,12 +20,14 @@ from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.plans import ExportOptions
-from img2mv3d.values import Framing, Mesh, Subject, Surface, Views
+from img2mv3d.values import Body, Framing, Mesh, Subject, Surface, Views
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 
 PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
+SURE_DEG = 12.0  # Laplace spread of a predicted elevation above which the mesh is left as the photo shows it
+LEAST_DEG = 3.0  # an elevation below it is none
 UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
 
 
@@ -36,8 +38,10 @@ def export(
     *,
     options: ExportOptions,
     back: Subject | None = None,
+    body: Body | None = None,
 ) -> Mesh:
-    """The coloured mesh, in world axes and units, turned upright by options.elevation_deg (about the x axis).
+    """The coloured mesh, in world axes and units, turned upright by options.elevation_deg (about the x axis), or by how
+    far from above the body says that the photo was taken, where it is sure.
 
     The front of `subject` is painted from its photo at the photo's own resolution, what a camera straight behind sees
     from the photo of `back` (a user's own) likewise, the rest from `views`. Formats
@@ -49,17 +53,17 @@ def export(
     base (elevation_deg and share: `mesh.base`), offer (a sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
-    body = extract(surface.sdf, faces=options.faces)
+    solid = extract(surface.sdf, faces=options.faces)
     sources = view_sources(views)
     if subject is not None:
         sources.append(photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT]))
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
     texture_size = options.texture_size if PLACINGS[options.format].texture else 0
-    painting = paint(body.vertices, body.faces, sources, texture_size=texture_size)
-    overlap = silhouette_iou(body.vertices, body.faces, views)
-    notes = dict(body.notes)
-    notes["warnings"] = [*body.notes["warnings"], *_sentences(overlap, painting.shares, views.rig)]
+    painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
+    overlap = silhouette_iou(solid.vertices, solid.faces, views)
+    notes = dict(solid.notes)
+    notes["warnings"] = [*solid.notes["warnings"], *_sentences(overlap, painting.shares, views.rig)]
     if texture_size and painting.mesh.texture is None:
         notes["warnings"].append(f"a texture of {texture_size} px is too small for this mesh: vertex colours instead")
     notes["seen"] = {name: round(share, 4) for name, share in painting.shares.items()}
@@ -74,24 +78,34 @@ def export(
         name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts, strict=True)
     }
     if subject is not None:
-        notes["likeness"] = likeness(painting, body.vertices, body.faces, subject, views.rig)
+        notes["likeness"] = likeness(painting, solid.vertices, solid.faces, subject, views.rig)
     if back is not None:
         db, covered = front_psnr(painting.mesh, behind(views.rig), back.image)
         told = {"back_db": round(db, 2), "back_covered": round(covered, 4)}
         notes["likeness"] = notes.get("likeness", {}) | told
     notes["vertices"] = len(painting.mesh.vertices)
     notes["texture_coverage"] = round(painting.coverage, 4)
-    notes["elevation_deg"] = options.elevation_deg
-    if (base := base_of(body.vertices)) is not None:
+    elevation_deg, told_by = elevation(options.elevation_deg, body)
+    notes["elevation_deg"], notes["elevation_from"] = elevation_deg, told_by
+    if (base := base_of(solid.vertices)) is not None:
         notes["base"] = {"elevation_deg": round(base.elevation_deg, 1), "share": round(base.share, 3)}
-        if options.elevation_deg == 0 and base.worth_a_word:
+        if told_by == "default" and base.worth_a_word:
             degrees = round(base.elevation_deg)
             notes["offer"] = (
                 f"the base leans by {degrees} degrees, as in photos from above; --elevation {degrees} stands it upright"
             )
     mesh = painting.mesh
-    vertices = upright(mesh.vertices, options.elevation_deg)
+    vertices = upright(mesh.vertices, elevation_deg)
     return Mesh(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture, notes)
+
+
+def elevation(told: float | None, body: Body | None) -> tuple[float, str]:
+    """(degrees, who says so: "user", "photo" or "default") of the photo's camera above the horizon."""
+    if told is not None:
+        return told, "user"
+    if body is not None and body.pitch_spread_deg <= SURE_DEG and abs(body.pitch_deg) >= LEAST_DEG:
+        return round(body.pitch_deg, 1), "photo"
+    return 0.0, "default"
 
 
 def upright(vertices: np.ndarray, elevation_deg: float) -> np.ndarray:

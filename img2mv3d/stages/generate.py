@@ -11,14 +11,18 @@ from functools import partial
 import numpy as np
 import torch
 
+from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.diffusion.contract import Condition, conditioned
+from img2mv3d.diffusion.refine import refine
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
+from img2mv3d.files.formats import encode_normals
 from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.multiview import unpack
-from img2mv3d.nets.window import around
+from img2mv3d.nets.window import Window, around
 from img2mv3d.plans import GenerateOptions
-from img2mv3d.values import Latents, Subject
+from img2mv3d.stages.draft import draft
+from img2mv3d.values import Body, Latents, Subject
 
 
 @torch.no_grad()
@@ -40,14 +44,7 @@ def generate(
     guidance in one call, which takes more memory. Raises ValueError on options that no solver understands.
     """
     like = generator.camera
-    photo = torch.from_numpy(np.ascontiguousarray(subject.image.transpose(2, 0, 1))).to(like) / 255
-    told = generator.condition(photo)
-    rows = len(like)
-    covered = torch.from_numpy(subject.image[..., 3] > 0)[None]
-    window = None if generator.white is None else around(covered).wide()
-    latent = told.latent if window is None else window.cut(told.latent)
-    condition = Condition(latent.expand(rows, -1, -1, -1), told.tokens.expand(rows, -1, -1), like)
-    network = generator.unet if window is None else partial(generator.unet, window=window)
+    condition, network, window, shape = _told(subject, generator)
     settings = {
         "steps": generator.steps if options.steps is None else options.steps,
         "guidance": generator.guidance if options.guidance is None else options.guidance,
@@ -56,7 +53,7 @@ def generate(
     }
     if options.eta is None and settings["solver"] != generator.solver:
         settings["eta"] = 0.0  # the bundle's eta belongs to the bundle's solver
-    noise = torch.randn((rows, *told.latent.shape), generator=rng).to(like)
+    noise = torch.randn(shape, generator=rng).to(like)
     latents = sample(
         conditioned(network, condition, settings["guidance"], at_once=at_once),
         noise if window is None else window.cut(noise),
@@ -81,3 +78,81 @@ def generate(
         seed=seed,
         settings=settings,
     )
+
+
+@torch.no_grad()
+def from_body(
+    subject: Subject,
+    body: Body,
+    *,
+    generator: GeneratorNets,
+    options: GenerateOptions,
+    rng: torch.Generator,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Latents:
+    """Six views of the subject that begin as drafts of its body: encoded, then refined by the denoiser in those colours
+    that the photo does not show. Outlines and normals stay the body's.
+
+    Equal arguments give equal latents. The noise is drawn as in `generate`. options: guidance as there; steps: so many
+    noise levels, evenly from the bundle's first one; None: the bundle's.
+    """
+    if generator.encoder is None:
+        raise ValueError("this bundle has no encoder of pictures")
+    like = generator.camera
+    found = draft(body, subject, generator.rig)
+    views = found.views
+    coded = encode_normals(views.normal, views.mask).astype(np.float32) / 255
+    pictures = torch.from_numpy(np.concatenate([coded, views.color]).transpose(0, 3, 1, 2)).to(like)
+    latents = torch.cat([generator.encoder.encode(picture[None]) for picture in pictures])
+    levels = _levels(generator.refine_steps, options.steps)
+    guidance = generator.guidance if options.guidance is None else options.guidance
+    condition, network, window, _ = _told(subject, generator)
+    noise = torch.randn(latents.shape, generator=rng).to(like)
+    denoise = conditioned(network, condition, guidance, at_once=True)
+    cut = (lambda x: x) if window is None else window.cut
+    refined = refine(denoise, cut(latents), cut(noise), SCHEDULES[generator.schedule], steps=levels, progress=progress)
+    if window is not None:
+        refined = window.paste(refined, generator.white.to(refined))
+    views_count = len(generator.rig)
+    seen = torch.from_numpy(found.observed + (views.mask == 0)).to(like)[:, None].clamp(0, 1)
+    share = 1 - torch.nn.functional.avg_pool2d(seen, LATENT_FACTOR)
+    color = latents[views_count:] + share * (refined[views_count:] - latents[views_count:])
+    return Latents(
+        color=color.float().cpu().numpy(),
+        normal=latents[:views_count].float().cpu().numpy(),
+        front=subject.image,
+        rig=generator.rig,
+        framing_px=subject.framing.framing_px,
+        vae=dict(generator.vae),
+        bundle=generator.bundle,
+        seed=seed,
+        settings={
+            "origin": "body",  # observed by the photo, predicted, denoised where unseen
+            "refine_steps": list(levels),
+            "guidance": guidance,
+            "observed": round(float((seen * torch.from_numpy(views.mask).to(like)[:, None]).mean()), 4),
+        },
+    )
+
+
+def _levels(levels: tuple[int, ...], count: int | None) -> tuple[int, ...]:
+    """The bundle's noise levels, or `count` of them evenly from its first one down."""
+    if count is None:
+        return levels
+    return tuple(round(levels[0] * (count - i) / count) for i in range(count))
+
+
+def _told(
+    subject: Subject, generator: GeneratorNets
+) -> tuple[Condition, Callable[..., torch.Tensor], Window | None, tuple[int, ...]]:
+    """(what the denoiser is told of the photo, the denoiser, the part of each latent that it works on (None: all), the
+    shape of whole latents)."""
+    like = generator.camera
+    photo = torch.from_numpy(np.ascontiguousarray(subject.image.transpose(2, 0, 1))).to(like) / 255
+    told, rows = generator.condition(photo), len(like)
+    covered = torch.from_numpy(subject.image[..., 3] > 0)[None]
+    window = None if generator.white is None else around(covered).wide()
+    latent = told.latent if window is None else window.cut(told.latent)
+    condition = Condition(latent.expand(rows, -1, -1, -1), told.tokens.expand(rows, -1, -1), like)
+    return condition, generator.unet if window is None else partial(generator.unet, window=window), window, (rows, *told.latent.shape)
