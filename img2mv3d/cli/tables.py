@@ -50,7 +50,7 @@ def consistency(
 
     told = [s for s in settings if s != "generated"]
     if zooms:
-        from img2mv3d.eval.zooms import compare as enlarge
+        from experiments.decoder.zoom_sheets import compare as enlarge
 
         enlarge(bundle, data, arms, out / "zooms", zooms, told, say)
     if told:

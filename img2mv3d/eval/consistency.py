@@ -24,7 +24,7 @@ from img2mv3d.errors import UsageError
 from img2mv3d.eval.arms import SOFTER, Arm, arms_of, named, normals_of, own_views, still_true
 from img2mv3d.eval.cases import SETTINGS, Case, cases, held_out, only
 from img2mv3d.eval.metrics import depth_warp_error, feature_distance, mask_iou, psnr, sift_matches_by_pair, ssim
-from img2mv3d.eval.softened import as_soft_as, sharpness, sharpness_by_view
+from experiments.decoder.equal_sharpness import as_soft_as, sharpness, sharpness_by_view
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.train.features import features
 from img2mv3d.train.multiview import MultiViewNets

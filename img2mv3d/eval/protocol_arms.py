@@ -20,7 +20,7 @@ from img2mv3d.bundles.manifests import MANIFEST
 from img2mv3d.bundles.weights import Bundle, Checkpoint, load_bundle
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import UsageError, ViewsError
-from img2mv3d.eval.alignment import Placement, realigned, realigned_normals
+from experiments.fit.alignment import Placement, realigned, realigned_normals
 from img2mv3d.eval.blended import blend
 from img2mv3d.eval.generated import latents_of
 from img2mv3d.eval.protocol_cases import FRAMING_PX, Case, case_of

@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _scores(measured: Path, method: str) -> dict[str, float]:
     """F 0.01 by object, in the order of measuring."""
-    from img2mv3d.eval.records import load
+    from experiments.fit.records import load
 
     return {r.id: r.f_01 for r in load(measured / "reconstruction.json") if r.method == method}
 

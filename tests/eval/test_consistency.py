@@ -13,7 +13,7 @@ from img2mv3d.eval.arms import true_arm
 from img2mv3d.eval.blended import blend
 from img2mv3d.eval.cases import Case
 from img2mv3d.eval.consistency import Record, load_records, measure, run, save_records, table
-from img2mv3d.eval.softened import softened
+from experiments.decoder.equal_sharpness import softened
 from img2mv3d.files.formats import encode_normals
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from tests.patterned import patterned_ball

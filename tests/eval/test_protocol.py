@@ -10,7 +10,7 @@ from PIL import Image
 
 from img2mv3d.errors import InputError, UsageError
 from img2mv3d.eval import ownfit, protocol, protocol_arms
-from img2mv3d.eval.alignment import Placement, realigned
+from experiments.fit.alignment import Placement, realigned
 from img2mv3d.eval.protocol import measure, run
 from img2mv3d.eval.protocol_arms import Arm, brought_to_size, folder_arm, is_folder_of_views
 from img2mv3d.eval.protocol_cases import GSO30, case_of, gso30, rotation

@@ -10,7 +10,7 @@ import trimesh
 from PIL import Image
 
 from img2mv3d.errors import InputError
-from img2mv3d.eval.records import Record
+from experiments.fit.records import Record
 from img2mv3d.report.sheet import (
     body_from_four_sides,
     depth_pictures,

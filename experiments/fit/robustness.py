@@ -19,12 +19,12 @@ from jaxtyping import Float
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.eval.alignment import placements, realigned, realigned_normals
+from experiments.fit.alignment import placements, realigned, realigned_normals
 from img2mv3d.eval.exact import exact_views, untouched
 from img2mv3d.eval.generated import case_of, latents_of
-from img2mv3d.eval.harms import HARMS, painted, swapped
-from img2mv3d.eval.reconstruction import score
-from img2mv3d.eval.records import NOTHING, paired
+from experiments.fit.perturbations import HARMS, painted, swapped
+from experiments.fit.exact_views import score
+from experiments.fit.records import NOTHING, paired
 from img2mv3d.eval.surface import visible_points
 from img2mv3d.geometry.kept import photo_kept
 from img2mv3d.geometry.opposites import agreed_masks
@@ -166,7 +166,7 @@ def invented(solid: Solid, bundle: str = "mini") -> Scene:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.eval.damage MESHES --count 12 -o FOLDER
+    """python -m experiments.fit.robustness MESHES --count 12 -o FOLDER
 
     Rows that FOLDER holds of other remedies and damages stay, so that one more can be measured later."""
     parser = argparse.ArgumentParser(description=main.__doc__)

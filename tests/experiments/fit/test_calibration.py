@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from img2mv3d.eval.confidence import regression, table
+from experiments.fit.calibration import regression, table
 from img2mv3d.neus.confidence import RIGHT
 
 

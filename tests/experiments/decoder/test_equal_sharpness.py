@@ -7,7 +7,7 @@ import torch
 from img2mv3d.eval.arms import true_arm
 from img2mv3d.eval.cases import Case
 from img2mv3d.eval.consistency import measure
-from img2mv3d.eval.softened import as_soft_as, sharpness, sharpness_by_view, softened
+from experiments.decoder.equal_sharpness import as_soft_as, sharpness, sharpness_by_view, softened
 from tests.patterned import patterned_ball
 
 

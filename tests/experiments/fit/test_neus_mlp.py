@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from img2mv3d.eval import network
-from img2mv3d.eval.network import RADIUS, ColorNet, NetworkFit, SdfNet
+from experiments.fit.neus_mlp import RADIUS, ColorNet, NetworkFit, SdfNet
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.sdf import Box, render_world
 from img2mv3d.values import Views

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from img2mv3d.eval.integrated import first_depth, integrate, integrated_field
+from experiments.fit.normal_integration import first_depth, integrate, integrated_field
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.hull import carve
 from img2mv3d.geometry.sdf import Sphere, render_world, sample_grid

@@ -22,8 +22,8 @@ from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.raycast import Raycaster
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.exact import Truth, truth_of, untouched
-from img2mv3d.eval.integrated import integrated_field
-from img2mv3d.eval.records import NOTHING, Figures, Record, table
+from experiments.fit.normal_integration import integrated_field
+from experiments.fit.records import NOTHING, Figures, Record, table
 from img2mv3d.eval.surface import surface_score, visible_points
 from img2mv3d.geometry.cameras import Rig, pixel_centres, rays
 from img2mv3d.geometry.hull import carve
@@ -132,7 +132,7 @@ def silhouettes(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.eval.reconstruction MESHES --count 60 --methods hull,quick,final --keep final -o FOLDER"""
+    """python -m experiments.fit.exact_views MESHES --count 60 --methods hull,quick,final --keep final -o FOLDER"""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)
     parser.add_argument("--count", type=int, default=60, help="held-out objects, none that settings were tuned on")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from img2mv3d.eval.ablation import at_equal_sharpness, less, paired
+from experiments.decoder.ablation import at_equal_sharpness, less, paired
 from img2mv3d.eval.consistency import Record, load_records
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -1,6 +1,6 @@
 """How well the base of a fitted mesh tells from how far above a photo was taken, on renders whose elevation is known.
 
-In: the corpus. Out: a line for each object and elevation, and a summary; `python -m img2mv3d.eval.uprightness CORPUS`.
+In: the corpus. Out: a line for each object and elevation, and a summary; `python -m experiments.fit.elevation CORPUS`.
 Why here: an estimate that users are offered is worth what it gets right where the truth is known.
 """
 

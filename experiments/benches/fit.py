@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 
 from img2mv3d.data.corpus import load_solid
-from img2mv3d.eval.bench import Row, machine, write
+from experiments.benches.runs import Row, machine, write
 from img2mv3d.eval.exact import Truth, truth_of, untouched
-from img2mv3d.eval.network import BATCH, STEPS, NetworkFit
-from img2mv3d.eval.reconstruction import score
+from experiments.fit.neus_mlp import BATCH, STEPS, NetworkFit
+from experiments.fit.exact_views import score
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, Rig
 from img2mv3d.mesh.extract import isosurface
 from img2mv3d.neus import nodes
@@ -161,7 +161,7 @@ def network(truth: Truth, minutes: float = 10.0) -> list[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.eval.fitbench MESHES -o fit.md --sections threads,renderers,network --minutes 10"""
+    """python -m experiments.benches.fit MESHES -o fit.md --sections threads,renderers,network --minutes 10"""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)
     parser.add_argument("--sections", default="threads,renderers,network")
@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     about = f"{machine()} Objects: {', '.join(e.id for e in entries)}; sections about one object take the first."
     sections = {name: made[name]() for name in given.sections.split(",")}
-    write(given.out, sections, about, title="The fit alone", by="`python -m img2mv3d.eval.fitbench`")
+    write(given.out, sections, about, title="The fit alone", by="`python -m experiments.benches.fit`")
     print(given.out.read_text(encoding="utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""What looking across views costs: `python -m img2mv3d.eval.attentionbench` times the attention and weighs it.
+"""What looking across views costs: `python -m experiments.benches.attention` times the attention and weighs it.
 
 In: nothing; a ball from six sides, random features of mini's widths. Out: Markdown. Why here: the piece of ray round
 the depth is there to be cheaper than the whole epipolar line; that is a figure, not a belief.
@@ -101,7 +101,7 @@ def _corner(level: Level) -> Level:
 
 
 def _alone(kind: str, px: int) -> Cost:
-    command = [sys.executable, "-m", "img2mv3d.eval.attentionbench", kind, str(px)]
+    command = [sys.executable, "-m", "experiments.benches.attention", kind, str(px)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Cost(**json.loads(done.stdout.strip().splitlines()[-1]))
 

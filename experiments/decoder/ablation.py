@@ -88,7 +88,7 @@ def _median(rows: Mapping[str, Record]) -> str:
 
 
 def main() -> None:
-    """python -m img2mv3d.eval.ablation OUT/consistency.tsv AGAINST"""
+    """python -m experiments.decoder.ablation OUT/consistency.tsv AGAINST"""
     import sys
 
     records = load_records(Path(sys.argv[1]))

@@ -1,7 +1,7 @@
 """Number for number: what the original code gave, as recorded, against what ours gives.
 
 In: a folder of records (unet/, unet_variants/, pipeline/, cameras/, preprocess/, svd_vae/, as their README says).
-Out: a `Row` for every recorded quantity, the table as Markdown: `python -m img2mv3d.eval.parity RECORDS`.
+Out: a `Row` for every recorded quantity, the table as Markdown: `python -m experiments.parity RECORDS`.
 Why here: nobody here can open the published weights; that we compute what their authors compute is shown on small
 random ones.
 """
@@ -210,7 +210,7 @@ def video_rows(folder: Path) -> Iterator[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """python -m img2mv3d.eval.parity RECORDS -o docs/parity.md"""
+    """python -m experiments.parity RECORDS -o docs/parity.md"""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("records", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/parity.md"))
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 ABOUT = """# Parity with the original code
 
-Written by `python -m img2mv3d.eval.parity RECORDS -o docs/parity.md`. RECORDS are inputs and outputs of the original
+Written by `python -m experiments.parity RECORDS -o docs/parity.md`. RECORDS are inputs and outputs of the original
 classes (Wonder3D d894f82, diffusers 0.19.3, CPU, fp32) with small random weights; ours ran with torch {torch}, fp32.
 {count} quantities, over their tolerance: {over}. The published weights themselves have not been opened by anybody who
 wrote this; whether a file fits them in names, shapes and counts is what `img2mv3d weights inspect` says.

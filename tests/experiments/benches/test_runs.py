@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from img2mv3d.eval.bench import Row, attention, machine, write
+from experiments.benches.runs import Row, attention, machine, write
 
 
 def test_the_report_shows_every_row_with_its_budget(tmp_path: Path) -> None:

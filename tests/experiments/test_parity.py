@@ -8,7 +8,7 @@ import torch
 from recipes import recorded_unet
 from safetensors.torch import load_file, save_file
 
-from img2mv3d.eval.parity import RUNS, Row, camera_rows, clip_rows, pipeline_rows, table, unet_rows
+from experiments.parity import RUNS, Row, camera_rows, clip_rows, pipeline_rows, table, unet_rows
 from tests.checkpoints import GOLDEN, tiny_checkpoint
 from tests.nets.test_multiview import CASES
 

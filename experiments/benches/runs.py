@@ -1,4 +1,4 @@
-"""How long things take: `python -m img2mv3d.eval.bench REPORT.md` measures on this machine and writes a table.
+"""How long things take: `python -m experiments.benches.runs REPORT.md` measures on this machine and writes a table.
 
 In: the example photo and the embedded bundle. Out: Markdown with budgets beside measurements. Why here: numbers in the
 documentation are a command's output; tests never assert on seconds.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from img2mv3d.eval.cases import Case
-from img2mv3d.eval.zooms import HALF, TILE, spots, zoom_sheet
+from experiments.decoder.zoom_sheets import HALF, TILE, spots, zoom_sheet
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from tests.patterned import ball_points, patterned_ball
 

@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.eval.damage import keeping
+from experiments.fit.robustness import keeping
 from img2mv3d.eval.exact import exact_views, untouched
 from img2mv3d.eval.generated import case_of, generated
-from img2mv3d.eval.harms import everything
+from experiments.fit.perturbations import everything
 from img2mv3d.neus.confidence import NAMES, RIGHT, WEIGHTS, features
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
@@ -88,7 +88,7 @@ def table(said: Float[np.ndarray, " P"], error: Float[np.ndarray, " P"]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m img2mv3d.eval.confidence MESHES --train 12 --val 8: prints the weights, then the table of held-out
+    """python -m experiments.fit.calibration MESHES --train 12 --val 8: prints the weights, then the table of held-out
     objects by kind of views, by the weights just found."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)

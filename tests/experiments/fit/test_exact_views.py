@@ -11,8 +11,8 @@ from img2mv3d.data.corpus import Solid
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval import reconstruction
 from img2mv3d.eval.exact import Truth, truth_of
-from img2mv3d.eval.reconstruction import Made, main, measure, score
-from img2mv3d.eval.records import NOTHING
+from experiments.fit.exact_views import Made, main, measure, score
+from experiments.fit.records import NOTHING
 from img2mv3d.geometry.sdf import Box, sample_grid
 
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32) * np.float32(0.28)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from img2mv3d.eval.alignment import Placement, placements, realigned, realigned_normals
+from experiments.fit.alignment import Placement, placements, realigned, realigned_normals
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.geometry.sdf import Box, Sphere, render_world
 

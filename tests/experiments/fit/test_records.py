@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from img2mv3d.eval.records import Record, by_method, load, paired, table
+from experiments.fit.records import Record, by_method, load, paired, table
 
 PLAIN = dict(
     iou=0.99, z_mean=0.02, z_median=0.004, normal_deg=5.0, f_01=0.8, f_02=0.9, f_05=0.97, f_01_seen=0.85,

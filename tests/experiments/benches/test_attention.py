@@ -2,7 +2,7 @@
 
 import pytest
 
-from img2mv3d.eval.attentionbench import Cost, measure, table
+from experiments.benches.attention import Cost, measure, table
 
 
 @pytest.mark.parametrize(("kind", "points"), [("truncated", 7), ("plain twin", 7), ("whole line", 32)])

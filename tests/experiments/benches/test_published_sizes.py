@@ -8,7 +8,7 @@ from torch import nn
 
 from img2mv3d.bundles.forecast import Need
 from img2mv3d.eval import fullsize
-from img2mv3d.eval.fullsize import UNET, VIDEO, Part, measure, parts, stages, table
+from experiments.benches.published_sizes import UNET, VIDEO, Part, measure, parts, stages, table
 from img2mv3d.flow.entry import STAGES
 from img2mv3d.nets.attention import EpipolarAttention
 from img2mv3d.nets.crossview import CrossViewDecoder
