@@ -1,9 +1,7 @@
 """Number for number: what the original code gave, as recorded, against what ours gives.
 
-In: a folder of records (unet/, unet_variants/, pipeline/, cameras/, preprocess/, svd_vae/, as their README says).
-Out: a `Row` for every recorded quantity, the table as Markdown: `python -m experiments.parity RECORDS`.
-Why here: nobody here can open the published weights; that we compute what their authors compute is shown on small
-random ones.
+`python -m experiments.parity RECORDS -o experiments/reports/parity.md`. RECORDS holds unet/, unet_variants/, pipeline/,
+cameras/, preprocess/ and svd_vae/, with small random weights.
 """
 
 from __future__ import annotations

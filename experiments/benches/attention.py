@@ -1,8 +1,4 @@
-"""What looking across views costs: `python -m experiments.benches.attention` times the attention and weighs it.
-
-In: nothing; a ball from six sides, random features of mini's widths. Out: Markdown. Why here: the piece of ray round
-the depth is there to be cheaper than the whole epipolar line; that is a figure, not a belief.
-"""
+"""What looking across views costs, in time and memory: `python -m experiments.benches.attention`."""
 
 from __future__ import annotations
 
@@ -60,6 +56,7 @@ def measure(kind: str, px: int) -> Cost:
     kind."""
     import torch
 
+    from experiments.decoder.variants import WholeLineAttention
     from img2mv3d.geometry.cameras import SIX_VIEWS
     from img2mv3d.nets.attention import EpipolarAttention, epipolar_attention_plain, make_levels
 
@@ -71,7 +68,8 @@ def measure(kind: str, px: int) -> Cost:
     z = square.clamp(min=0).sqrt().expand(6, -1, -1).contiguous()
     hit = (square > 0).float().expand(6, -1, -1).contiguous()
     whole = kind in (LINE, TWIN_LINE)
-    net = EpipolarAttention(WIDTHS[px], px if whole else POINTS[px], groups=8, whole_line=whole)
+    kind_of = WholeLineAttention if whole else EpipolarAttention
+    net = kind_of(WIDTHS[px], px if whole else POINTS[px], groups=8)
     torch.nn.init.normal_(net.out.weight, std=0.1)
     level = make_levels(z, hit, torch.rand(3, px, px), (torch.rand(6, 6, px, px),), SIX_VIEWS, (1,))[0]
     features = torch.randn(6, WIDTHS[px], px, px)

@@ -1,8 +1,7 @@
-"""What the fit costs and what that is worth: threads, the two renderers side by side, and the network fit of others.
+"""What the fit costs: threads, its two renderers side by side, and a NeuS with networks.
 
-In: a folder of the mesh corpus. Out: Markdown, one section a question. Why here: `bench` measures a run of the whole
-flow; this is about the fit alone and wants true meshes. On a shared machine wall seconds say little: what is compared
-runs in turns within one process, and CPU seconds of the process stand beside.
+`python -m experiments.benches.fit MESHES -o fit.md`. What is compared runs in turns within one process, CPU seconds
+beside.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from img2mv3d.data.corpus import load_solid
 from experiments.benches.runs import Row, machine, write
-from img2mv3d.eval.exact import Truth, truth_of, untouched
-from experiments.fit.neus_mlp import BATCH, STEPS, NetworkFit
 from experiments.fit.exact_views import score
+from experiments.fit.neus_mlp import BATCH, STEPS, NetworkFit
+from experiments.fit.truth import Truth, truth_of
+from img2mv3d.data.corpus import load_solid
+from img2mv3d.eval.objects import untouched
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, Rig
 from img2mv3d.mesh.extract import isosurface
 from img2mv3d.neus import nodes

@@ -1,8 +1,6 @@
-"""What was foretold beside what it took: the published sizes with random weights, and a run with mini.
+"""Forecast beside measurement: the published sizes with random weights, and a run with mini.
 
-In: nothing but time and memory. Out: Markdown, `python -m experiments.benches.published_sizes docs/fullsize.md`. Why here: without
-the published file, what it will cost can be measured all the same; what 20 and 50 steps take is multiplied out; and a
-forecast that nobody holds against a measurement is worth nothing.
+`python -m experiments.benches.published_sizes OUT.md`; 20 and 50 steps are multiplied out.
 """
 
 from __future__ import annotations
@@ -19,6 +17,8 @@ from typing import Any
 
 import torch
 
+from experiments.benches.runs import PHOTO
+from experiments.benches.runs import machine as about_machine
 from img2mv3d import machine
 from img2mv3d.bundles.decoders import Decoder, choose
 from img2mv3d.bundles.forecast import (
@@ -40,8 +40,6 @@ from img2mv3d.conventions import LATENT_FACTOR, LATENT_SCALE
 from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
-from experiments.benches.runs import PHOTO
-from experiments.benches.runs import machine as about_machine
 from img2mv3d.flow.entry import STAGES, Source
 from img2mv3d.flow.pipeline import run
 from img2mv3d.flow.progress import Report
@@ -157,7 +155,7 @@ def table(found: Sequence[Part], steps: int) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m experiments.benches.published_sizes docs/fullsize.md --steps 2"""
+    """The report in OUT."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=2)
@@ -173,8 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 ABOUT = """# The published sizes on a CPU
 
-Written by `python -m experiments.benches.published_sizes docs/fullsize.md`. {about} {threads} thread(s), fp32, random weights (the
-published ones have not been opened by anybody who wrote this), guidance 3, six views of 256 px in two domains. CPU
+Written by `python -m experiments.benches.published_sizes OUT.md`. {about} {threads} thread(s), fp32, random weights
+(the published ones have not been opened by anybody who wrote this), guidance 3, six views of 256 px in two domains. CPU
 seconds: on an idle machine, of one thread, about as many wall seconds. Peaks are resident memory above that of the
 process with its libraries loaded. Forecasts are those of `run --dry-run`, for the pace of this machine just before.
 """

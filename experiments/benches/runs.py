@@ -1,8 +1,5 @@
-"""How long things take: `python -m experiments.benches.runs REPORT.md` measures on this machine and writes a table.
-
-In: the example photo and the embedded bundle. Out: Markdown with budgets beside measurements. Why here: numbers in the
-documentation are a command's output; tests never assert on seconds.
-"""
+"""How long runs take: `python -m experiments.benches.runs docs/benchmarks.md` measures on this machine, budgets
+beside."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ RUN_BUDGET_S, RUN_BUDGET_GB = 50, 3
 ELSEWHERE = """## Published sizes
 
 Time and memory of the public checkpoint's size, multiplied out to 20 and 50 steps, and forecasts beside measurements:
-[fullsize.md](fullsize.md).
+experiments/reports/published-sizes.md.
 """
 
 

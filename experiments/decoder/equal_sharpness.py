@@ -1,8 +1,4 @@
-"""Views of an arm, blurred until they are as soft as another's: who agrees better at equal sharpness?
-
-In: views, the true mask, a sharpness. Out: softer views. Why here: any views agree better once they are blurred, so
-their disagreement alone cannot tell detail in its place from no detail.
-"""
+"""Views blurred until they are as soft as others: any views agree better once they are blurred."""
 
 from __future__ import annotations
 

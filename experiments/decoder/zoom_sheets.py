@@ -1,12 +1,8 @@
-"""Neighbouring views enlarged round the same surface points, a row for each decoder: agreement as the eye has it.
-
-In: held-out objects with their truth, decoders. Out: sheets. Why here: a figure of agreement can be bought with blur;
-whoever looks sees both.
-"""
+"""Neighbouring views enlarged round the same surface points, a row for each decoder: agreement as the eye has it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,17 +12,13 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw
 
-from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.conventions import FRONT
-from img2mv3d.data.renders import RenderSet
-from img2mv3d.eval.arms import arms_of
-from img2mv3d.eval.cases import Case, cases, held_out, only
-from img2mv3d.eval.consistency import NEAR_DEG
-from img2mv3d.eval.metrics import ring_pairs
+from img2mv3d.eval.comparison import Case, Method, Planned
+from img2mv3d.eval.scores import NEAR_DEG
 from img2mv3d.files.formats import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS, project, unproject
+from img2mv3d.geometry.rings import ring_pairs
 from img2mv3d.geometry.warp import seen_by_both
-from img2mv3d.train.multiview import MultiViewNets
 from img2mv3d.train.pictures import tile, write_picture
 
 HALF = 20  # px round the point that are shown
@@ -52,7 +44,7 @@ def spots(case: Case) -> list[Spot]:
     the front, by true depth; fewer where none is shared. Neighbours are up to NEAR_DEG apart. Points well inside of
     what both see go before those at its edge, whatever their detail."""
     best: dict[bool, tuple[tuple[int, float], Spot]] = {}
-    z, hit = torch.from_numpy(case.true_z), torch.from_numpy(case.mask)
+    z, hit = torch.from_numpy(case.z), torch.from_numpy(case.truth.mask)
     cameras = SIX_VIEWS.cameras(z.shape[-1])
     for view, other in ring_pairs(SIX_VIEWS, NEAR_DEG):
         _, shared = seen_by_both(z[:0], z, hit, SIX_VIEWS, view, other, FACING)
@@ -60,12 +52,12 @@ def spots(case: Case) -> list[Spot]:
             inner = _inner(shared.numpy(), side)
             if inner.any():
                 break
-        detail = _contrast(case.truth[view], case.mask[view]) * inner
+        detail = _contrast(case.truth.color[view], case.truth.mask[view]) * inner
         row, column = np.unravel_index(int(detail.argmax()), detail.shape)
         if not detail[row, column]:
             continue
         here = np.array([column + 0.5, row + 0.5])
-        there, _ = project(cameras[other], unproject(cameras[view], here[None], case.true_z[view, row, column, None]))
+        there, _ = project(cameras[other], unproject(cameras[view], here[None], case.z[view, row, column, None]))
         spot = Spot(view, other, (float(here[0]), float(here[1])), (float(there[0, 0]), float(there[0, 1])))
         found = (side, float(detail[row, column])), spot
         key = FRONT in (view, other)
@@ -91,30 +83,17 @@ def zoom_sheet(case: Case, shown: Mapping[str, Float[np.ndarray, "V H W 3"]]) ->
     return tile(rows)
 
 
-def compare(
-    name: str,
-    data: Path,
-    decoders: Sequence[str],
-    out: Path,
-    count: int,
-    settings: Sequence[str],
-    report: Callable[[str], None] = print,
+def write_sheets(
+    cases: Iterable[Planned], methods: Mapping[str, Method], out: Path, report: Callable[[str], None] = print
 ) -> None:
-    """Sheets of the first `count` held-out objects in these of `consistency.SETTINGS`, a row for each arm of
-    `arms.arms_of`: OUT/NAME.SETTING.png."""
-    bundle = load_bundle(name)
-    arms = arms_of(bundle, name, decoders)
-    generator = bundle.generator()
-    nets = MultiViewNets(generator.unet, generator.condition.tokens).eval()
-    sets = RenderSet(data)
-    out.mkdir(parents=True, exist_ok=True)
-    for one in held_out(sets, count):
-        for case in only(cases(bundle, nets, one, sets.load(one)), settings):
-            with torch.no_grad():
-                shown = {arm: make(case).movedim(1, -1).contiguous().numpy() for arm, make in arms.items()}
-            path = out / f"{one}.{case.setting}.png"
-            write_picture(path, zoom_sheet(case, shown))
-            report(str(path))
+    """OUT/ID.CONDITION.png of every case, a row for each method."""
+    for planned in cases:
+        case = planned.make()
+        results = {name: method.make(case) for name, method in methods.items()}
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / f"{case.id}.{case.condition}.png"
+        write_picture(path, zoom_sheet(case, {name: made.colors for name, made in results.items() if made is not None}))
+        report(str(path))
 
 
 def _inner(shared: Bool[np.ndarray, "H W"], side: int) -> Float[np.ndarray, "H W"]:

@@ -1,10 +1,8 @@
-"""Views put where they belong: a small shift and scale of each, from what parallel level cameras must agree on.
+"""Views shifted and scaled to where parallel level cameras must agree. Measured, and not used: it finds the moves, but
+a fit with them is no better (reports/reconstruction.md).
 
-In: soft masks of views round an object and the rig, the front view right. Out: a `Placement` per view; pictures moved
-back. Why here: a remedy that was measured and is not used (docs/reconstruction.md): it finds the moves, but a fit with
-them is no better. What is known without any shape: at elevation 0 a body fills the same rows in every view; opposite
-views are mirror images; and of a row's eight outermost lines, 45 degrees apart, none may stand clear of its neighbours'
-corner.
+Without any shape it is known that at elevation 0 a body fills the same rows in every view, that opposite views are
+mirror images, and that of a row's eight outermost lines, 45 degrees apart, none stands clear of its neighbours' corner.
 """
 
 from __future__ import annotations

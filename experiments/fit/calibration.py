@@ -1,8 +1,7 @@
-"""Whether the depth's confidence keeps its word: of the pixels called right with 70 %, 70 % should be.
+"""Whether the depth's confidence is calibrated: of the pixels called right with 70 %, 70 % should be.
 
-In: meshes with known depth; views of them that are exact, damaged, or generated. Out: the weights of the regression
-(from training objects), a table of said against found (from held-out ones).
-Why here: a confidence is worth what its calibration is.
+`python -m experiments.fit.calibration MESHES --train 12 --val 8` prints the regression's weights, then what was said
+against what was found on held-out objects.
 """
 
 from __future__ import annotations
@@ -15,13 +14,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from experiments.fit.perturbations import everything
+from experiments.fit.robustness import completed
+from experiments.fit.truth import exact_views
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
 from img2mv3d.errors import NothingFoundError
-from experiments.fit.robustness import keeping
-from img2mv3d.eval.exact import exact_views, untouched
-from img2mv3d.eval.generated import case_of, generated
-from experiments.fit.perturbations import everything
+from img2mv3d.eval.methods import Generation
+from img2mv3d.eval.objects import photographed, untouched
 from img2mv3d.neus.confidence import NAMES, RIGHT, WEIGHTS, features
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
@@ -35,19 +35,21 @@ Kind = Callable[[Solid], tuple[Views, Float[np.ndarray, "V H W"]]]
 
 
 def kinds(bundle: str = "mini") -> dict[str, Kind]:
-    """Views and true z: as they are, moved + turned + blurred, and made by a bundle from a photo."""
+    """Views and true z: as they are, perturbed in all ways, and made by a bundle from a photo."""
     loaded = load_bundle(bundle)
-    make = generated(loaded)
+    make = Generation(loaded).decoded(loaded)
 
-    def damaged(solid: Solid) -> tuple[Views, np.ndarray]:
+    def perturbed(solid: Solid) -> tuple[Views, np.ndarray]:
         views, z, _ = exact_views(solid)
-        return keeping(everything(views, np.random.default_rng(7))), z
+        return completed(everything(views, np.random.default_rng(7))), z
 
-    def imagined(solid: Solid) -> tuple[Views, np.ndarray]:
-        case = case_of("", solid, loaded.framing_px)
-        return make(case.photo), case.z
+    def generated(solid: Solid) -> tuple[Views, np.ndarray]:
+        case = photographed("", solid, loaded.framing_px)
+        views = make(case).views
+        assert views is not None
+        return views, case.z
 
-    return {"exact": lambda solid: exact_views(solid)[:2], "damaged": damaged, "generated": imagined}
+    return {"exact": lambda solid: exact_views(solid)[:2], "perturbed": perturbed, "generated": generated}
 
 
 def pixels_of(views: Views, z: Float[np.ndarray, "V H W"], rng: np.random.Generator) -> Pixels:
@@ -88,8 +90,7 @@ def table(said: Float[np.ndarray, " P"], error: Float[np.ndarray, " P"]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m experiments.fit.calibration MESHES --train 12 --val 8: prints the weights, then the table of held-out
-    objects by kind of views, by the weights just found."""
+    """The weights and the tables on stdout."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)
     parser.add_argument("--train", type=int, default=12, help="objects for the regression; 0: the weights in use")

@@ -1,7 +1,6 @@
-"""How well the base of a fitted mesh tells from how far above a photo was taken, on renders whose elevation is known.
+"""How well the base of a fitted mesh tells from how far above a photo was taken, on renders of known elevation.
 
-In: the corpus. Out: a line for each object and elevation, and a summary; `python -m experiments.fit.elevation CORPUS`.
-Why here: an estimate that users are offered is worth what it gets right where the truth is known.
+`python -m experiments.fit.elevation CORPUS --objects 40`
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from jaxtyping import Float
 
 from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.data.scene import Light, shoot
-from img2mv3d.eval.exact import held_out
+from img2mv3d.eval.objects import held_out
 from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.mesh.base import FLAT, Base, base_of

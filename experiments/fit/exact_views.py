@@ -1,7 +1,6 @@
-"""How good the fit is when the views are exact: hull, hull + normals, quick and final fit on held-out meshes.
+"""How good the fit is when the views are exact: hull, hull + normals, coarse and final fit on held-out meshes.
 
-In: a folder of the mesh corpus. Out: `Record` per object and method, tables as Markdown, the meshes if they are wanted.
-Why here: the budgets of the fit are stated on exact views; what generated views cost on top is another table.
+`python -m experiments.fit.exact_views MESHES --count 60 --methods hull,quick,final --keep final -o FOLDER`
 """
 
 from __future__ import annotations
@@ -15,17 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
+from experiments.fit.normal_integration import integrated_field
+from experiments.fit.records import NOTHING, Figures, Record, table
+from experiments.fit.truth import Truth, truth_of
 from img2mv3d import machine
 from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.raycast import Raycaster
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.eval.exact import Truth, truth_of, untouched
-from experiments.fit.normal_integration import integrated_field
-from experiments.fit.records import NOTHING, Figures, Record, table
-from img2mv3d.eval.surface import surface_score, visible_points
-from img2mv3d.geometry.cameras import Rig, pixel_centres, rays
+from img2mv3d.eval.objects import untouched
+from img2mv3d.eval.surface import outline_iou, surface_score, visible_points
+from img2mv3d.geometry.cameras import pixel_centres, rays
 from img2mv3d.geometry.hull import carve
 from img2mv3d.mesh.extract import extract, is_closed, isosurface
 from img2mv3d.neus.fit import FINAL, QUICK, fit
@@ -116,23 +116,8 @@ def score(
     )
 
 
-def silhouettes(
-    vertices: Float[np.ndarray, "N 3"],
-    faces: Int[np.ndarray, "F 3"],
-    mask: Float[np.ndarray, "V H W"],
-    rig: Rig,
-) -> float:
-    """Mean over the views of the intersection over union of a mesh's silhouette with the mask above 1/2."""
-    world, size, found = Raycaster(vertices, faces), mask.shape[1], []
-    for view, camera in zip(mask > 0.5, rig.cameras(size), strict=True):
-        origin, direction = rays(camera, pixel_centres(size).astype(np.float64).reshape(-1, 2))
-        hit = (world.first(origin - 2 * direction, direction).face >= 0).reshape(size, size)
-        found.append((hit & view).sum() / max((hit | view).sum(), 1))
-    return float(np.mean(found))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """python -m experiments.fit.exact_views MESHES --count 60 --methods hull,quick,final --keep final -o FOLDER"""
+    """The tables on stdout and in FOLDER."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("meshes", type=Path)
     parser.add_argument("--count", type=int, default=60, help="held-out objects, none that settings were tuned on")
@@ -168,7 +153,7 @@ def _exported_iou(sdf: np.ndarray, views: Views) -> float:
         mesh = extract(sdf, faces=EXPORTED_FACES)
     except NothingFoundError:  # smoothing may take away all of a body that is thinner than a cell
         return 0.0
-    return silhouettes(mesh.vertices, mesh.faces, views.mask, views.rig)
+    return outline_iou(mesh.vertices, mesh.faces, views.mask, views.rig)
 
 
 def _hull(views: Views) -> Made:

@@ -1,9 +1,7 @@
-"""What others fit to six views: NeuS with networks, with the sizes and settings that Wonder3D ships for it.
+"""NeuS with networks, with the sizes and settings that Wonder3D ships: what the grid is measured against.
 
-In: exact views, an optional seed. Out: the same field as our fit gives, and the seconds of a step. Why here: only the
-benchmark needs it, to say in figures what the grid and the hull of `neus` save. Re-stated in torch from recorded facts
-(facts/neus.md, cameras_and_views.md 8); its known defects are mended, so that it is no straw man: samples cover the
-cube in every view, no half-pixel shift, outliers are really dropped.
+Its known defects are mended, so that it is no straw man: samples cover the cube in every view, no half-pixel shift,
+outliers are really dropped.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The fit's opponent: the silhouettes' hull, carved by the depth that each view's normals integrate to.
-
-In: normals, masks, an orthographic rig. Out: a field like the fit's. Why here: a fit must be worth its seconds against
-what can be had without any optimisation over views; nothing but the benchmark uses this.
-"""
+"""A baseline without optimisation over views: the hull, carved by the depth that each view's normals integrate to."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Exact views made wrong in known ways, one way at a time: what generators do all at once.
-
-In: exact `Views`. Out: the same views, damaged. Why here: what a remedy is good for shows only against a damage that is
-known; the table of both is `damage`.
-"""
+"""Exact views perturbed in known ways, one way at a time: what generators do all at once."""
 
 from __future__ import annotations
 
@@ -44,7 +40,7 @@ def scaled(views: Views, rng: np.random.Generator) -> Views:
 
 
 def blurred(views: Views, rng: np.random.Generator) -> Views:
-    """Colours, normals and masks out of focus, as a decoder paints them."""
+    """Colours, normals and masks out of focus, as a decoder makes them."""
     color, normal = (
         np.stack([gaussian_filter(p, (BLUR_PX, BLUR_PX, 0)) for p in maps]) for maps in (views.color, views.normal)
     )
@@ -101,10 +97,10 @@ def decoded(views: Views, rng: np.random.Generator) -> Views:
             np.concatenate([encoder.encode(one[None]).numpy() for one in torch.from_numpy(maps).movedim(-1, 1)])
             for maps in (views.color.astype(np.float32), coded)
         )
-    return replace(views, **painted(color, coded, views.mask[FRONT], decoder))
+    return replace(views, **decoded_plainly(color, coded, views.mask[FRONT], decoder))
 
 
-def painted(
+def decoded_plainly(
     color: Float[np.ndarray, "V 4 h w"],
     normal: Float[np.ndarray, "V 4 h w"],
     front: Float[np.ndarray, "H W"],
@@ -130,7 +126,7 @@ def everything(views: Views, rng: np.random.Generator) -> Views:
     return blurred(turned(scaled(shifted(views, rng), rng), rng), rng)
 
 
-HARMS: dict[str, Callable[[Views, np.random.Generator], Views]] = {
+PERTURBATIONS: dict[str, Callable[[Views, np.random.Generator], Views]] = {
     "none": lambda views, rng: views,
     "shifted": shifted,
     "scaled": scaled,

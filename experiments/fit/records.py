@@ -1,8 +1,4 @@
-"""What the benchmark of the fit found out, and how it is told: one `Record` per object and method -> Markdown.
-
-In: records. Out: tables of means and medians, by part of the surface, and of paired differences. Why here: measuring
-takes minutes; its tables are made again from the records in no time.
-"""
+"""Rows of the exact-view benchmark of the fit, and its tables as Markdown."""
 
 from __future__ import annotations
 
@@ -11,6 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+
+from img2mv3d.eval.comparison import paired
 
 THIN_SHARE = 0.1  # of the visible surface on thin level plates: what makes a thin-plate object
 
@@ -80,12 +78,6 @@ def table(records: Sequence[Record]) -> str:
         parts.append(f"Objects with {THIN_SHARE:.0%} of their visible surface or more on thin level plates:")
         parts.append(_columns({m: rows for m, rows in thin.items() if rows}, _THIN))
     return "\n\n".join([*parts, _paired_table(methods)]) + "\n"
-
-
-def paired(gains: Sequence[float], digits: int = 3) -> str:
-    """Mean and half width of the 95 % interval of a mean of differences."""
-    half = 1.96 * np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else float("nan")
-    return f"{np.mean(gains):+.{digits}f} +- {half:.{digits}f}"
 
 
 def load(path: Path) -> list[Record]:

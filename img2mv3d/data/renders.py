@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float16, Float32
+from jaxtyping import Float32
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.augment import photograph
@@ -76,15 +76,6 @@ class RenderSet:
     def latents_path(self, name: str) -> Path:
         """Where its latents lie, or will."""
         return self.folder / "latents" / f"{name}.npz"
-
-    def fits_path(self, name: str) -> Path:
-        """Where the depth error of a fit to its views lies, or will (`train.fitted`)."""
-        return self.folder / "fits" / f"{name}.npz"
-
-    def fit_error(self, name: str) -> Float16[np.ndarray, "V H W"] | None:
-        """How far off the z of that fit is, world units; None when there is none."""
-        path = self.fits_path(name)
-        return read_npz(path, InputError, required=("error",))["error"] if path.exists() else None
 
     def load(self, name: str) -> Sample:
         """Read one set. Raises InputError when it is missing or damaged."""

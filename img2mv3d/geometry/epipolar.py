@@ -17,7 +17,6 @@ from torch import Tensor
 
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Camera, Rig, pixel_centres, project, rays, unproject
 
-SLOTS = 5  # other views that a pixel looks into: the five others of a six-view rig (paper: N = 5)
 NOISE_CELLS = (3, 64, 128)  # grids of the structured depth noise, paper eq. 3
 NOISE_SHARE = (1.0, 1 / 3, 1 / 9)  # their amplitudes relative to the first: the printed scale 0.1 = s1 = 3 s2 = 9 s3
 
@@ -33,31 +32,6 @@ class Taps(NamedTuple):
     weight: Float[Tensor, "P S T"]
     inside: Float[Tensor, "P S"]
     z: Float[Tensor, "P S"]
-
-
-def neighbours(rig: Rig, slots: int = SLOTS, dropped: tuple[int, ...] = ()) -> tuple[tuple[int | None, ...], ...]:
-    """For each view the views that fill its slots, next one in azimuth first; None for an empty slot.
-
-    Fewer others than slots: the nearest keep their places at both ends (next views first, previous views last), so
-    that a slot keeps its meaning. More: the nearest in azimuth. `dropped` views fill no slot (training; a slot
-    they would have filled stays empty).
-    """
-    count = len(rig)
-    ring = sorted(range(count), key=lambda i: (rig.azimuth_deg[i] % 360.0, i))
-    table = []
-    for view in range(count):
-        place = ring.index(view)
-        others = [ring[(place + j) % count] for j in range(1, count)]
-        if len(others) > slots:
-            near = sorted(
-                others, key=lambda i: abs((rig.azimuth_deg[i] - rig.azimuth_deg[view] + 180.0) % 360.0 - 180.0)
-            )
-            others = [i for i in others if i in near[:slots]]
-        ahead = (len(others) + 1) // 2
-        empty: list[int | None] = [None] * (slots - len(others))
-        row = [*others[:ahead], *empty, *others[ahead:]]
-        table.append(tuple(None if i in dropped else i for i in row))
-    return tuple(table)
 
 
 def rows_are_epipolar(rig: Rig) -> bool:

@@ -13,10 +13,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from img2mv3d.geometry.cameras import Camera
+from img2mv3d.geometry.similarity import decibels
 from img2mv3d.mesh.arrays import MeshLike
 from img2mv3d.mesh.preview import render_mesh
 from img2mv3d.mesh.raster import rasterise
 
+LEVEL_DB = 100.0  # of equal pictures
 SIDE = 384  # px of the pictures in which the seam is looked for
 APART = 4  # px of them between the two points of a pair: about three of 256
 NEAR = 12  # px of them from the border in which ordinary pairs are looked for
@@ -45,7 +47,7 @@ def front_psnr(mesh: MeshLike, camera: Camera, framed: UInt8[np.ndarray, "H W 4"
     if not both.any():
         return 0.0, 0.0
     gap = (picture[both][:, :3].astype(np.float64) - framed[both][:, :3]) / 255
-    return float(-10 * np.log10(max((gap**2).mean(), 1e-10))), float(both.sum() / inside.sum())
+    return decibels(float((gap**2).mean()), LEVEL_DB), float(both.sum() / inside.sum())
 
 
 def seam(

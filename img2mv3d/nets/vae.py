@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
+import torch
 from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D, UpDecoderBlock2D
 from jaxtyping import Float
 from torch import Tensor, channels_last, nn
 from torch.nn import functional
 
-from img2mv3d.conventions import LATENT_CHANNELS, LATENT_SCALE
+from img2mv3d.conventions import LATENT_CHANNELS, LATENT_FACTOR, LATENT_SCALE
 
 MINI_CHANNELS = (32, 32, 64, 128)
 SD_CHANNELS = (128, 256, 512, 512)
@@ -114,6 +115,9 @@ class PlainDecoder(nn.Module):
     forward = decode
 
 
+MARGIN = 40  # px of white around an object that can still change its latents; beyond lies `Encoder.white`
+
+
 class Encoder(nn.Module):
     """Pictures -> scaled latents of Stable Diffusion's space: a small convolutional student of a bigger encoder.
 
@@ -144,6 +148,26 @@ class Encoder(nn.Module):
     def white(self) -> Float[Tensor, "4"]:
         """The latent of a white cell far from everything else."""
         return self.out.bias.detach()
+
+
+@torch.no_grad()
+def encode_boxed(encoder: Encoder, images: Tensor) -> Tensor:
+    """The encoder's latents [N, 4, h, w] of [N, 3, H, W] over white, computed in the common box of what is not
+    white."""
+    n, _, height, width = images.shape
+    out = encoder.white()[None, :, None, None].repeat(n, 1, height // LATENT_FACTOR, width // LATENT_FACTOR)
+    drawn = (images < 1).any(dim=1).any(dim=0)
+    if not drawn.any():
+        return out
+    spans = []
+    for axis, length in ((1, height), (0, width)):
+        line = drawn.any(dim=axis).nonzero()
+        low = max(int(line[0]) - MARGIN, 0) // LATENT_FACTOR
+        high = -(-min(int(line[-1]) + 1 + MARGIN, length) // LATENT_FACTOR)
+        spans.append(slice(low, high))
+    pixels = [slice(s.start * LATENT_FACTOR, s.stop * LATENT_FACTOR) for s in spans]
+    out[:, :, spans[0], spans[1]] = encoder.encode(images[:, :, pixels[0], pixels[1]])
+    return out
 
 
 class _Residual(nn.Module):

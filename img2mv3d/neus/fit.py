@@ -21,6 +21,7 @@ from torch import Tensor
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.hull import carve, mask_distance
+from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.neus.anyrig import FINEST, optimise_rays, ray_targets
 from img2mv3d.neus.kernels import in_threads
 from img2mv3d.neus.nodes import FAR, Block, find_band
@@ -198,8 +199,7 @@ def _ticker(levels: tuple[Level, ...], progress: Callable[[int, int], None] | No
 def _seen_iou(sdf: np.ndarray, mask: np.ndarray, rig: Rig) -> list[float]:
     """Silhouette IoU by view, from rendered opacity."""
     seen = render_views(np.nan_to_num(sdf, nan=1.0), rig, mask.shape[2]).opacity > 0.5
-    both, either = (seen & (mask > 0.5)).sum(axis=(1, 2)), (seen | (mask > 0.5)).sum(axis=(1, 2))
-    return [round(float(b / max(e, 1)), 4) for b, e in zip(both, either, strict=True)]
+    return [round(pixel_iou(one, view > 0.5, empty=0.0), 4) for one, view in zip(seen, mask, strict=True)]
 
 
 def _closed(values: Float[Tensor, "N N N"]) -> Float[Tensor, "N N N"]:

@@ -17,9 +17,9 @@ from torch import Tensor
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.files.formats import decode_normals, to_bytes
+from img2mv3d.geometry.agreement import reprojection_error
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.opposites import opposites, spread
-from img2mv3d.geometry.warp import warp_error
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Depth, Latents, Subject, Views
@@ -109,8 +109,7 @@ def _decode(
 def _warnings(views: Views, depth: Depth) -> tuple[str, ...]:
     if not (depth.hit >= 0.5).any():
         return ("the depth is empty: every view was decoded without looking into the others",)
-    arrays = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (views.color, depth.z, depth.hit))
-    apart = warp_error(*arrays, views.rig)
+    apart = reprojection_error(views.color, depth.z, depth.hit, views.rig)
     if apart > DISAGREEMENT:
         return (
             f"the views disagree by {apart:.2f} where they show the same point (above {DISAGREEMENT}); "

@@ -12,6 +12,7 @@ import numpy as np
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.cameras import Camera, Rig
+from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.likeness import front_psnr, seam
@@ -145,7 +146,7 @@ def silhouette_iou(vertices: np.ndarray, faces: np.ndarray, views: Views) -> np.
     result = []
     for camera, mask in zip(views.rig.cameras(views.mask.shape[-1]), views.mask > 0.5, strict=True):
         shape = rasterise(vertices, faces, camera).face >= 0
-        result.append((shape & mask).sum() / max((shape | mask).sum(), 1))
+        result.append(pixel_iou(shape, mask, empty=0.0))
     return np.array(result)
 
 

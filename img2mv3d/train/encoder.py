@@ -18,7 +18,7 @@ from torch.nn import functional
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.data.teacher import encode_sets
-from img2mv3d.nets.vae import Encoder
+from img2mv3d.nets.vae import Encoder, encode_boxed
 from img2mv3d.train.loop import LoopOptions, train_average
 from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import (
@@ -27,7 +27,6 @@ from img2mv3d.train.pool import (
     box_crop,
     draw_float,
     draw_int,
-    encode_boxed,
     not_white,
     over_white,
 )

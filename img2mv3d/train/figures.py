@@ -20,8 +20,9 @@ from img2mv3d.data.corpus import read_manifest
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.geometry.masks import view_masks
+from img2mv3d.geometry.similarity import decibels, pixel_iou
 from img2mv3d.nets.vae import PlainDecoder
-from img2mv3d.train.decoder import decoder_figures, psnr
+from img2mv3d.train.decoder import PSNR_LEVEL, decoder_figures
 from img2mv3d.train.encoder import encoder_figures
 from img2mv3d.train.multiview import MultiViewNets, MultiViewTask, generate_latents
 from img2mv3d.train.pool import Item, Pool, as_float, over_white
@@ -118,11 +119,11 @@ def _generated_one(bundle: Bundle, item: Item, decoder: PlainDecoder) -> dict[st
         ("copied", np.stack([copied] * len(truth)), np.stack([alpha] * len(truth))),
     ):
         errors = [
-            psnr(float(((p - t) ** 2)[m].mean())) for p, t, m in zip(pictures, truth, inside, strict=True) if m.any()
+            decibels(float(((p - t) ** 2)[m].mean()), PSNR_LEVEL)
+            for p, t, m in zip(pictures, truth, inside, strict=True)
+            if m.any()
         ]
-        overlaps = [
-            float(((c >= 0.5) & m).sum() / max(((c >= 0.5) | m).sum(), 1)) for c, m in zip(covers, inside, strict=True)
-        ]
+        overlaps = [pixel_iou(c >= 0.5, m, empty=0.0) for c, m in zip(covers, inside, strict=True)]
         figures[f"{name}_psnr_mask_front"] = errors[FRONT]
         figures[f"{name}_psnr_mask_others"] = float(np.mean(errors[1:]))
         figures[f"{name}_iou_others"] = float(np.mean(overlaps[1:]))

@@ -77,7 +77,7 @@ def test_alone_nothing_is_sent_anywhere(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.slow
 def test_the_same_command_trains_a_decoder_on_two(toy: Path, tmp_path: Path):
-    words = ["train", "decoder", str(toy), "--variant", "paper", "--steps", "2", "--minutes", "0.05", "--full-images"]
+    words = ["train", "decoder", str(toy), "--steps", "2", "--minutes", "0.05", "--full-images"]
     said = torchrun("-m", "img2mv3d", *words, "-o", str(tmp_path / "out"))
-    assert said.count("paper: 2 processes") == 1
-    assert "processes = 2" in (tmp_path / "out" / "paper" / "bundle" / "manifest.toml").read_text()
+    assert said.count("crossview: 2 processes") == 1
+    assert "processes = 2" in (tmp_path / "out" / "bundle" / "manifest.toml").read_text()

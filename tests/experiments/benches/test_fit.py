@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from img2mv3d.data.corpus import Solid
-from img2mv3d.eval import fitbench
-from img2mv3d.eval.exact import Truth, truth_of
+from experiments.benches import fit as fitbench
 from experiments.benches.fit import agreement, network, renderers, spent, threads
+from experiments.fit.truth import Truth, truth_of
+from img2mv3d.data.corpus import Solid
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.geometry.sdf import Sphere, sample_grid
 from img2mv3d.neus.options import FitOptions, Level

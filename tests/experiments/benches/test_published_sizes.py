@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from img2mv3d.bundles.forecast import Need
-from img2mv3d.eval import fullsize
+from experiments.benches import published_sizes as fullsize
 from experiments.benches.published_sizes import UNET, VIDEO, Part, measure, parts, stages, table
+from img2mv3d.bundles.forecast import Need
 from img2mv3d.flow.entry import STAGES
 from img2mv3d.nets.attention import EpipolarAttention
 from img2mv3d.nets.crossview import CrossViewDecoder

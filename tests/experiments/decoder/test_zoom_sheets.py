@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from img2mv3d.eval.cases import Case
 from experiments.decoder.zoom_sheets import HALF, TILE, spots, zoom_sheet
+from img2mv3d.eval.comparison import Case
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from tests.patterned import ball_points, patterned_ball
 
@@ -31,17 +30,17 @@ def test_a_spot_is_one_surface_point_in_two_views(ball: Case):
 
 
 def test_detail_on_the_object_is_found_and_its_outline_against_white_is_not(ball: Case):
-    black = np.where(ball.mask[..., None] >= 0.5, 0.0, 1.0).astype(np.float32).repeat(3, axis=-1)
+    black = np.where(ball.truth.mask[..., None] >= 0.5, 0.0, 1.0).astype(np.float32).repeat(3, axis=-1)
     black[:, 62:66, 62:66] = 0.1  # in the middle of every view, where its neighbours see it, too
-    narrow = ball.mask * (np.abs(np.arange(128) - 63.5) < 5)[:, None]  # too low for a place well inside
-    for mask in (ball.mask, narrow):
-        for spot in spots(replace(ball, truth=black, mask=mask)):
+    narrow = ball.truth.mask * (np.abs(np.arange(128) - 63.5) < 5)[:, None]  # too low for a place well inside
+    for mask in (ball.truth.mask, narrow):
+        for spot in spots(replace(ball, truth=replace(ball.truth, color=black, mask=mask.astype(np.float32)))):
             assert np.hypot(spot.here[0] - 64, spot.here[1] - 64) < 12
 
 
 def test_the_middles_of_the_two_enlargements_are_alike_where_views_show_one_thing_and_not_in_noise(ball: Case):
     places = 0.5 + 0.5 * ball_points()[2].movedim(1, -1).numpy()
-    noise = np.random.default_rng(0).random(ball.truth.shape, np.float32)
+    noise = np.random.default_rng(0).random(ball.truth.color.shape, np.float32)
     sheet = zoom_sheet(ball, {"places": places, "noise": noise}).astype(float)
     assert sheet.shape == (2 * (TILE + 2) - 2, 6 * (TILE + 2) - 2, 3)
 
@@ -55,14 +54,8 @@ def test_the_middles_of_the_two_enlargements_are_alike_where_views_show_one_thin
 
 
 def test_views_that_share_nothing_make_a_sheet_without_enlargements(ball: Case):
-    empty = Case(
-        ball.id,
-        ball.setting,
-        *[torch.zeros_like(a) for a in (ball.latents, ball.z, ball.hit, ball.front)],
-        ball.truth,
-        np.zeros_like(ball.true_z),
-        np.zeros_like(ball.mask),
-    )
+    nothing = np.zeros_like(ball.z)
+    empty = replace(ball, truth=replace(ball.truth, mask=nothing), z=nothing)
     assert spots(empty) == []
-    assert zoom_sheet(empty, {"true views": ball.truth}).shape == (TILE, TILE, 3)
+    assert zoom_sheet(empty, {"true views": ball.truth.color}).shape == (TILE, TILE, 3)
     assert HALF * 2 < TILE

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from img2mv3d.data.corpus import Solid
-from img2mv3d.errors import NothingFoundError
-from img2mv3d.eval import reconstruction
-from img2mv3d.eval.exact import Truth, truth_of
+from experiments.fit import exact_views
 from experiments.fit.exact_views import Made, main, measure, score
 from experiments.fit.records import NOTHING
+from experiments.fit.truth import Truth, truth_of
+from img2mv3d.data.corpus import Solid
+from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.sdf import Box, sample_grid
 
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32) * np.float32(0.28)
@@ -33,7 +33,7 @@ def box(truth: Truth, lower: float = 0.0) -> np.ndarray:
 
 
 def test_the_truth_scores_itself_perfectly(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(reconstruction.METHODS, "truth", lambda views: Made(box(truth), "neus"))
+    monkeypatch.setitem(exact_views.METHODS, "truth", lambda views: Made(box(truth), "neus"))
     found = measure("cube", truth, ["truth"])[0]
     assert found.iou > 0.99 and found.z_mean < 0.01 and found.f_01 > 0.93 and found.closed and found.normal_deg < 2
     assert found.exported_iou > 0.98 and min(found.f_02_seen, found.f_02_unseen) > 0.99 and found.f_05 == 1
@@ -53,7 +53,7 @@ def test_a_method_that_finds_nothing_scores_nothing(truth: Truth, monkeypatch: p
     def nothing(views):
         raise NothingFoundError("nothing")
 
-    monkeypatch.setitem(reconstruction.METHODS, "nothing", nothing)
+    monkeypatch.setitem(exact_views.METHODS, "nothing", nothing)
     found = measure("cube", truth, ["nothing"])[0]
     assert {name: getattr(found, name) for name in asdict(NOTHING)} == asdict(NOTHING)
     assert found.source == "nothing" and found.iou == 0 and not found.closed
@@ -66,7 +66,7 @@ def test_memory_of_a_fit_is_what_it_took_on_top(truth: Truth, monkeypatch: pytes
         np.ones(100 << 17)  # 100 MiB of float64
         return Made(field, "neus")
 
-    monkeypatch.setitem(reconstruction.METHODS, "hungry", hungry)
+    monkeypatch.setitem(exact_views.METHODS, "hungry", hungry)
     assert 90 < measure("cube", truth, ["hungry"])[0].peak_mb < 125
 
 
@@ -78,7 +78,7 @@ def test_one_command_measures_writes_and_keeps(
     head = "id\tpackage\tpath\tlicence\tcategory\tfaces\tvertices\ttextured\tcolour\tcutout\tsplit\tauthor"
     (meshes / "manifest.tsv").write_text(f"{head}\nsh3d-cube\tp\tx\tCC0-1.0\tc\t12\t8\tno\tsingle\t0\tval\tme\n")
     np.savez(meshes / "objects" / "sh3d-cube.npz", vertices=CORNERS, faces=FACES)
-    monkeypatch.setitem(reconstruction.METHODS, "truth", lambda views: Made(box(truth), "neus"))
+    monkeypatch.setitem(exact_views.METHODS, "truth", lambda views: Made(box(truth), "neus"))
     main([str(meshes), "--methods", "truth", "--keep", "truth", "-o", str(tmp_path / "out")])
     assert "| truth |" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "reconstruction.json").read_text())[0]["id"] == "sh3d-cube"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from img2mv3d.eval import network
+from experiments.fit import neus_mlp as network
 from experiments.fit.neus_mlp import RADIUS, ColorNet, NetworkFit, SdfNet
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.sdf import Box, render_world

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.fit.records import Record, by_method, load, paired, table
+from experiments.fit.records import Record, by_method, load, table
 
 PLAIN = dict(
     iou=0.99, z_mean=0.02, z_median=0.004, normal_deg=5.0, f_01=0.8, f_02=0.9, f_05=0.97, f_01_seen=0.85,
@@ -32,11 +32,6 @@ def test_gains_are_paired_by_object_and_not_by_place() -> None:
     quick = [record("b", "quick", f_01=0.6, z_mean=0.02), record("a", "quick", f_01=0.2, z_mean=0.02)]
     line = next(line for line in table([*hull, *quick]).splitlines() if line.startswith("| quick - hull |"))
     assert "+0.100 +- 0.000" in line and "2 of 2" in line and "0.38" in line
-
-
-def test_the_interval_is_that_of_a_mean_of_differences() -> None:
-    assert paired([0.0, 0.1, 0.2]) == "+0.100 +- 0.113"  # 1.96 * 0.1 / sqrt 3
-    assert "nan" in paired([0.1])
 
 
 def test_objects_of_thin_plates_have_their_own_table_only_if_there_are_some() -> None:
