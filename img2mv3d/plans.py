@@ -34,10 +34,17 @@ class GenerateOptions:
 
 @dataclass(frozen=True)
 class DepthOptions:
-    """grid: finest level of the quick fit in nodes a side. effort: factor on the steps of every level."""
+    """What the depth is fitted with.
+
+    grid: finest level of the quick fit in nodes a side.
+    effort: factor on the steps of every level.
+    revolution_prior: how far outlines from the side lean towards a body of revolution, 0 to 1; None: as far as the
+        bundle says for latents of its own.
+    """
 
     grid: int = 128
     effort: float = 1.0
+    revolution_prior: float | None = None
 
 
 DECODERS = ("crossview", "mini", "svd", "sd", "plain")

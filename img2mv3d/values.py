@@ -110,8 +110,8 @@ class Latents:
     (straight alpha).
     rig: the cameras. framing_px: as `Framing`. vae: {"name", "digest"} of the latent space. bundle: name of the
     weights.
-    seed: int. settings: plain values that tell how it was made; "rounded" among them is how far outlines from the side
-    shall lean towards the photo's (`geometry.rounded`).
+    seed: int. settings: plain values that tell how it was made; in files of version 0.1.0 "rounded" among them is the
+    revolution prior of the depth stage.
     """
 
     color: np.ndarray

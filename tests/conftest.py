@@ -13,7 +13,7 @@ from img2mv3d.flow.pipeline import Result
 from img2mv3d.flow.progress import Report
 from img2mv3d.flow.store import Store
 from img2mv3d.plans import Plan
-from tests.fakes import FakeBundle, FakeVerbs
+from tests.fakes import FakeBundle, FakeRunners
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ class Workshop:
     """A folder with a photo and a cache, and pipeline.run on stand-ins."""
 
     folder: Path
-    verbs: FakeVerbs = field(default_factory=FakeVerbs)
+    runners: FakeRunners = field(default_factory=FakeRunners)
     told: Told = field(default_factory=Told)
     cached: bool = True
 
@@ -58,18 +58,18 @@ class Workshop:
     def run(
         self, source: Source | None = None, plan: Plan | None = None, out: Path | None = None, **more: Any
     ) -> Result:
-        """Run; afterwards `verbs.calls` and `told` speak of this run only."""
-        self.verbs.calls.clear()
+        """Run; afterwards `runners.calls` and `told` speak of this run only."""
+        self.runners.calls.clear()
         self.told = Told()
         source = source or Source("photo", self.photo)
-        verbs, bundle = self.verbs.table(), more.pop("bundle", FakeBundle())
+        runners, bundle = self.runners.table(), more.pop("bundle", FakeBundle())
         return pipeline.run(
             source,
             out or self.out,
             plan or Plan(),
             store=self.store,
             report=self.told,
-            verbs=verbs,
+            runners=runners,
             bundle=bundle,
             **more,
         )
@@ -79,6 +79,5 @@ class Workshop:
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     """Stages of a millisecond with all the care that real ones get; only the disk is not waited for."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr(pipeline, "version_of", lambda stage: 1)
     monkeypatch.setattr(nodes, "matting_digest", lambda: None)
     return Workshop(tmp_path)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from img2mv3d.files.formats import write_json
+from img2mv3d.flow.context import StageContext
+from img2mv3d.flow.graph import GRAPH
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.values import BackSubject, Depth, Latents, Subject, Surface, Views
@@ -41,67 +43,71 @@ class FakeBundle:
     name: str = "fake"
     digest: str = "0" * 64
     framing_px: int = 144
-    manifest: dict[str, Any] = field(default_factory=lambda: {"licence": "CC0-1.0"})
+    licence: str = "CC0-1.0"
+    manifest: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
-class FakeVerbs:
-    """`verbs` for pipeline.run; `calls` counts what was computed."""
+class FakeRunners:
+    """`runners` for pipeline.run; `calls` counts what was computed."""
 
     calls: Counter = field(default_factory=Counter)
 
     def table(self) -> dict[str, Any]:
-        flow = ("prepare", "back", "encode", "generate", "depth", "decode", "reconstruct", "export")
-        return {name: getattr(self, name) for name in flow}
+        return {name: getattr(self, name) for name in GRAPH}
 
-    def prepare(self, flow: Any, photo: Path, mask: Path | None, matting: Any) -> Subject:
+    def prepare(self, context: StageContext, photo: Path, mask: Path | None, matting: Any) -> Subject:
         self.calls["prepare"] += 1
-        rng = numbers(photo.read_bytes(), mask.read_bytes() if mask else None, flow.plan.prepare)
+        rng = numbers(photo.read_bytes(), mask.read_bytes() if mask else None, context.options)
         image = np.broadcast_to(rng.integers(0, 256, 4, np.uint8), (256, 256, 4)).copy()
         return Subject(
-            image, image[:64, :64].copy(), Framing((1.0, 1.0), (0.0, 0.0), flow.framing_px), "alpha", ("cut",)
+            image,
+            image[:64, :64].copy(),
+            Framing((1.0, 1.0), (0.0, 0.0), context.options.framing_px),
+            "alpha",
+            ("cut",),
         )
 
-    def back(self, flow: Any, photo: Path, subject: Subject, matting: Any) -> BackSubject:
+    def back(self, context: StageContext, photo: Path, subject: Subject, matting: Any) -> BackSubject:
         self.calls["back"] += 1
         color = numbers(photo.read_bytes(), subject.image).integers(0, 256, 4, np.uint8)
         image = np.broadcast_to(color, (256, 256, 4)).copy()
         return BackSubject(image, image[:64, :64].copy(), subject.framing, "alpha", ("behind",))
 
-    def generate(self, flow: Any, subject: Subject) -> Latents:
+    def generate(self, context: StageContext, subject: Subject) -> Latents:
         self.calls["generate"] += 1
-        rng = numbers(subject.image, flow.seed_of("generate"), flow.plan.generate)
-        flow.progress("generate")(1, 2)
+        rng = numbers(subject.image, context.seed, context.options)
+        context.progress(1, 2)
         color = rng.standard_normal((6, 4, 4, 4), np.float32)
         front = subject.image[:SIDE, :SIDE]
-        return Latents(color, color + 1, front, SIX_VIEWS, 144, {"name": "sd"}, "fake", flow.plan.seed, {})
+        return Latents(color, color + 1, front, SIX_VIEWS, 144, {"name": "sd"}, "fake", context.seed, {})
 
-    def encode(self, flow: Any, pictures: Views) -> Latents:
+    def encode(self, context: StageContext, pictures: Views) -> Latents:
         self.calls["encode"] += 1
         color = numbers(pictures.color).standard_normal((6, 4, 4, 4), np.float32)
         front = np.zeros((SIDE, SIDE, 4), np.uint8)
         return Latents(color, None, front, pictures.rig, 144, {"name": "sd"}, "fake", 0, {})
 
-    def depth(self, flow: Any, latents: Latents, given: Any) -> Depth:
+    def depth(self, context: StageContext, latents: Latents, given: Any) -> Depth:
         self.calls["depth"] += 1
-        rng = numbers(latents.color, flow.plan.depth, given)
+        rng = numbers(latents.color, context.options, given)
         views = self._views(rng)
         z = rng.random(views.mask.shape, np.float32)
         coarse = None if given == "none" else rng.random((8, 8, 8), np.float32)
         return Depth(z, views.mask, views, coarse, "none" if given == "none" else "neus", ("hull",))
 
-    def decode(self, flow: Any, latents: Latents, depth: Depth, back: BackSubject | None) -> Views:
+    def decode(self, context: StageContext, latents: Latents, depth: Depth, back: BackSubject | None) -> Views:
         self.calls["decode"] += 1
         behind = None if back is None else back.image
-        return self._views(numbers(latents.color, depth.z, depth.plain.color, flow.plan.decode, behind))
+        return self._views(numbers(latents.color, depth.z, depth.plain.color, context.options, behind))
 
-    def reconstruct(self, flow: Any, views: Views) -> Surface:
+    def reconstruct(self, context: StageContext, views: Views) -> Surface:
         self.calls["reconstruct"] += 1
-        return Surface(numbers(views.color, flow.plan.reconstruct).random((8, 8, 8), np.float32))
+        return Surface(numbers(views.color, context.options).random((8, 8, 8), np.float32))
 
     def export(
         self,
-        flow: Any,
+        context: StageContext,
         surface: Surface,
         views: Views,
         subject: Subject | None,
@@ -109,9 +115,9 @@ class FakeVerbs:
         provenance: dict[str, Any],
     ) -> FakeMesh:
         self.calls["export"] += 1
-        told = json.dumps([views.origin, subject is not None, repr(flow.plan.export), provenance], sort_keys=True)
+        told = json.dumps([views.origin, subject is not None, repr(context.options), provenance], sort_keys=True)
         picture = None if subject is None else subject.full
-        return FakeMesh(flow.plan.export.format, numbers(surface.sdf, views.color, told, picture).bytes(500))
+        return FakeMesh(context.options.format, numbers(surface.sdf, views.color, told, picture).bytes(500))
 
     def _views(self, rng: np.random.Generator) -> Views:
         mask = np.zeros((6, SIDE, SIDE), np.float32)

@@ -63,15 +63,15 @@ from img2mv3d.flow import nodes, pipeline
 from img2mv3d.plans import Plan
 from img2mv3d.flow.entry import Source
 from img2mv3d.flow.store import Store
-pipeline.version_of, nodes.matting_digest = lambda stage: 1, lambda: None
-class Bundle: name, digest, framing_px, manifest = "fake", "0" * 64, 144, {{}}
+nodes.matting_digest = lambda: None
+class Bundle: name, digest, framing_px, licence, manifest = "fake", "0" * 64, 144, None, {{}}
 folder = Path({folder!r})
-verbs = {{}}
+runners = {{}}
 if {compute}:
-    from tests.fakes import FakeVerbs
-    verbs = FakeVerbs().table()
+    from tests.fakes import FakeRunners
+    runners = FakeRunners().table()
 source, store = Source("photo", folder / "photo.png"), Store(folder / "cache")
-pipeline.run(source, folder / {out!r}, Plan(), store=store, verbs=verbs, bundle=Bundle())
+pipeline.run(source, folder / {out!r}, Plan(), store=store, runners=runners, bundle=Bundle())
 """
 
 

@@ -40,7 +40,8 @@ from img2mv3d.conventions import LATENT_FACTOR, LATENT_SCALE
 from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
-from img2mv3d.flow.entry import STAGES, Source
+from img2mv3d.flow.entry import Source
+from img2mv3d.flow.graph import STAGES
 from img2mv3d.flow.pipeline import run
 from img2mv3d.flow.progress import Report
 from img2mv3d.geometry.cameras import SIX_VIEWS

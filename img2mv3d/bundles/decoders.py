@@ -103,9 +103,10 @@ def base_of(folder: Path) -> str:
 
 
 def _of_bundle(bundle: Any, why: str) -> Decoder:
-    licence = bundle.manifest.get("licence")
     space = str(bundle.manifest.get("latent_space", LATENT_SPACE))
-    return Decoder(bundle.name, bundle.digest, why, lambda: bundle.crossview_decoder(), _config(bundle), licence, space)
+    return Decoder(
+        bundle.name, bundle.digest, why, lambda: bundle.crossview_decoder(), _config(bundle), bundle.licence, space
+    )
 
 
 def _trained(base: str, why: str) -> Decoder | None:
@@ -114,8 +115,7 @@ def _trained(base: str, why: str) -> Decoder | None:
         return None
     bundle = load_bundle(folder)
     made = f"{why}; {WHOSE[base]} with trained cross-view weights {bundle.digest[:12]}"
-    licence = bundle.manifest.get("licence")
-    return Decoder(base, bundle.digest, made, bundle.crossview_decoder, _config(bundle), licence)
+    return Decoder(base, bundle.digest, made, bundle.crossview_decoder, _config(bundle), bundle.licence)
 
 
 def _config(bundle: Any) -> Mapping[str, Any]:

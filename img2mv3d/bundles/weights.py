@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from img2mv3d.nets.crossview import CrossViewDecoder
     from img2mv3d.nets.generator import GeneratorNets
     from img2mv3d.nets.vae import Encoder, PlainDecoder
+    from img2mv3d.values import Latents
 
 LATENT_SPACE = "sd-1.x"
 GENERATE_KEYS = ("schedule", "steps", "solver", "guidance", "eta")
@@ -54,9 +55,23 @@ class Bundle:
         return int(self.manifest["framing_px"])
 
     @property
+    def licence(self) -> str | None:
+        """Under which terms the weights stand, as the manifest tells it."""
+        return self.manifest.get("licence")
+
+    @property
     def vae(self) -> dict[str, str]:
         """Name of the latent space, which decides what may be decoded, and the bundle's digest, for the record."""
         return {"name": str(self.manifest.get("latent_space", LATENT_SPACE)), "digest": self.digest}
+
+    def revolution_prior(self, latents: Latents) -> float:
+        """How far the outlines of these latents shall lean towards a body of revolution, 0..1: what the manifest says,
+        for latents that this bundle generated; else 0. Latents of version 0.1.0 tell it themselves."""
+        if "rounded" in latents.settings:
+            return float(latents.settings["rounded"])
+        generated = latents.bundle == self.name and "solver" in latents.settings
+        told = self.manifest.get("generate", {})
+        return float(told.get("revolution_prior", told.get("rounded", 0.0))) if generated else 0.0
 
     def encoder(self) -> Encoder:
         """Pictures -> scaled latents."""
@@ -91,7 +106,7 @@ class Bundle:
             vae=self.vae,
             bundle=self.name,
             white=encoder.white() if told.get("windows") else None,
-            **{k: told[k] for k in (*GENERATE_KEYS, "rounded") if k in told},
+            **{k: told[k] for k in GENERATE_KEYS},
         )
 
     def parts(self) -> tuple[str, ...]:

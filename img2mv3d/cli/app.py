@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from img2mv3d.cli import app_care, app_eval, app_lab, app_look
-from img2mv3d.cli.flags import COMMON, TEXT, with_flags
+from img2mv3d.cli.flags import COMMON, TEXT, flags_of, with_flags
 from img2mv3d.cli.guard import Guard
+from img2mv3d.flow.graph import STAGES
 
 app = typer.Typer(
     cls=Guard,
@@ -26,16 +27,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     **TEXT | {"add_completion": True},
 )
-
-STAGE_FLAGS = {
-    "prepare": ("remover", "framing_px"),
-    "generate": ("steps", "guidance", "solver", "eta"),
-    "depth": ("depth_grid", "depth_effort"),
-    "decode": ("decoder", "decode_normals"),
-    "reconstruct": ("grid", "effort"),
-    "export": ("format", "faces", "texture_size", "elevation", "up", "size", "height"),
-}
-ALL_STAGES = tuple(flag for flags in STAGE_FLAGS.values() for flag in flags)
 
 Photo = Annotated[Path, typer.Argument(help="A photo of one object: PNG, JPEG, WebP, TIFF, ...")]
 Photos = Annotated[
@@ -95,7 +86,7 @@ def entry(
 
 
 @app.command()
-@with_flags("mask", "back", *COMMON, *ALL_STAGES)
+@with_flags("mask", "back", *COMMON, *flags_of(*STAGES))
 def run(
     photos: Photos = None,
     start: Start = None,
@@ -134,7 +125,7 @@ def run(
 
 
 @app.command()
-@with_flags("mask", *COMMON, *STAGE_FLAGS["prepare"])
+@with_flags("mask", *COMMON, *flags_of("prepare"))
 def prepare(photo: Photo, **flags: Any) -> None:
     """Cut the object out of a photo and frame it: subject.png.
 
@@ -147,7 +138,7 @@ def prepare(photo: Photo, **flags: Any) -> None:
 
 
 @app.command()
-@with_flags("mask", *COMMON, *STAGE_FLAGS["prepare"], *STAGE_FLAGS["generate"])
+@with_flags("mask", *COMMON, *flags_of("prepare", "generate"))
 def generate(path: Input, **flags: Any) -> None:
     """Imagine six views of the object, as latents: latents.pt. Takes a photo, subject.png or a run's folder.
 
@@ -160,7 +151,7 @@ def generate(path: Input, **flags: Any) -> None:
 
 
 @app.command()
-@with_flags(*COMMON, *STAGE_FLAGS["depth"])
+@with_flags(*COMMON, *flags_of("depth"))
 def depth(path: Input, **flags: Any) -> None:
     """Decode plainly, and fit a coarse surface: depth.npz. Takes latents.pt, a folder of views or a run's folder.
 
@@ -173,7 +164,7 @@ def depth(path: Input, **flags: Any) -> None:
 
 
 @app.command()
-@with_flags(*COMMON, *STAGE_FLAGS["depth"], *STAGE_FLAGS["decode"])
+@with_flags(*COMMON, *flags_of("depth", "decode"))
 def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flags: Any) -> None:
     """Decode latents into views that agree to the pixel: views/. Takes latents.pt, a folder of views, a run's folder.
 
@@ -189,7 +180,7 @@ def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flag
 
 
 @app.command()
-@with_flags(*COMMON, *STAGE_FLAGS["reconstruct"])
+@with_flags(*COMMON, *flags_of("reconstruct"))
 def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
     """Fit the final surface to views: surface.npz. Takes a folder of views or a run's folder.
 
@@ -202,7 +193,7 @@ def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
 
 
 @app.command()
-@with_flags(*COMMON, *STAGE_FLAGS["export"])
+@with_flags(*COMMON, *flags_of("export"))
 def export(path: OptionalInput = None, **flags: Any) -> None:
     """Make a mesh file of a run: mesh.glb, or another format. Without a folder: the run in out/, else here.
 

@@ -18,7 +18,7 @@ def foretell(plan: Plan) -> str:
     from img2mv3d.bundles.decoders import choose
     from img2mv3d.bundles.forecast import decode_need, depth_need, fits, generate_need
     from img2mv3d.bundles.weights import hollow, load_bundle
-    from img2mv3d.flow.entry import STAGES
+    from img2mv3d.flow.graph import STAGES
     from img2mv3d.flow.runners import LARGE
 
     bundle = load_bundle(plan.bundle)

@@ -107,6 +107,14 @@ FLAGS = {
     "eta": _number(float, "--eta", "Noise that DDIM adds, 0 to 1.", "generate.eta", 0, 1),
     "depth_grid": _number(int, "--depth-grid", "Nodes a side of the quick fit.", "depth.grid", 32, 256),
     "depth_effort": _number(float, "--depth-effort", "Factor on the quick fit's steps.", "depth.effort", 0.01, 100),
+    "revolution_prior": _number(
+        float,
+        "--revolution-prior",
+        "How far side outlines lean towards round ones, 0 to 1.",
+        "depth.revolution_prior",
+        0,
+        1,
+    ),
     "decoder": Flag(str, ("--decoder",), "What decodes the colours.", "decode.decoder", DECODERS),
     "decode_normals": Flag(bool, ("--decode-normals",), "Normals through it, too.", "decode.decode_normals"),
     "grid": _number(int, "--grid", "Nodes a side of the final fit.", "reconstruct.grid", 32, 512),
@@ -177,6 +185,11 @@ FLAGS = {
     "json": Flag(bool, ("--json",), "One line of JSON instead of the result's path."),
 }
 COMMON = ("out", "quality", "seed", "device", "vram", "bundle", "cache", "no_cache", "debug", "quiet", "json")
+
+
+def flags_of(*stages: str) -> tuple[str, ...]:
+    """The flags that are fields of the options of these stages, in the order of FLAGS."""
+    return tuple(name for name, flag in FLAGS.items() if flag.home.partition(".")[0] in stages and "." in flag.home)
 
 
 def with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

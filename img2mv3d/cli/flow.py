@@ -36,24 +36,6 @@ class Many:
 
 
 ONE = Many()
-TAKES = {  # kinds of sources, by verb
-    "prepare": ("photo",),
-    "generate": ("photo", "subject", "run"),
-    "depth": ("latents", "pictures", "run"),
-    "decode": ("latents", "depth", "pictures", "run"),
-    "reconstruct": ("views", "run"),
-    "export": ("surface", "run"),
-}
-WORDS = {
-    "photo": "a photo",
-    "subject": "subject.png of a run",
-    "latents": "latents.pt",
-    "depth": "depth.npz",
-    "pictures": "a folder of views",
-    "views": "a folder of views",
-    "surface": "surface.npz",
-    "run": "a run's folder",
-}
 
 
 def run_all(words: list[str], start: Path | None, until: str | None, given: Mapping[str, Any], many: Many) -> None:
@@ -102,17 +84,19 @@ def run_verb(
     """One verb on what it takes; results go to -o, else to the folder of the input (out/ for a photo). Views of another
     program become ours first, in foreign/ under the results."""
     from img2mv3d.flow.entry import source_of
+    from img2mv3d.flow.graph import GRAPH, name_of
 
+    takes = GRAPH[verb].takes
     if verb in ("decode", "reconstruct") and (ours := brought(verb, path, given, layout)) is not None:
         given = {**given, "out": given.get("out") or ours.parent}
         path = ours
     source = source_of(path)
-    if source.kind == "views" and "pictures" in TAKES[verb]:
+    if source.kind == "views" and "pictures" in takes:
         source = replace(source, kind="pictures")
-    if source.kind not in TAKES[verb]:
-        wanted = " or ".join(WORDS[kind] for kind in TAKES[verb])
+    if source.kind not in takes:
+        wanted = " or ".join(map(name_of, takes))
         more = f"; `img2mv3d run {path} --until {verb}` goes on from a photo" if source.kind == "photo" else ""
-        raise UsageError(f"{verb} takes {wanted}; {path} is {WORDS[source.kind]}{more}")
+        raise UsageError(f"{verb} takes {wanted}; {path} is {name_of(source.kind)}{more}")
     if depth is not None:
         source = replace(source, depth=_depth_source(depth))
     out = given.get("out") or (Path("out") if source.kind == "photo" else source.root)

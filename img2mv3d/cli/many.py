@@ -76,7 +76,8 @@ def run_many(photos: list[Path], out: Path, until: str, given: Mapping[str, Any]
     UsageError before anything is done when the flags make no sense.
     """
     from img2mv3d import machine
-    from img2mv3d.flow.entry import STAGES, Source
+    from img2mv3d.flow.entry import Source
+    from img2mv3d.flow.graph import STAGES
     from img2mv3d.flow.runners import check_format
 
     typed = checked(given)

@@ -12,17 +12,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from img2mv3d.flow.graph import GRAPH
+
 HEARTBEAT = 10.0  # s between two plain lines of a stage that is still at work
-PLAIN_WORDS = {
-    "prepare": "cutting the object out",
-    "back": "cutting the back out",
-    "encode": "encoding the pictures",
-    "generate": "imagining six views",
-    "depth": "fitting a coarse surface",
-    "decode": "decoding the views together",
-    "reconstruct": "fitting the final surface",
-    "export": "making the mesh",
-}
 
 
 def screen_for(quiet: bool) -> Quiet:
@@ -83,7 +75,7 @@ class Plain(Quiet):
     def begin(self, stage: str, number: int, total: int) -> None:
         """A line: which stage, and what it does."""
         self._now = Pace(stage, time.monotonic())
-        self.write(f"[{number}/{total}] {stage}: {PLAIN_WORDS[stage]} ...")
+        self.write(f"[{number}/{total}] {stage}: {GRAPH[stage].doing} ...")
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Kept for the next heartbeat."""
@@ -128,7 +120,7 @@ class Live(Quiet):
 
     def begin(self, stage: str, number: int, total: int) -> None:
         """The line moves to the next stage; without steps yet it only shows that something lives."""
-        self._task = self._bar.add_task(f"{number}/{total} {stage}: {PLAIN_WORDS[stage]}", total=None)
+        self._task = self._bar.add_task(f"{number}/{total} {stage}: {GRAPH[stage].doing}", total=None)
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """The bar grows."""

@@ -22,7 +22,7 @@ from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.compositing import from_white, over_white
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.nets.generator import GeneratorNets
-from img2mv3d.nets.vae import DecodesLatents, encode_boxed
+from img2mv3d.nets.vae import encode_boxed
 from img2mv3d.nets.window import around
 from img2mv3d.plans import DepthOptions, GenerateOptions
 from img2mv3d.stages.depth import decoded_normals, fit_depth, plain_views
@@ -85,21 +85,12 @@ def make_case(bundle: Bundle, name: str, sample: Sample, condition: str) -> Case
 
 def with_latents(case: Case, latents: Latents, bundle: Bundle, depth: Depth | None = None) -> Case:
     """The case with latents to decode. depth: None: a coarse fit to their plain views."""
-    decoder, prior = bundle.plain_decoder(), revolution_prior(bundle, latents)
+    decoder, prior = bundle.plain_decoder(), bundle.revolution_prior(latents)
     if depth is None:
-        depth = coarse_depth(bundle, latents, decoder)
+        plain = plain_views(latents, decoder=decoder, revolution_prior=prior)
+        depth = fit_depth(plain, options=DepthOptions())
     normals = decoded_normals(latents, decoder)
     return replace(case, latents=latents, depth=depth, normals=normals, prior=prior)
-
-
-def coarse_depth(bundle: Bundle, latents: Latents, decoder: DecodesLatents) -> Depth:
-    """Depth as a run finds it before it decodes across views."""
-    return fit_depth(plain_views(latents, decoder=decoder), options=DepthOptions())
-
-
-def revolution_prior(bundle: Bundle, latents: Latents) -> float:
-    """Its weight for these latents."""
-    return float(latents.settings.get("rounded", 0.0))
 
 
 def latents_of(photo: np.ndarray, nets: GeneratorNets, framing_px: int, seed: int = 0) -> Latents:

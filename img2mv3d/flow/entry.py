@@ -13,45 +13,18 @@ from pathlib import Path
 from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.errors import DepthError, InputError, PhotoError
 from img2mv3d.files.durable import digest_file, digest_of
-
-STAGES = ("prepare", "generate", "depth", "decode", "reconstruct", "export")
-# Where each stage's files lie under a run's folder; patterns of pathlib.
-STAGE_FILES = {
-    "prepare": ("subject.png", "subject_full.png", "prepare.json"),
-    "back": ("back/subject.png", "back/subject_full.png", "back/prepare.json"),
-    "generate": ("latents.pt",),
-    "encode": ("latents.pt",),
-    "depth": ("plain/*.png", "plain/views.json", "depth.npz", "coarse.npz"),
-    "decode": ("views/*.png", "views/views.json"),
-    "reconstruct": ("surface.npz",),
-    "export": ("mesh.json",),
-}
-# The file without which a stage's output is not there.
-STAGE_MARK = {
-    "prepare": "prepare.json",
-    "generate": "latents.pt",
-    "depth": "depth.npz",
-    "decode": "views",
-    "reconstruct": "surface.npz",
-}
-STAGE_OF_KIND = {
-    "photo": None,
-    "run": None,
-    "pictures": None,
-    "subject": "prepare",
-    "latents": "generate",
-    "depth": "depth",
-    "views": "decode",
-    "surface": "reconstruct",
-}
+from img2mv3d.flow.graph import GRAPH, STAGES, stage_of
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a run begins. kind: photo, subject, latents, depth, views, surface, run (a run's folder as it stands), or
-    pictures (views that must be encoded first). mask: a file that goes with a photo. back: a photo of the back that
-    goes with it. depth: None or "neus" (the quick
-    fit), "none", or a file that replaces it.
+    """Where a run begins.
+
+    kind: photo, subject, latents, depth, views, surface, run (a run's folder as it stands), or pictures (views that
+        must be encoded first).
+    mask: a file that goes with a photo.
+    depth: None or "neus" (the quick fit), "none", or a file that replaces it.
+    back: a photo of the back that goes with the photo.
     """
 
     kind: str
@@ -63,7 +36,7 @@ class Source:
     @property
     def stage(self) -> str | None:
         """The stage whose output was given, None for a photo, pictures or a whole run."""
-        return STAGE_OF_KIND[self.kind]
+        return stage_of(self.kind)
 
     @property
     def root(self) -> Path:
@@ -107,14 +80,9 @@ def source_of(path: Path) -> Source:
     return Source("photo", path)
 
 
-def order_of(stage: str) -> int:
-    """The stage's place in the flow, 0 to 5; encode stands in for generate, back goes along with prepare."""
-    return STAGES.index({"encode": "generate", "back": "prepare"}.get(stage, stage))
-
-
 def stage_files(root: Path, stage: str) -> dict[str, Path]:
     """Relative names to those files of the stage's output that lie under the run's folder `root`."""
-    found = [p for pattern in STAGE_FILES[stage] for p in root.glob(pattern) if p.is_file()]
+    found = [p for pattern in GRAPH[stage].files for p in root.glob(pattern) if p.is_file()]
     return {str(p.relative_to(root)): p for p in sorted(found)}
 
 
@@ -136,7 +104,7 @@ def digest_files(files: dict[str, Path]) -> str:
 def _source_of_folder(path: Path) -> Source:
     if (path / "views.json").exists() or (path / f"color_{VIEW_NAMES[0]}.png").exists():
         return Source("views", path)
-    if (path / "run.json").exists() or any((path / mark).exists() for mark in STAGE_MARK.values()):
+    if (path / "run.json").exists() or any((path / GRAPH[stage].result).exists() for stage in STAGES):
         return Source("run", path)
     raise InputError(f"{path}: neither a run's folder nor one of views (color_front.png and the others)")
 

@@ -28,7 +28,7 @@ class Node:
 
     @cached_property
     def value(self) -> Any:
-        """The noun itself, read once."""
+        """The value itself, read once."""
         return self.read()
 
 

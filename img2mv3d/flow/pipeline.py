@@ -1,4 +1,4 @@
-"""The flow, one line per verb: the only place where stages, weights, store and a run's folder meet.
+"""The flow, one line per stage: the only place where stages, weights, store and a run's folder meet.
 
 In: a photo or the file of any stage, a Plan. Out: files under out/, `Result`. A stage's inputs are read and its modules
 imported only when it must compute, so that a run whose every stage is known loads no torch. Why here: stages are pure;
@@ -7,10 +7,9 @@ somebody has to know where things come from.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -18,35 +17,20 @@ from typing import Any
 from img2mv3d import machine
 from img2mv3d.errors import InputError, UsageError
 from img2mv3d.files.durable import digest_of
-from img2mv3d.flow.entry import STAGES, Source, digest_files, digest_input, order_of, stage_files
+from img2mv3d.flow.context import StageContext
+from img2mv3d.flow.entry import Source, digest_files, digest_input, stage_files
+from img2mv3d.flow.graph import GRAPH, STAGES, Stage, imported, order_of
 from img2mv3d.flow.nodes import Node, back, back_matting, given_depth, mask, matting, photo, pictures
 from img2mv3d.flow.progress import Report, Silence
 from img2mv3d.flow.provenance import provenance
 from img2mv3d.flow.resolve import Outputs
 from img2mv3d.flow.run_folder import RunFolder
-from img2mv3d.flow.runners import VERBS, check_format
-from img2mv3d.flow.store import RECIPES, Store, key
+from img2mv3d.flow.runners import check_format
+from img2mv3d.flow.store import Store, key
 from img2mv3d.flow.watch import check_numbers, starved
 from img2mv3d.plans import Plan
-from img2mv3d.values import BackSubject, Depth, Latents, Subject, Surface, Views
 
-NOUNS = {
-    "prepare": Subject,
-    "back": BackSubject,
-    "encode": Latents,
-    "generate": Latents,
-    "depth": Depth,
-    "decode": Views,
-    "reconstruct": Surface,
-}
-ASKED = ("mini", "svd", "sd")  # decoders that somebody named
-RESULTS = {  # what a run that ends with the stage points to
-    "prepare": "subject.png",
-    "generate": "latents.pt",
-    "depth": "depth.npz",
-    "decode": "views",
-    "reconstruct": "surface.npz",
-}
+REQUESTED = ("mini", "svd", "sd")  # decoders that somebody named
 
 
 def run(
@@ -57,16 +41,19 @@ def run(
     until: str = "export",
     store: Store | None = None,
     report: Report | None = None,
-    verbs: Mapping[str, Callable[..., Any]] = VERBS,
+    runners: Mapping[str, Callable[..., Any]] | None = None,
     bundle: Any = None,
 ) -> Result:
     """Carry `source` through the flow as far as `until`, with every stage's files under `out`.
 
-    store: where results are kept between runs; None keeps nothing. verbs: stage to function(flow, **inputs), which
-    gives a value with `save(folder)`. bundle: weights already opened, else `plan.bundle`. Raises Img2mv3dError of every
-    kind, and MemoryError and OSError as they come.
+    store: where results are kept between runs; None keeps nothing.
+    runners: of some stages in place of those that the graph names: function(context, **inputs), which gives a value
+        with `save(folder)`.
+    bundle: weights already opened, else `plan.bundle`.
+
+    Raises Img2mv3dError of every kind, and MemoryError and OSError as they come.
     """
-    flow = Flow(source, out, plan, until, store or Store(None), report or Silence(), verbs, bundle)
+    flow = Flow(source, out, plan, until, store or Store(None), report or Silence(), runners or {}, bundle)
     subject = flow.cached(
         "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
     )
@@ -105,7 +92,7 @@ class Flow:
         until: str,
         store: Store,
         report: Report,
-        verbs: Mapping[str, Callable[..., Any]],
+        runners: Mapping[str, Callable[..., Any]],
         bundle: Any,
     ) -> None:
         if until not in STAGES:
@@ -115,9 +102,9 @@ class Flow:
         if until == "export":
             check_format(plan.export.format)
         self.source, self.plan, self.until = source, plan, until
-        self._report, self._verbs, self._bundle = report, verbs, bundle
+        self._report, self._runners, self._bundle = report, runners, bundle
         before = source.kind != "run" and (source.stage is None or order_of(source.stage) < order_of("decode"))
-        if plan.decode.decoder in ASKED and before and order_of(until) >= order_of("decode"):
+        if plan.decode.decoder in REQUESTED and before and order_of(until) >= order_of("decode"):
             _ = self.decoder  # missing weights are told before all the work
         self._started = time.perf_counter()
         self._done: dict[str, dict[str, Any]] = {}
@@ -126,7 +113,7 @@ class Flow:
         self._outputs = Outputs(source, self.folder, store, until, report.note)
         self._begin(identity)
 
-    # ----------------------------------------------------------------------------------------- what the verbs use
+    # ----------------------------------------------------------------------------------------- what the stages use
 
     @property
     def bundle(self) -> Any:
@@ -159,18 +146,6 @@ class Flow:
         """The long side of the silhouette in px of 256: the plan's, else the bundle's."""
         return self.plan.prepare.framing_px or self.bundle.framing_px
 
-    def seed_of(self, stage: str) -> int:
-        """The seed (63 bits) of a stage's own random numbers, so that cached and fresh runs agree."""
-        return int(digest_of([self.plan.seed, stage])[:16], 16) >> 1
-
-    def progress(self, stage: str) -> Callable[[int, int], None]:
-        """The callback progress(done, total) for a stage."""
-        return lambda done, total: self._report.progress(stage, done, total)
-
-    def note(self, line: str) -> None:
-        """One sentence that a person may want to know now."""
-        self._report.note(line)
-
     def provenance(self, made_of: Mapping[str, Node | None]) -> Node:
         """What the mesh's file says about where it comes from; part of the mesh's key, since it is part of the file."""
         edited = [stage for stage in self.folder.record["stages"] if stage != "export" and self.folder.edited(stage)]
@@ -187,18 +162,19 @@ class Flow:
         ):
             return None
         started = time.perf_counter()
-        nodes = {name: inputs.get(name) or Node() for name in RECIPES[stage].inputs}
-        how = self._outputs.settle(stage, nodes, partial(self._key, stage), partial(self._compute, stage, nodes))
+        record = GRAPH[stage]
+        nodes = {i.name: inputs.get(i.name) or Node() for i in record.inputs}
+        how = self._outputs.settle(stage, nodes, partial(self._key, record), partial(self._compute, record, nodes))
         if how is None:
             return None
         seconds = time.perf_counter() - started
         about = self.folder.record["stages"].get(stage, {})
         self._done[stage] = {**about, "how": how, "now_seconds": round(seconds, 3)}
         self._report.end(stage, how, seconds)
-        if stage == "export":
+        if record.value is None:
             return None
-        files = stage_files(self.folder.folder, stage)
-        return Node(digest_files(files), lambda: NOUNS[stage].load(self.folder.folder))
+        files, value = stage_files(self.folder.folder, stage), record.value
+        return Node(digest_files(files), lambda: imported(value).load(self.folder.folder))
 
     def back(self, subject: Node | None) -> Node | None:
         """The user's own photo of the back, where there is one. A run of the photo alone forgets an earlier one; what
@@ -217,7 +193,7 @@ class Flow:
         """Write the last of run.json and say where the result is."""
         seconds = time.perf_counter() - self._started
         warnings = list(dict.fromkeys(w for about in self._done.values() for w in about.get("warnings", ())))
-        name = RESULTS.get(self.until, f"mesh.{self.plan.export.format}")
+        name = GRAPH[self.until].result.format(format=self.plan.export.format)
         summary = {
             "warnings": warnings,
             "result": name,
@@ -255,21 +231,22 @@ class Flow:
         record.update(version=__version__, settings=asdict(self.plan), seed=self.plan.seed, device=self.device)
         record.update(arithmetic=self.arithmetic, until=self.until)
 
-    def _compute(self, stage: str, inputs: dict[str, Node], draft: Path) -> dict[str, Any]:
-        """Call the verb, leave its files in `draft`, and say what there is to know about them."""
-        self._report.begin(stage, order_of(stage) + 1, order_of(self.until) + 1)
+    def _compute(self, stage: Stage, inputs: dict[str, Node], draft: Path) -> dict[str, Any]:
+        """Call the stage's runner, leave its files in `draft`, and say what there is to know about them."""
+        self._report.begin(stage.name, order_of(stage.name) + 1, order_of(self.until) + 1)
         machine.reset_peak_memory()
         started = time.perf_counter()
+        runner = self._runners.get(stage.name) or imported(stage.run)
         try:
-            value = self._verbs[stage](self, **{key: node.value for key, node in inputs.items()})
+            value = runner(self._context(stage), **{name: node.value for name, node in inputs.items()})
         except Exception as error:
-            if (told := starved(stage, error)) is not None:
+            if (told := starved(stage.name, error)) is not None:
                 raise told from error
             raise
-        check_numbers(stage, value)
+        check_numbers(stage.name, value)
         value.save(draft)
         return {
-            "version": version_of(stage),
+            "version": stage.version,
             "seconds": round(time.perf_counter() - started, 3),
             "peak_bytes": machine.peak_memory(),
             "warnings": list(getattr(value, "warnings", ())),
@@ -277,47 +254,47 @@ class Flow:
             "names": sorted(str(p.relative_to(draft)) for p in draft.rglob("*") if p.is_file()),
         }
 
-    def _key(self, stage: str, digests: dict[str, str | None]) -> str:
-        recipe = RECIPES[stage]
-        return key(
-            stage,
-            version_of(stage),
-            self._options(stage),
-            digests,
-            weights=self._weights(stage).digest if recipe.weights else None,
-            seed=self.plan.seed if recipe.seed else None,
-            arithmetic=self.arithmetic if recipe.arithmetic else None,
+    def _context(self, stage: Stage) -> StageContext:
+        return StageContext(
+            stage=stage.name,
+            options=self._options(stage),
+            device=self.device,
+            networks=self._networks(stage),
+            seed=self.plan.seed,
+            vram=self.plan.vram,
+            last=stage.name == self.until,
+            progress=partial(self._report.progress, stage.name),
+            note=self._report.note,
         )
 
-    def _weights(self, stage: str) -> Any:
-        """What the stage's networks come from: something with name and digest."""
-        return self.decoder if stage == "decode" else self.bundle
+    def _key(self, stage: Stage, digests: dict[str, str | None]) -> str:
+        networks = self._networks(stage)
+        return key(
+            stage,
+            self._plain_options(stage),
+            digests,
+            weights=None if networks is None else networks.digest,
+            seed=self.plan.seed if "seed" in stage.uses else None,
+            arithmetic=self.arithmetic if "arithmetic" in stage.uses else None,
+        )
 
-    def _options(self, stage: str) -> dict[str, Any]:
-        """The options of the stage that its output depends on."""
-        recipe = RECIPES[stage]
-        options = {} if not recipe.options else asdict(getattr(self.plan, "prepare" if stage == "back" else stage))
-        if stage == "prepare":
-            options["framing_px"] = self.framing_px
-        return {name: options[name] for name in recipe.options}
+    def _networks(self, stage: Stage) -> Any:
+        """What makes the stage's networks, with name and digest; None where it has none."""
+        return self.decoder if "decoder" in stage.uses else self.bundle if "weights" in stage.uses else None
 
-    def _made_with(self, stage: str) -> dict[str, Any]:
+    def _options(self, stage: Stage) -> Any:
+        """The stage's options as its output depends on them: no weights are looked at after this."""
+        options = stage.options_in(self.plan)
+        return replace(options, framing_px=self.framing_px) if hasattr(options, "framing_px") else options
+
+    def _plain_options(self, stage: Stage) -> dict[str, Any]:
+        return {} if stage.options is None else asdict(self._options(stage))
+
+    def _made_with(self, stage: Stage) -> dict[str, Any]:
         """What the stage's output may say about itself later: nothing that its key does not cover."""
-        recipe = RECIPES[stage]
-        told: dict[str, Any] = {"options": self._options(stage)}
-        if recipe.seed:
+        told: dict[str, Any] = {"options": self._plain_options(stage)}
+        if "seed" in stage.uses:
             told["seed"] = self.plan.seed
-        if recipe.weights:
-            used = self._weights(stage)
-            licence = used.licence if stage == "decode" else used.manifest.get("licence")
-            told["weights"] = {"name": used.name, "digest": used.digest, "licence": licence}
+        if (used := self._networks(stage)) is not None:
+            told["weights"] = {"name": used.name, "digest": used.digest, "licence": used.licence}
         return told
-
-
-def version_of(stage: str) -> int:
-    """VERSION of the stage's module, read from its source, since importing it would load torch."""
-    path = Path(__file__).parents[1] / "stages" / f"{stage}.py"
-    found = re.search(r"^VERSION(?::\s*int)?\s*=\s*(\d+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-    if found is None:
-        raise ValueError(f"{path} has no VERSION")
-    return int(found.group(1))

@@ -12,18 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from img2mv3d.errors import InputError
-from img2mv3d.flow.entry import Source, digest_files, order_of, stage_files
+from img2mv3d.flow.entry import Source, digest_files, stage_files
+from img2mv3d.flow.graph import GRAPH, order_of
 from img2mv3d.flow.nodes import Node
 from img2mv3d.flow.run_folder import RunFolder
 from img2mv3d.flow.store import Store
-
-OPTIONAL = {  # inputs that a stage can do without
-    "prepare": ("mask", "matting"),
-    "back": ("matting",),
-    "depth": ("given",),
-    "decode": ("back",),
-    "export": ("subject", "back"),
-}
 
 Digests = dict[str, str | None]
 
@@ -60,7 +53,7 @@ class Outputs:
         if stage in ("prepare", "back") and source.kind == "run":
             return "kept" if stage_files(folder.folder, stage) else None
         digests = {name: node.digest for name, node in inputs.items()}
-        missing = [n for n, digest in digests.items() if digest is None and n not in OPTIONAL.get(stage, ())]
+        missing = [i.name for i in GRAPH[stage].inputs if not i.optional and digests[i.name] is None]
         if source.kind == "run" and stage != self.until:
             if stage_files(folder.folder, stage) and (missing or self._follows(stage, digests)):
                 return "edited" if folder.edited(stage) else "kept"

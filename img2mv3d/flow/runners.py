@@ -1,7 +1,7 @@
 """What each stage is called with: values, networks on the right device, its own options and random numbers.
 
-In: the flow that runs, the values of a stage's inputs. Out: what the stage gives, with `save(folder)`.
-Why here: stages are pure and pipeline knows no stage by name, and importing it costs nothing; this table joins them.
+In: a `StageContext`, the values of a stage's inputs. Out: what the stage gives, with `save(folder)`.
+Why here: stages are pure and the pipeline knows no stage by name; these functions join them, and `graph` names each.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import importlib.util
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from img2mv3d import machine
 from img2mv3d.errors import ResourceError, UsageError, WeightsError
 from img2mv3d.files.durable import digest_file
+from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.watch import with_less
 from img2mv3d.plans import ExportOptions, GenerateOptions
 
 if TYPE_CHECKING:
     import torch
 
-    from img2mv3d.flow.pipeline import Flow
     from img2mv3d.nets.generator import GeneratorNets
     from img2mv3d.values import BackSubject, Depth, Latents, Mesh, Subject, Surface, Views
 
@@ -91,19 +90,19 @@ def check_latent_space(latents: Latents, decoders: str) -> None:
         )
 
 
-def prepare(flow: Flow, photo: Path, mask: Path | None, matting: Any) -> Subject:
+def prepare(context: StageContext, photo: Path, mask: Path | None, matting: Any) -> Subject:
     """Read the photo (and mask), cut the object out, frame it."""
     from img2mv3d.readers.photos import read_mask, read_photo
     from img2mv3d.stages.prepare import prepare
 
     picture = read_photo(photo)
     cover = None if mask is None else read_mask(mask)
-    if flow.until != "prepare":
+    if not context.last:
         warm_up()
-    return prepare(picture, framing_px=flow.framing_px, options=flow.plan.prepare, mask=cover)
+    return prepare(picture, framing_px=context.options.framing_px, options=context.options, mask=cover)
 
 
-def back(flow: Flow, photo: Path, subject: Subject, matting: Any) -> BackSubject:
+def back(context: StageContext, photo: Path, subject: Subject, matting: Any) -> BackSubject:
     """Read a photo of the back, cut the object out, frame it like the front."""
     from img2mv3d.readers.photos import read_photo
     from img2mv3d.stages.back import back
@@ -111,101 +110,104 @@ def back(flow: Flow, photo: Path, subject: Subject, matting: Any) -> BackSubject
 
     framing_px = subject.framing.framing_px
     picture = read_photo(photo)
-    found = prepare(picture, framing_px=framing_px, options=replace(flow.plan.prepare, framing_px=framing_px))
+    found = prepare(picture, framing_px=framing_px, options=replace(context.options, framing_px=framing_px))
     return back(found, subject, picture.name)
 
 
-def generate(flow: Flow, subject: Subject) -> Latents:
+def generate(context: StageContext, subject: Subject) -> Latents:
     """Latents of six views, float32 [6, 4, h, w] each of colours and normals."""
-    device = ready_torch(flow.device)
+    device = ready_torch(context.device)
     import torch
 
     from img2mv3d.stages.generate import generate
 
-    nets = flow.bundle.generator()
+    nets = context.networks.generator()
     if device.type != "cpu":
         nets = nets.to(device, torch.float16)
-    told = {"options": flow.plan.generate, "seed": flow.plan.seed, "progress": flow.progress("generate")}
+    told = {"options": context.options, "seed": context.seed, "progress": context.progress}
 
     def attempt(at_once: bool) -> Latents:
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        rng = torch.Generator().manual_seed(flow.seed_of("generate"))
-        return generate(subject, generator=nets, rng=rng, at_once=at_once, **told)
+        return generate(subject, generator=nets, rng=context.generator(), at_once=at_once, **told)
 
     attempts = {"one branch of the guidance after the other": partial(attempt, False)}
-    if at_once(flow, nets):
+    if at_once(context, nets):
         attempts = {"both branches at once": partial(attempt, True), **attempts}
     try:
-        return with_less(attempts, flow.note)
+        return with_less(attempts, context.note)
     except ValueError as error:
-        if flow.plan.generate == GenerateOptions():
+        if context.options == GenerateOptions():
             raise  # nobody asked for anything: a defect of ours
         raise UsageError(str(error)) from None
 
 
-def at_once(flow: Flow, nets: GeneratorNets) -> bool:
+def at_once(context: StageContext, nets: GeneratorNets) -> bool:
     """Whether both branches of the guidance go through the denoiser together: where it is small, or fits a card whose
     memory --vram tells."""
-    if flow.plan.vram is not None and flow.device != "cpu":
+    if context.vram is not None and context.device != "cpu":
         from img2mv3d.bundles.forecast import fits
 
-        asked = flow.plan.generate
+        asked = context.options
         steps, guidance = asked.steps or nets.steps, nets.guidance if asked.guidance is None else asked.guidance
-        return fits(flow.bundle, flow.plan.vram, steps=steps, guidance=guidance)
+        return fits(context.networks, context.vram, steps=steps, guidance=guidance)
     return sum(p.numel() for p in nets.unet.parameters()) < LARGE
 
 
-def encode(flow: Flow, pictures: Views) -> Latents:
+def encode(context: StageContext, pictures: Views) -> Latents:
     """Latents of views that were given as pictures."""
-    device = ready_torch(flow.device)
+    device = ready_torch(context.device)
     from img2mv3d.stages.encode import encode
 
-    bundle = flow.bundle
+    bundle = context.networks
     return encode(pictures, encoder=bundle.encoder().to(device), vae=bundle.vae, bundle=bundle.name)
 
 
-def depth(flow: Flow, latents: Latents, given: str | Path | None) -> Depth:
+def depth(context: StageContext, latents: Latents, given: str | Path | None) -> Depth:
     """Plain views, and the depth of a quick fit to them (or what was given in its place)."""
-    device = ready_torch(flow.device)
+    device = ready_torch(context.device)
     from img2mv3d.stages.depth import fit_depth, plain_views
     from img2mv3d.stages.given import given_depth, plain_colors
 
-    check_latent_space(latents, flow.bundle.vae["name"])
-    decoder = flow.bundle.plain_decoder().to(device)
-    plain = (
-        plain_views(latents, decoder=decoder) if latents.normal is not None else plain_colors(latents, decoder=decoder)
-    )
+    bundle = context.networks
+    check_latent_space(latents, bundle.vae["name"])
+    decoder = bundle.plain_decoder().to(device)
+    if latents.normal is None:
+        plain = plain_colors(latents, decoder=decoder)
+    else:
+        told = context.options.revolution_prior
+        prior = bundle.revolution_prior(latents) if told is None else told
+        plain = plain_views(latents, decoder=decoder, revolution_prior=prior)
     if given is not None:
         return given_depth(plain, given)
-    return fit_depth(plain, options=flow.plan.depth, progress=flow.progress("depth"))
+    return fit_depth(plain, options=context.options, progress=context.progress)
 
 
-def decode(flow: Flow, latents: Latents, depth: Depth, back: BackSubject | None = None) -> Views:
+def decode(context: StageContext, latents: Latents, depth: Depth, back: BackSubject | None = None) -> Views:
     """Pixel-aligned views, float32 [V, H, W, 3]."""
-    device = ready_torch(flow.device)
+    device = ready_torch(context.device)
     from img2mv3d.stages.decode import decode
 
-    chosen = flow.decoder
+    chosen = context.networks
     check_latent_space(latents, chosen.space)
-    if flow.plan.decode.decoder != "plain":
-        flow.note(f"decoded by {chosen.name}: {chosen.why}")
+    if context.options.decoder != "plain":
+        context.note(f"decoded by {chosen.name}: {chosen.why}")
 
     def attempt(place: torch.device) -> Views:
-        return decode(latents, depth, decoder=chosen.make().to(place), options=flow.plan.decode, back=back)
+        return decode(latents, depth, decoder=chosen.make().to(place), options=context.options, back=back)
 
     attempts = {str(device): partial(attempt, device)}
     if device.type != "cpu":
         attempts["on the processor"] = partial(attempt, ready_torch("cpu"))
-    return with_less(attempts, flow.note)
+    return with_less(attempts, context.note)
 
 
-def reconstruct(flow: Flow, views: Views) -> Surface:
+def reconstruct(context: StageContext, views: Views) -> Surface:
     """The final surface, an SDF [N, N, N] in world units."""
     ready_torch("cpu")
     from img2mv3d.stages.reconstruct import reconstruct
 
-    return reconstruct(views, options=flow.plan.reconstruct, progress=flow.progress("reconstruct"))
+    return reconstruct(views, options=context.options, progress=context.progress)
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ class Written:
 
 
 def export(
-    flow: Flow,
+    context: StageContext,
     surface: Surface,
     views: Views,
     subject: Subject | None,
@@ -242,19 +244,7 @@ def export(
     """The mesh of the surface (vertices in world units), textured from the views and the photos."""
     from img2mv3d.stages.export import export
 
-    mesh = export(surface, views, subject, back=back, options=flow.plan.export)
+    mesh = export(surface, views, subject, back=back, options=context.options)
     if offer := mesh.notes.get("offer"):
-        flow.note(offer)
-    return Written(mesh, flow.plan.export, provenance)
-
-
-VERBS: Mapping[str, Callable[..., Any]] = {
-    "prepare": prepare,
-    "back": back,
-    "encode": encode,
-    "generate": generate,
-    "depth": depth,
-    "decode": decode,
-    "reconstruct": reconstruct,
-    "export": export,
-}
+        context.note(offer)
+    return Written(mesh, context.options, provenance)

@@ -28,42 +28,15 @@ from img2mv3d.files.durable import (
     sync_folder,
     write_sealed,
 )
+from img2mv3d.flow.graph import Stage
 
 ENTRY_FORMAT = "img2mv3d-entry/1"
 LOCK_WAIT = 900.0  # s; a stage that takes longer elsewhere is rather computed twice
 STALE = 24 * 3600.0  # s after which a temporary folder has lost its writer for certain
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a stage's output depends on, by name. What is not named here does not change the key."""
-
-    inputs: tuple[str, ...]
-    options: tuple[str, ...]
-    weights: bool = False
-    seed: bool = False
-    arithmetic: bool = False
-
-
-EXPORT_OPTIONS = ("format", "faces", "texture_size", "elevation_deg", "size_mm", "height_mm", "up")
-
-# The one table of keys. `matting` is the digest of the matting model that `auto` would use; `given` a file that stands
-# in for the quick fit. The number of threads, paths, names and the bundle's name are left out on purpose.
-RECIPES = {
-    "prepare": Recipe(("photo", "mask", "matting"), ("remover", "framing_px")),
-    "back": Recipe(("photo", "subject", "matting"), ("remover",)),
-    "encode": Recipe(("pictures",), (), weights=True, arithmetic=True),
-    "generate": Recipe(("subject",), ("steps", "guidance", "solver", "eta"), weights=True, seed=True, arithmetic=True),
-    "depth": Recipe(("latents", "given"), ("grid", "effort"), weights=True, arithmetic=True),
-    "decode": Recipe(("latents", "depth", "back"), ("decoder", "decode_normals"), weights=True, arithmetic=True),
-    "reconstruct": Recipe(("views",), ("grid", "effort")),
-    "export": Recipe(("surface", "views", "subject", "back", "provenance"), EXPORT_OPTIONS),
-}
-
-
 def key(
-    stage: str,
-    version: int,
+    stage: Stage,
     options: Mapping[str, Any],
     inputs: Mapping[str, str | None],
     *,
@@ -71,18 +44,23 @@ def key(
     seed: int | None = None,
     arithmetic: str | None = None,
 ) -> str:
-    """The key (64 hexadecimal digits) of a stage's output. version: the stage's; inputs: name to digest or None.
+    """The key (64 hexadecimal digits) of a stage's output: a digest of everything that its record declares.
 
-    Raises ValueError when an ingredient that `RECIPES` declares is missing or an undeclared one is given.
+    options: every field of the stage's options.
+    inputs: name to digest; None where an optional one is not there.
+    weights, seed, arithmetic: given where the record says so. The number of threads, paths, names and the bundle's
+        name are left out on purpose.
+
+    Raises ValueError when an ingredient that is declared is missing or an undeclared one is given.
     """
-    recipe = RECIPES[stage]
     given = {"weights": weights, "seed": seed, "arithmetic": arithmetic}
-    wanted = {"weights": recipe.weights, "seed": recipe.seed, "arithmetic": recipe.arithmetic}
-    if set(inputs) != set(recipe.inputs) or set(options) != set(recipe.options):
-        raise ValueError(f"key of {stage}: {sorted(inputs)}, {sorted(options)} are not the ingredients of its recipe")
-    if wrong := [name for name in wanted if wanted[name] != (given[name] is not None)]:
-        raise ValueError(f"key of {stage}: {', '.join(wrong)} given or left out against its recipe")
-    made_from = {"stage": stage, "version": version, "options": dict(options), "inputs": dict(inputs), **given}
+    declared = {"weights" if use == "decoder" else use for use in stage.uses}
+    if set(inputs) != {i.name for i in stage.inputs} or set(options) != set(stage.option_names):
+        raise ValueError(f"key of {stage.name}: {sorted(inputs)}, {sorted(options)} are not what its record declares")
+    if wrong := [name for name in given if (name in declared) != (given[name] is not None)]:
+        raise ValueError(f"key of {stage.name}: {', '.join(wrong)} given or left out against its record")
+    there = {name: digest for name, digest in inputs.items() if digest is not None}
+    made_from = {"stage": stage.name, "version": stage.version, "options": dict(options), "inputs": there, **given}
     return digest_of(made_from)
 
 

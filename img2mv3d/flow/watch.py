@@ -10,16 +10,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from img2mv3d.errors import ResourceError, WeightsError
+from img2mv3d.flow.graph import GRAPH
 from img2mv3d.machine import is_starved
 
 T = TypeVar("T")
-REMEDIES = {  # what to change when a stage has not enough memory
-    "generate": "take --guidance 1 (half of the memory) or --device cpu",
-    "depth": "take --depth-grid 64 or --device cpu",
-    "decode": "take --decoder mini or --device cpu",
-    "reconstruct": "take --grid 128 or --quality draft",
-    "export": "take --texture-size 512 and fewer --faces",
-}
 
 
 def check_numbers(stage: str, value: Any) -> None:
@@ -51,6 +45,7 @@ def with_less(attempts: dict[str, Callable[[], T]], say: Callable[[str], None]) 
 
 def starved(stage: str, error: BaseException) -> ResourceError | None:
     """The line about a stage that had not enough memory; None when the error says something else."""
-    if not is_starved(error) or stage not in REMEDIES:
+    hint = GRAPH[stage].memory_hint
+    if not is_starved(error) or not hint:
         return None
-    return ResourceError(f"{stage}: not enough memory; close other programs, or {REMEDIES[stage]}")
+    return ResourceError(f"{stage}: not enough memory; close other programs, or {hint}")

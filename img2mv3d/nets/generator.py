@@ -54,9 +54,8 @@ class GeneratorNets:
     """unet, condition: networks in eval mode. camera: numbers of one object's rows (normals, then colours), see
     `multiview.camera_vector`. schedule: a name of diffusion.schedule.SCHEDULES. steps, guidance, solver, eta: the
     bundle's own choice where an option is None. framing_px: the silhouette's long side it was trained for. vae: name
-    and digest of the latent space. bundle: its name. rig: where the views are taken from. rounded: share by which its
-    outlines from the side lean towards round ones, see `geometry.rounded`. white: the latent of white, where the
-    denoiser was trained on windows round the object; None: it sees whole pictures.
+    and digest of the latent space. bundle: its name. rig: where the views are taken from. white: the latent of white,
+    where the denoiser was trained on windows round the object; None: it sees whole pictures.
     """
 
     unet: MultiViewUNet
@@ -71,7 +70,6 @@ class GeneratorNets:
     vae: Mapping[str, str]
     bundle: str
     rig: Rig = SIX_VIEWS
-    rounded: float = 0.0
     white: Float[Tensor, " c"] | None = None
 
     def to(self, device: str | torch.device, dtype: torch.dtype = torch.float32) -> GeneratorNets:

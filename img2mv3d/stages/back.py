@@ -11,8 +11,6 @@ from jaxtyping import UInt8
 from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.values import BackSubject, Subject
 
-VERSION = 1
-
 # IoU of the back's outline with the mirrored front's below which a sentence is said. Two photos by hand, a few degrees
 # and a perspective apart, reach 0.9; a cup with its handle on the wrong side 0.7.
 SAME_OUTLINE = 0.8

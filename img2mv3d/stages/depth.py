@@ -27,13 +27,12 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Depth, Latents, Views
 
-VERSION = 8
 
-
-def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:
+def plain_views(latents: Latents, *, decoder: DecodesLatents, revolution_prior: float = 0.0) -> Views:
     """Decode every map on its own; masks of the front view from the photo, of the others from both maps, opposite views
-    in agreement, leaning towards round ones as far as the latents' settings say, and with room for all that the photo
-    shows.
+    in agreement, and with room for all that the photo shows.
+
+    revolution_prior: 0..1, how far outlines from the side lean towards a body of revolution (`geometry.rounded`).
 
     Returns float32 views in [0, 1], colours white and normals (0, 0, 0) outside of the masks. Where a mask covers what
     the view itself does not show, the normal is (0, 0, 0), too, and the colour its neighbour's. Normals are taken as
@@ -42,7 +41,7 @@ def plain_views(latents: Latents, *, decoder: DecodesLatents) -> Views:
     coded = decoded_normals(latents, decoder)
     color = _decode(latents.color, decoder)
     alpha = latents.front[..., 3].astype(np.float32) / 255
-    return cut_out(color, coded, alpha, latents.rig, float(latents.settings.get("rounded", 0.0)))
+    return cut_out(color, coded, alpha, latents.rig, revolution_prior)
 
 
 def decoded_normals(latents: Latents, decoder: DecodesLatents) -> Float[np.ndarray, "V H W 3"]:
@@ -57,14 +56,14 @@ def cut_out(
     coded: Float[np.ndarray, "V H W 3"],
     alpha: Float[np.ndarray, "H W"],
     rig: Rig,
-    round_share: float,
+    revolution_prior: float,
 ) -> Views:
     """Painted colours and normal codes over white, [0, 1], as views with masks; alpha: of the photo, the front's mask.
-    round_share: see `geometry.rounded`. What is white and what is spread: see `plain_views`."""
+    revolution_prior, what is white and what is spread: see `plain_views`."""
     own = view_masks(color, coded, None)
     shown = own >= 0.5
     own[FRONT] = alpha
-    mask = photo_kept(rounded(agreed_masks(own, rig, known=True), rig, round_share), rig)
+    mask = photo_kept(rounded(agreed_masks(own, rig, known=True), rig, revolution_prior), rig)
     color = np.where(mask[..., None] > 0, spread(color, shown, mask >= 0.5), np.float32(1))
     normal = decode_normals(to_bytes(coded), mask) * shown[..., None]
     return Views(color, normal, mask, rig, "plain")

@@ -16,8 +16,6 @@ from img2mv3d.files.formats import encode_normals, to_bytes
 from img2mv3d.nets.vae import EncodesPictures
 from img2mv3d.values import Latents, Views
 
-VERSION = 1
-
 
 @torch.no_grad()
 def encode(views: Views, *, encoder: EncodesPictures, vae: Mapping[str, str], bundle: str) -> Latents:

@@ -23,7 +23,6 @@ from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.plans import ExportOptions
 from img2mv3d.values import Framing, Mesh, Subject, Surface, Views
 
-VERSION = 4
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 
 PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides

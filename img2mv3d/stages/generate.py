@@ -20,8 +20,6 @@ from img2mv3d.nets.window import around
 from img2mv3d.plans import GenerateOptions
 from img2mv3d.values import Latents, Subject
 
-VERSION = 2
-
 
 @torch.no_grad()
 def generate(
@@ -58,8 +56,6 @@ def generate(
     }
     if options.eta is None and settings["solver"] != generator.solver:
         settings["eta"] = 0.0  # the bundle's eta belongs to the bundle's solver
-    if generator.rounded:
-        settings["rounded"] = generator.rounded
     noise = torch.randn((rows, *told.latent.shape), generator=rng).to(like)
     latents = sample(
         conditioned(network, condition, settings["guidance"], at_once=at_once),

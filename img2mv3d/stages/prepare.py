@@ -15,7 +15,6 @@ from img2mv3d.matting import keying, model, refine
 from img2mv3d.plans import PrepareOptions
 from img2mv3d.values import Photo, Subject
 
-VERSION = 1
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
 WORK_SIDE = 1024  # px of the long side at which backgrounds are judged; edges are then drawn at the photo's size
 TINY_PX, FEW_PX = 32, 8  # an object smaller than this is unsharp / cannot be used

@@ -18,8 +18,8 @@ Run = Callable[..., Result]
 def img2mv3d(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line on stand-ins, standing in the workshop's folder."""
     monkeypatch.chdir(workshop.folder)
-    for name, verb in workshop.verbs.table().items():
-        monkeypatch.setitem(runners.VERBS, name, verb)  # type: ignore[arg-type]
+    for name, verb in workshop.runners.table().items():
+        monkeypatch.setattr(runners, name, verb)
     monkeypatch.setattr(weights, "load_bundle", lambda name: FakeBundle(str(name)))
     monkeypatch.setenv("IMG2MV3D_CACHE", str(workshop.folder / "cache"))
     return lambda *words: CliRunner().invoke(app, [str(w) for w in words], prog_name="img2mv3d")

@@ -28,10 +28,10 @@ def last_line(result: Result) -> str:
 def test_the_three_lines_of_the_design(img2mv3d: Run, workshop: Workshop) -> None:
     result = img2mv3d("run", "photo.png", "-o", "out/")
     assert result.exit_code == 0, result.output
-    assert last_line(result) == str(workshop.out / "mesh.glb") and workshop.verbs.calls["export"] == 1
+    assert last_line(result) == str(workshop.out / "mesh.glb") and workshop.runners.calls["export"] == 1
     result = img2mv3d("export", "--format", "glb")
     assert result.exit_code == 0 and last_line(result) == str(workshop.out / "mesh.glb")
-    assert workshop.verbs.calls["export"] == 1
+    assert workshop.runners.calls["export"] == 1
     (workshop.folder / "latents.pt").write_bytes((workshop.out / "latents.pt").read_bytes())
     result = img2mv3d("decode", "latents.pt", "--depth", "neus")
     assert result.exit_code == 0 and last_line(result) == str(workshop.folder / "views")
@@ -50,8 +50,8 @@ def test_every_verb_goes_on_from_the_runs_folder(img2mv3d: Run, workshop: Worksh
     for verb in ("generate", "depth", "decode", "reconstruct", "export"):
         result = img2mv3d(verb, "out")
         assert result.exit_code == 0, result.output
-        assert workshop.verbs.calls[verb] == 1
-    assert set(workshop.verbs.calls.values()) == {1}
+        assert workshop.runners.calls[verb] == 1
+    assert set(workshop.runners.calls.values()) == {1}
 
 
 def test_flags_reach_the_stages_and_stay_with_the_run(img2mv3d: Run, workshop: Workshop) -> None:
@@ -196,7 +196,7 @@ def test_every_kind_of_failure_has_its_status_and_one_line(
     def fail(*_: Any, **__: Any) -> None:
         raise failure
 
-    monkeypatch.setitem(runners.VERBS, "decode", fail)  # type: ignore[arg-type]
+    monkeypatch.setattr(runners, "decode", fail)
     result = img2mv3d("run", "photo.png", "-q")
     assert result.exit_code == status and says in result.stderr
     assert len(result.stderr.splitlines()) == 1 and result.stdout == ""
@@ -211,7 +211,7 @@ def test_a_reader_that_has_enough_is_no_failure(
     def fail(*_: Any, **__: Any) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setitem(runners.VERBS, "decode", fail)  # type: ignore[arg-type]
+    monkeypatch.setattr(runners, "decode", fail)
     assert img2mv3d("run", "photo.png", "-q").exit_code == 0
 
 

@@ -3,7 +3,7 @@
 from typer.testing import CliRunner
 
 from img2mv3d.cli.app import app
-from img2mv3d.flow.entry import STAGES
+from img2mv3d.flow.graph import STAGES
 from tests.toys import toy_bundle
 
 

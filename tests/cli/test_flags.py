@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from img2mv3d.cli import app, flags
+from img2mv3d.cli import flags
 from img2mv3d.cli.flags import COMMON, FLAGS, checked, with_flags
 from img2mv3d.errors import UsageError
+from img2mv3d.flow.graph import STAGES
 from img2mv3d.plans import PLANS, Plan
 
 
@@ -26,7 +27,8 @@ def test_every_field_of_the_plan_has_exactly_one_flag() -> None:
 
 
 def test_every_flag_of_a_stage_belongs_to_its_command() -> None:
-    for stage, names in app.STAGE_FLAGS.items():
+    for stage in STAGES:
+        names = flags.flags_of(stage)
         assert {FLAGS[n].home for n in names} == {f"{stage}.{f.name}" for f in fields(getattr(Plan(), stage))}
 
 
@@ -91,4 +93,4 @@ def test_flags_join_a_commands_own_parameters() -> None:
 
 
 def test_all_flags_are_in_use() -> None:
-    assert set(FLAGS) == {*COMMON, *app.ALL_STAGES, "mask", "back"}
+    assert set(FLAGS) == {*COMMON, *flags.flags_of(*STAGES), "mask", "back"}

@@ -54,14 +54,14 @@ def test_a_fault_is_told_and_the_rest_goes_on(img2mv3d: Run, workshop: Workshop,
 def test_faults_of_two_kinds_are_status_1_and_a_defect_of_ours_stops_nothing(
     img2mv3d: Run, workshop: Workshop, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = workshop.verbs.prepare
+    prepare = workshop.runners.prepare
 
-    def broken(flow: object, photo: Path, mask: object, matting: object) -> object:
+    def broken(context: object, photo: Path, mask: object, matting: object) -> object:
         if photo.name == "cup.png":
             raise ZeroDivisionError("oh")
-        return prepare(flow, photo, mask, matting)
+        return prepare(context, photo, mask, matting)
 
-    monkeypatch.setitem(runners.VERBS, "prepare", broken)
+    monkeypatch.setattr(runners, "prepare", broken)
     result = img2mv3d("run", *photos, "gone.png")
     assert result.exit_code == 1 and len(result.stdout.splitlines()) == 2
     assert "cup.png: failed: a defect of img2mv3d (ZeroDivisionError: oh)" in result.stderr
@@ -90,14 +90,14 @@ def test_quiet_tells_failures_and_the_sum_alone(img2mv3d: Run, photos: list[str]
 def test_an_interrupt_ends_the_batch_with_its_sum(
     img2mv3d: Run, workshop: Workshop, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = workshop.verbs.prepare
+    prepare = workshop.runners.prepare
 
-    def until_second(flow: object, photo: Path, mask: object, matting: object) -> object:
+    def until_second(context: object, photo: Path, mask: object, matting: object) -> object:
         if photo.name == "hat.png":
             raise KeyboardInterrupt
-        return prepare(flow, photo, mask, matting)
+        return prepare(context, photo, mask, matting)
 
-    monkeypatch.setitem(runners.VERBS, "prepare", until_second)
+    monkeypatch.setattr(runners, "prepare", until_second)
     result = img2mv3d("run", *photos)
     assert result.exit_code == 130 and "1 of 3 done" in result.stderr and ", 2 not begun" in result.stderr
     assert result.stdout.splitlines() == [str(workshop.out / "cup" / "mesh.glb")]

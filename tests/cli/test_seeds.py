@@ -18,8 +18,8 @@ from tests.fakes import SIDE
 def best_is_two(workshop: Workshop, img2mv3d: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A flat wall in front of every view, whose colours agree best with seed 2, least with seed 0."""
 
-    def depth(flow: object, latents: Latents, given: object) -> Depth:
-        workshop.verbs.calls["depth"] += 1
+    def depth(context: object, latents: Latents, given: object) -> Depth:
+        workshop.runners.calls["depth"] += 1
         mask = np.zeros((6, SIDE, SIDE), np.float32)
         mask[:, 8:24, 8:24] = 1
         noise = {0: 0.4, 1: 0.2, 2: 0.0, 3: 0.3}[latents.seed]
@@ -27,7 +27,7 @@ def best_is_two(workshop: Workshop, img2mv3d: Run, monkeypatch: pytest.MonkeyPat
         views = Views(grey.astype(np.float32), None, mask, SIX_VIEWS, "fake")
         return Depth(np.zeros_like(mask), mask, views)
 
-    monkeypatch.setitem(runners.VERBS, "depth", depth)
+    monkeypatch.setattr(runners, "depth", depth)
     return img2mv3d
 
 
@@ -37,7 +37,7 @@ def test_the_seed_whose_views_agree_best_is_carried_on(best_is_two: Run, worksho
     assert told["picked"] == 2 and [s["seed"] for s in told["seeds"]] == [2, 1, 3, 0]
     scores = [s["score"] for s in told["seeds"]]
     assert scores == sorted(scores, reverse=True) and scores[0] == pytest.approx(1.0)
-    calls = workshop.verbs.calls
+    calls = workshop.runners.calls
     assert calls["prepare"] == 1 and calls["generate"] == calls["decode"] == 4 and calls["export"] == 1
     assert json.loads((workshop.out / "run.json").read_text())["seed"] == 2
     assert (workshop.out / "mesh.glb").exists() and (workshop.out / "seeds" / "3" / "views").is_dir()
@@ -56,16 +56,16 @@ def test_the_sheet_has_a_row_for_each(best_is_two: Run, workshop: Workshop) -> N
 
 def test_another_one_may_be_taken_and_nothing_is_computed_twice(best_is_two: Run, workshop: Workshop) -> None:
     best_is_two("run", "photo.png", "--seeds", 4)
-    before = workshop.verbs.calls.copy()
+    before = workshop.runners.calls.copy()
     result = best_is_two("run", "photo.png", "--seeds", 4, "--pick", "1")
     assert result.exit_code == 0, result.output
     assert json.loads((workshop.out / "run.json").read_text())["seed"] == 1
-    assert workshop.verbs.calls - before == {"reconstruct": 1, "export": 1}
+    assert workshop.runners.calls - before == {"reconstruct": 1, "export": 1}
 
 
 def test_without_a_cache_the_chosen_one_is_not_made_twice(best_is_two: Run, workshop: Workshop) -> None:
     assert best_is_two("run", "photo.png", "--seeds", 3, "--no-cache").exit_code == 0
-    assert workshop.verbs.calls["generate"] == 3 and workshop.verbs.calls["prepare"] == 1
+    assert workshop.runners.calls["generate"] == 3 and workshop.runners.calls["prepare"] == 1
     assert not (workshop.folder / "cache").exists()
 
 
@@ -86,4 +86,4 @@ def test_every_photo_of_many_has_its_own_choice(best_is_two: Run, workshop: Work
 )
 def test_wrong_words_are_status_2(img2mv3d: Run, workshop: Workshop, words: list[str], says: str) -> None:
     result = img2mv3d("run", "photo.png", *words)
-    assert result.exit_code == 2 and says in result.stderr and workshop.verbs.calls == {}
+    assert result.exit_code == 2 and says in result.stderr and workshop.runners.calls == {}

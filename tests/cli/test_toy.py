@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.files.durable import digest_file
-from img2mv3d.flow.entry import STAGES
+from img2mv3d.flow.graph import STAGES
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.values import Latents, load_depth, load_views
 from tests.checkpoints import tiny_checkpoint

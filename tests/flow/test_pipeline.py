@@ -17,8 +17,8 @@ from PIL import Image
 
 from img2mv3d.errors import InputError, PhotoError, ResourceError, UsageError, WeightsError
 from img2mv3d.files.durable import digest_file
-from img2mv3d.flow import pipeline
-from img2mv3d.flow.entry import STAGES, Source, source_of
+from img2mv3d.flow.entry import Source, source_of
+from img2mv3d.flow.graph import GRAPH, STAGES
 from img2mv3d.plans import DecodeOptions, ExportOptions, GenerateOptions, Plan
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle
@@ -40,7 +40,7 @@ def test_the_files_of_the_table_stand_under_out(workshop: Workshop) -> None:
     assert set(one_of_each_kind(contents(workshop.out))) == KINDS
     assert result.path == workshop.out / "mesh.glb" and result.path.is_absolute()
     assert result.warnings == ("cut", "hull")
-    assert workshop.verbs.calls == EVERY
+    assert workshop.runners.calls == EVERY
 
 
 def test_run_json_tells_everything(workshop: Workshop) -> None:
@@ -58,14 +58,14 @@ def test_the_second_run_computes_nothing(workshop: Workshop) -> None:
     workshop.run()
     before = contents(workshop.out)
     result = workshop.run()
-    assert not workshop.verbs.calls and set(workshop.told.how.values()) == {"kept"}
+    assert not workshop.runners.calls and set(workshop.told.how.values()) == {"kept"}
     assert contents(workshop.out) == before and result.warnings == ("cut", "hull")
 
 
 def test_another_folder_is_filled_from_the_cache(workshop: Workshop) -> None:
     workshop.run()
     result = workshop.run(out=workshop.folder / "second")
-    assert not workshop.verbs.calls and set(workshop.told.how.values()) == {"cached"}
+    assert not workshop.runners.calls and set(workshop.told.how.values()) == {"cached"}
     assert contents(workshop.folder / "second") == contents(workshop.out) and result.warnings == ("cut", "hull")
 
 
@@ -74,17 +74,17 @@ def test_without_cache_the_same_files_come_out(workshop: Workshop) -> None:
     before = contents(workshop.out)
     workshop.cached = False
     workshop.run(out=workshop.folder / "second")
-    assert workshop.verbs.calls == EVERY and contents(workshop.folder / "second") == before
+    assert workshop.runners.calls == EVERY and contents(workshop.folder / "second") == before
 
 
 def test_an_option_redoes_its_stage_and_what_depends_on_it(workshop: Workshop) -> None:
     workshop.run()
     workshop.run(plan=Plan(export=ExportOptions(faces=500)))
-    assert workshop.verbs.calls == {"export": 1}
+    assert workshop.runners.calls == {"export": 1}
     workshop.run(plan=Plan(generate=GenerateOptions(steps=3)))
-    assert workshop.verbs.calls == {s: 1 for s in STAGES[1:]}
+    assert workshop.runners.calls == {s: 1 for s in STAGES[1:]}
     workshop.run()
-    assert not workshop.verbs.calls
+    assert not workshop.runners.calls
 
 
 def test_a_photo_of_the_back_redoes_what_shows_it_and_nothing_else(workshop: Workshop) -> None:
@@ -93,14 +93,14 @@ def test_a_photo_of_the_back_redoes_what_shows_it_and_nothing_else(workshop: Wor
     behind.write_bytes(b"its back")
     both = Source("photo", workshop.photo, back=behind)
     result = workshop.run(both)
-    assert workshop.verbs.calls == {"back": 1, "decode": 1, "reconstruct": 1, "export": 1}
+    assert workshop.runners.calls == {"back": 1, "decode": 1, "reconstruct": 1, "export": 1}
     assert result.warnings == ("cut", "behind", "hull")
     with_it = contents(workshop.out)
     workshop.run(both)
-    assert not workshop.verbs.calls and contents(workshop.out) == with_it
+    assert not workshop.runners.calls and contents(workshop.out) == with_it
     behind.write_bytes(b"another back")
     workshop.run(both)
-    assert workshop.verbs.calls == {"back": 1, "decode": 1, "reconstruct": 1, "export": 1}
+    assert workshop.runners.calls == {"back": 1, "decode": 1, "reconstruct": 1, "export": 1}
 
 
 def test_a_run_of_the_photo_alone_forgets_the_back_and_a_run_s_folder_keeps_it(workshop: Workshop) -> None:
@@ -111,12 +111,12 @@ def test_a_run_of_the_photo_alone_forgets_the_back_and_a_run_s_folder_keeps_it(w
     workshop.run(Source("photo", workshop.photo, back=behind))
     behind.unlink()
     workshop.run(Source("run", workshop.out), plan=Plan(export=ExportOptions(faces=500)))
-    assert workshop.verbs.calls == {"export": 1} and (workshop.out / "back" / "subject.png").exists()
+    assert workshop.runners.calls == {"export": 1} and (workshop.out / "back" / "subject.png").exists()
     (workshop.out / "back" / "subject.png").write_bytes((workshop.out / "subject.png").read_bytes())
     workshop.run(Source("run", workshop.out))
-    assert set(workshop.verbs.calls) == {"decode", "reconstruct", "export"}  # painted in: taken as it is
+    assert set(workshop.runners.calls) == {"decode", "reconstruct", "export"}  # painted in: taken as it is
     workshop.run()
-    assert not workshop.verbs.calls and not (workshop.out / "back" / "subject.png").exists()
+    assert not workshop.runners.calls and not (workshop.out / "back" / "subject.png").exists()
     after = contents(workshop.out)
     assert {n for n in after if not n.startswith("set-aside")} == set(alone)
     assert any(n.endswith("back/subject.png") for n in after)  # the painted one was not ours to delete
@@ -125,16 +125,16 @@ def test_a_run_of_the_photo_alone_forgets_the_back_and_a_run_s_folder_keeps_it(w
 def test_seed_and_weights_are_part_of_what_they_change_only(workshop: Workshop) -> None:
     workshop.run()
     workshop.run(plan=Plan(seed=1))
-    assert "prepare" not in workshop.verbs.calls and "generate" in workshop.verbs.calls
+    assert "prepare" not in workshop.runners.calls and "generate" in workshop.runners.calls
     workshop.run(bundle=FakeBundle(digest="1" * 64))
-    assert set(workshop.verbs.calls) >= {"generate", "depth", "decode"} and "prepare" not in workshop.verbs.calls
+    assert set(workshop.runners.calls) >= {"generate", "depth", "decode"} and "prepare" not in workshop.runners.calls
 
 
 def test_a_raised_version_redoes_the_stage(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     workshop.run()
-    monkeypatch.setattr(pipeline, "version_of", lambda stage: 2 if stage == "export" else 1)
+    monkeypatch.setitem(GRAPH, "export", replace(GRAPH["export"], version=99))
     workshop.run()
-    assert workshop.verbs.calls == {"export": 1}
+    assert workshop.runners.calls == {"export": 1}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -146,11 +146,11 @@ def test_a_flipped_bit_in_the_cache_is_mended_from_out_or_computed_anew(workshop
     stored = workshop.folder / "cache" / "entries" / victim.key[:2] / victim.key / "files" / name
     flip(stored)
     workshop.run()
-    assert not workshop.verbs.calls and any("damaged" in note for note in workshop.told.notes)
+    assert not workshop.runners.calls and any("damaged" in note for note in workshop.told.notes)
     assert workshop.store.holds(victim.key)
     flip(stored)
     workshop.run(out=workshop.folder / "second")
-    assert workshop.verbs.calls == {victim.stage: 1} and any("damaged" in note for note in workshop.told.notes)
+    assert workshop.runners.calls == {victim.stage: 1} and any("damaged" in note for note in workshop.told.notes)
     assert contents(workshop.out) == contents(workshop.folder / "second") == before
 
 
@@ -162,17 +162,17 @@ def test_a_flipped_bit_under_out_is_said_and_undone_by_deleting_the_file(worksho
     flip(workshop.out / name)
     stage = json.loads((workshop.out / "run.json").read_text())["files"][name]["stage"]
     workshop.run(until=stage)
-    assert not workshop.verbs.calls and [n for n in workshop.told.notes if n.startswith(f"{name} was edited")]
+    assert not workshop.runners.calls and [n for n in workshop.told.notes if n.startswith(f"{name} was edited")]
     (workshop.out / name).unlink()
     workshop.run()
-    assert not workshop.verbs.calls and contents(workshop.out) == before
+    assert not workshop.runners.calls and contents(workshop.out) == before
 
 
 def test_a_lost_cache_is_filled_from_out(workshop: Workshop) -> None:
     workshop.run()
     workshop.store.prune(0)
     workshop.run()
-    assert not workshop.verbs.calls and len(workshop.store.entries()) == len(STAGES)
+    assert not workshop.runners.calls and len(workshop.store.entries()) == len(STAGES)
 
 
 @pytest.mark.parametrize(
@@ -191,14 +191,14 @@ def test_an_edited_file_is_honoured_and_only_what_depends_on_it_redone(
     paint(workshop.out / name)
     edited = digest_file(workshop.out / name)
     workshop.run()
-    assert set(workshop.verbs.calls) == redone
+    assert set(workshop.runners.calls) == redone
     assert [n for n in workshop.told.notes if "edited" in n and name in n] == workshop.told.notes
     assert digest_file(workshop.out / name) == edited
     workshop.run()
-    assert not workshop.verbs.calls and workshop.told.notes
+    assert not workshop.runners.calls and workshop.told.notes
     (workshop.out / name).unlink()  # the way back
     workshop.run()
-    assert not workshop.verbs.calls and contents(workshop.out) == before
+    assert not workshop.runners.calls and contents(workshop.out) == before
 
 
 def test_an_edited_file_stays_while_settings_change(workshop: Workshop) -> None:
@@ -207,7 +207,7 @@ def test_an_edited_file_stays_while_settings_change(workshop: Workshop) -> None:
     edited = digest_file(workshop.out / "views" / "color_back.png")
     workshop.run(plan=Plan(seed=3))
     assert digest_file(workshop.out / "views" / "color_back.png") == edited
-    assert set(workshop.verbs.calls) == {"generate", "depth", "reconstruct", "export"}
+    assert set(workshop.runners.calls) == {"generate", "depth", "reconstruct", "export"}
 
 
 def test_a_missing_file_beside_an_edited_one_comes_back(workshop: Workshop) -> None:
@@ -227,7 +227,7 @@ def test_another_photo_begins_anew_and_sets_edits_aside(workshop: Workshop) -> N
     edited = digest_file(workshop.out / "views" / "color_back.png")
     workshop.photo.write_bytes(b"another photo")
     workshop.run()
-    assert workshop.verbs.calls == EVERY
+    assert workshop.runners.calls == EVERY
     assert digest_file(workshop.out / "set-aside-1" / "views" / "color_back.png") == edited
     assert any("set-aside-1" in note for note in workshop.told.notes)
 
@@ -253,7 +253,7 @@ def test_a_damaged_run_json_is_said_and_costs_nothing(workshop: Workshop) -> Non
     before = contents(workshop.out)
     flip(workshop.out / "run.json")
     workshop.run()
-    assert not workshop.verbs.calls and any("run.json" in note for note in workshop.told.notes)
+    assert not workshop.runners.calls and any("run.json" in note for note in workshop.told.notes)
     assert contents(workshop.out) == before
 
 
@@ -261,7 +261,7 @@ def test_formats_stand_side_by_side(workshop: Workshop) -> None:
     workshop.run()
     workshop.run(plan=Plan(export=ExportOptions(format="obj")))
     assert (workshop.out / "mesh.glb").exists() and (workshop.out / "mesh.obj").exists()
-    assert workshop.run().path.name == "mesh.glb" and not workshop.verbs.calls
+    assert workshop.run().path.name == "mesh.glb" and not workshop.runners.calls
     (workshop.out / "mesh.obj").write_bytes(b"edited")
     workshop.run()
     assert workshop.told.how["export"] == "kept"
@@ -275,7 +275,7 @@ def test_every_stage_can_be_the_last(workshop: Workshop) -> None:
     for stage, name in zip(STAGES, names, strict=True):
         result = workshop.run(until=stage)
         assert result.path == workshop.out / name and result.path.exists()
-        assert workshop.verbs.calls == {stage: 1}
+        assert workshop.runners.calls == {stage: 1}
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_every_stages_file_can_be_the_first(workshop: Workshop, name: str, redon
     workshop.run()
     workshop.cached = False
     workshop.run(source_of(workshop.out / name), out=workshop.folder / "second")
-    assert set(workshop.verbs.calls) == redone
+    assert set(workshop.runners.calls) == redone
     first, second = contents(workshop.out), contents(workshop.folder / "second")
     assert first.pop("mesh.glb") != second.pop("mesh.glb")  # it tells what it knows of where it comes from
     assert second == first
@@ -328,33 +328,33 @@ def test_pictures_are_encoded_first(workshop: Workshop) -> None:
     pictures = workshop.folder / "six"
     (workshop.out / "views").rename(pictures)
     workshop.run(Source("pictures", pictures), out=pictures, until="decode")
-    assert workshop.verbs.calls == {"encode": 1, "depth": 1, "decode": 1}
+    assert workshop.runners.calls == {"encode": 1, "depth": 1, "decode": 1}
     assert (pictures / "latents.pt").exists() and (pictures / "views" / "views.json").exists()
     assert (pictures / "color_front.png").exists()
     workshop.run(Source("pictures", pictures), out=pictures, until="decode")
-    assert not workshop.verbs.calls
+    assert not workshop.runners.calls
 
 
 def test_depth_can_come_from_elsewhere(workshop: Workshop) -> None:
     workshop.run()
     source = source_of(workshop.out / "latents.pt")
     workshop.run(replace(source, depth="none"), until="decode")
-    assert workshop.verbs.calls == {"depth": 1, "decode": 1}
+    assert workshop.runners.calls == {"depth": 1, "decode": 1}
     assert not (workshop.out / "coarse.npz").exists()  # of the fit that no longer counts
     np.savez(workshop.folder / "mine.npz", z=np.zeros((6, 32, 32)), hit=np.ones((6, 32, 32)))
     workshop.run(replace(source, depth=str(workshop.folder / "mine.npz")), until="decode")
-    assert workshop.verbs.calls == {"depth": 1, "decode": 1}
+    assert workshop.runners.calls == {"depth": 1, "decode": 1}
     workshop.run(source_of(workshop.out))  # a run's folder goes on from what stands there
-    assert workshop.verbs.calls == {"reconstruct": 1, "export": 1}
+    assert workshop.runners.calls == {"reconstruct": 1, "export": 1}
 
 
 def test_a_runs_folder_goes_on_whatever_machine_made_it(workshop: Workshop) -> None:
     workshop.run(until="reconstruct")
     workshop.run(source_of(workshop.out), bundle=FakeBundle(digest="9" * 64), plan=Plan(seed=77))
-    assert workshop.verbs.calls == {"export": 1}
+    assert workshop.runners.calls == {"export": 1}
     paint(workshop.out / "views" / "color_left.png")
     workshop.run(source_of(workshop.out))
-    assert workshop.verbs.calls == {"reconstruct": 1, "export": 1}
+    assert workshop.runners.calls == {"reconstruct": 1, "export": 1}
 
 
 def test_a_surface_alone_cannot_be_exported(workshop: Workshop) -> None:
@@ -387,19 +387,13 @@ def test_a_failing_stage_leaves_no_trace_and_keeps_the_earlier_ones(workshop: Wo
     def broken(*_: Any, **__: Any) -> None:
         raise MemoryError
 
-    workshop.verbs.decode = broken  # type: ignore[method-assign]
+    workshop.runners.decode = broken  # type: ignore[method-assign]
     with pytest.raises(ResourceError, match="decode: not enough memory"):
         workshop.run()
     assert not [p for p in workshop.out.iterdir() if p.name.startswith(".")]
-    del workshop.verbs.decode
+    del workshop.runners.decode
     workshop.run()
-    assert set(workshop.verbs.calls) == {"decode", "reconstruct", "export"}
-
-
-def test_seeds_of_stages_differ_and_repeat(workshop: Workshop) -> None:
-    seeds = {s: pipeline.Flow.seed_of(_Planned(Plan(seed=1)), s) for s in STAGES}
-    assert len(set(seeds.values())) == len(STAGES) and all(0 <= s < 2**63 for s in seeds.values())
-    assert seeds["generate"] != pipeline.Flow.seed_of(_Planned(Plan(seed=2)), "generate")
+    assert set(workshop.runners.calls) == {"decode", "reconstruct", "export"}
 
 
 @pytest.mark.parametrize("decoder", ["svd", "sd"])
@@ -407,26 +401,16 @@ def test_weights_that_were_asked_for_are_missed_before_all_the_work(workshop: Wo
     plan = Plan(decode=DecodeOptions(decoder=decoder))
     with pytest.raises(WeightsError, match=r"no weights of Stable .*Diffusion.s decoder; .*weights add DIR"):
         workshop.run(plan=plan)
-    assert not workshop.verbs.calls
+    assert not workshop.runners.calls
     workshop.run(plan=plan, until="depth")  # where nothing is decoded, nothing is missed
 
 
 def test_another_decoder_is_another_result(workshop: Workshop) -> None:
     workshop.run(until="decode")
     workshop.run(plan=Plan(decode=DecodeOptions(decoder="mini")), until="decode")
-    assert workshop.verbs.calls == {"decode": 1}
+    assert workshop.runners.calls == {"decode": 1}
     told = json.loads((workshop.out / "run.json").read_text())["stages"]["decode"]["made_with"]["weights"]
     assert told["name"] == "mini" and len(told["digest"]) == 64
-
-
-class _Planned:
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-
-
-def test_every_stage_names_its_version() -> None:
-    for stage in (*STAGES, "encode", "back"):
-        assert pipeline.version_of(stage) >= 1
 
 
 # --------------------------------------------------------------------------------------------- killed at any moment
@@ -439,13 +423,13 @@ from img2mv3d.flow import nodes, pipeline
 from img2mv3d.plans import Plan
 from img2mv3d.flow.entry import Source
 from img2mv3d.flow.store import Store
-from tests.fakes import FakeBundle, FakeVerbs
-pipeline.version_of, nodes.matting_digest, os.fsync = lambda stage: 1, lambda: None, lambda handle: None
+from tests.fakes import FakeBundle, FakeRunners
+nodes.matting_digest, os.fsync = lambda: None, lambda handle: None
 folder = Path({folder!r})
 print("ready", flush=True)
 sys.stdin.readline()
 pipeline.run(Source("photo", folder / "photo.png"), folder / "out", Plan(seed={seed}), store=Store(folder / "cache"),
-             verbs=FakeVerbs().table(), bundle=FakeBundle())
+             runners=FakeRunners().table(), bundle=FakeBundle())
 """
 
 

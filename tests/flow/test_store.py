@@ -5,19 +5,30 @@ import json
 import multiprocessing
 import os
 import stat
-from dataclasses import fields
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from img2mv3d.files.durable import sealed, unsealed
 from img2mv3d.flow import store as store_module
-from img2mv3d.flow.store import RECIPES, Store, default_folder, key
+from img2mv3d.flow.graph import GRAPH, Input
+from img2mv3d.flow.store import Store, default_folder, key
 from img2mv3d.plans import Plan
 from tests.folders import flip
 
 A, B = "a" * 64, "b" * 64
-DEPTH = {"options": {"grid": 128, "effort": 1.0}, "inputs": {"latents": A, "given": None}}
+DEPTH = {"options": {"grid": 128, "effort": 1.0, "revolution_prior": None}, "inputs": {"latents": A, "given": None}}
+GOLDEN_KEYS = {
+    "prepare": "52378220ec103b54",
+    "back": "64430c952b466b9a",
+    "generate": "64b921534e3ad0d0",
+    "encode": "fcdfccb1cbbe813b",
+    "depth": "9a214b108ac97910",
+    "decode": "64a3f04f2d68e373",
+    "reconstruct": "87c972366832fbcb",
+    "export": "11f56db1e8eb6d36",
+}
 
 
 def filled(tmp_path: Path, warned: list[str], name: str = A) -> Store:
@@ -205,36 +216,29 @@ def test_a_lock_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
 
 def test_golden_keys() -> None:
     """A changed key silently costs every user hours: change these only on purpose."""
-    weights, arithmetic = B, "cpu-float32"
-    keys = {
-        "depth": key("depth", 1, **DEPTH, weights=weights, arithmetic=arithmetic),
-        "reconstruct": key("reconstruct", 2, {"grid": 192, "effort": 1.0}, {"views": A}),
-        "generate": key(
-            "generate",
-            1,
-            {"steps": None, "guidance": None, "solver": None, "eta": None},
-            {"subject": A},
-            weights=weights,
-            seed=7,
-            arithmetic=arithmetic,
-        ),
-    }
-    assert {name: value[:16] for name, value in keys.items()} == {
-        "depth": "73a17c78a1878117",
-        "reconstruct": "87c972366832fbcb",
-        "generate": "d8cea89170806e3e",
-    }
+    keys = {}
+    for name, stage in GRAPH.items():
+        options = stage.options_in(Plan())
+        keys[name] = key(
+            stage,
+            {} if options is None else asdict(options),
+            {i.name: None if i.optional else A for i in stage.inputs},
+            weights=B if {"weights", "decoder"} & set(stage.uses) else None,
+            seed=7 if "seed" in stage.uses else None,
+            arithmetic="cpu-float32" if "arithmetic" in stage.uses else None,
+        )[:16]
+    assert keys == GOLDEN_KEYS
 
 
 def test_every_ingredient_changes_the_key() -> None:
     def depth(version: int = 1, **change: object) -> str:
         told = {**DEPTH, "weights": B, "arithmetic": "cpu-float32", **change}
-        return key("depth", version, told.pop("options"), told.pop("inputs"), **told)
+        return key(replace(GRAPH["depth"], version=version), told.pop("options"), told.pop("inputs"), **told)
 
     keys = {
         depth(),
         depth(2),
-        depth(options={"grid": 64, "effort": 1.0}),
+        depth(options={**DEPTH["options"], "grid": 64}),
         depth(inputs={"latents": B, "given": None}),
         depth(inputs={"latents": A, "given": "none"}),
         depth(weights=A),
@@ -247,20 +251,23 @@ def test_every_ingredient_changes_the_key() -> None:
     "change",
     [
         {"inputs": {"latents": A}},
-        {"options": {"grid": 128, "effort": 1.0, "colour": "red"}},
+        {"options": {**DEPTH["options"], "colour": "red"}},
         {"weights": None},
         {"seed": 3},
     ],
 )
-def test_an_ingredient_outside_of_the_table_is_refused(change: dict[str, object]) -> None:
+def test_an_ingredient_that_is_not_declared_is_refused(change: dict[str, object]) -> None:
     told = {**DEPTH, "weights": B, "arithmetic": "cpu-float32", **change}
     with pytest.raises(ValueError, match="depth"):
-        key("depth", 1, told.pop("options"), told.pop("inputs"), **told)
+        key(GRAPH["depth"], told.pop("options"), told.pop("inputs"), **told)
 
 
-def test_every_field_of_every_option_is_in_the_table() -> None:
-    for stage in (f.name for f in fields(Plan) if f.name in RECIPES):
-        assert set(RECIPES[stage].options) == {f.name for f in fields(getattr(Plan(), stage))}
+def test_an_optional_input_that_is_not_there_leaves_the_key_as_it_was() -> None:
+    more = replace(GRAPH["depth"], inputs=(*GRAPH["depth"].inputs, Input("shape", optional=True)))
+    told = {"options": DEPTH["options"], "weights": B, "arithmetic": "cpu-float32"}
+    before = key(GRAPH["depth"], inputs=DEPTH["inputs"], **told)
+    assert key(more, inputs={**DEPTH["inputs"], "shape": None}, **told) == before
+    assert key(more, inputs={**DEPTH["inputs"], "shape": A}, **told) != before
 
 
 def test_the_environment_names_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

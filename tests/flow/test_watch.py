@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from img2mv3d.errors import ResourceError, WeightsError
-from img2mv3d.flow.watch import REMEDIES, check_numbers, starved, with_less
+from img2mv3d.flow.graph import GRAPH
+from img2mv3d.flow.watch import check_numbers, starved, with_less
 from tests.conftest import Workshop
 
 
@@ -27,18 +28,18 @@ def test_numbers_pass_and_nan_names_stage_and_array():
 
 
 def test_a_stage_that_gives_nan_ends_the_run_and_leaves_nothing(workshop: Workshop) -> None:
-    whole = workshop.verbs.depth
+    whole = workshop.runners.depth
 
     def broken(*given, **more):
         made = whole(*given, **more)
         made.z[0, 0, 0] = np.nan
         return made
 
-    workshop.verbs.depth = broken
+    workshop.runners.depth = broken
     with pytest.raises(WeightsError, match=r"^depth: 1 of .* numbers of z"):
         workshop.run()
     assert not (workshop.out / "depth.npz").exists()
-    assert "decode" not in workshop.verbs.calls
+    assert "decode" not in workshop.runners.calls
 
 
 def failing(error):
@@ -66,9 +67,9 @@ def test_other_errors_are_not_tried_again():
     assert said == []
 
 
-@pytest.mark.parametrize("stage", REMEDIES)
+@pytest.mark.parametrize("stage", [stage.name for stage in GRAPH.values() if stage.memory_hint])
 def test_a_stage_without_memory_names_the_option_to_change(stage: str, workshop: Workshop) -> None:
-    setattr(workshop.verbs, stage, lambda *given, **more: failing(MemoryError())())
+    setattr(workshop.runners, stage, lambda *given, **more: failing(MemoryError())())
     with pytest.raises(ResourceError, match=f"^{stage}: not enough memory; .*take --"):
         workshop.run()
 

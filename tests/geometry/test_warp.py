@@ -81,9 +81,3 @@ def test_any_rig_carries_a_wall(rig):
     if rig.kind == "orthographic":
         tilt = math.cos(math.radians(20)) * math.cos(math.radians(15))
         assert abs(float(depth_cosine(second, z[1], hit[1] > 0).median()) - tilt) < 1e-3
-
-
-def test_half_transparent_lies_over_white():
-    assert torch.allclose(
-        over_white(torch.tensor([0.0, 0.2, 1.0, 0.5])[:, None, None])[:, 0, 0], torch.tensor([0.5, 0.6, 1.0])
-    )

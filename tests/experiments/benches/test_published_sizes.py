@@ -9,7 +9,7 @@ from torch import nn
 from experiments.benches import published_sizes as fullsize
 from experiments.benches.published_sizes import UNET, VIDEO, Part, measure, parts, stages, table
 from img2mv3d.bundles.forecast import Need
-from img2mv3d.flow.entry import STAGES
+from img2mv3d.flow.graph import STAGES
 from img2mv3d.nets.attention import EpipolarAttention
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
