@@ -208,10 +208,10 @@ def video_rows(folder: Path) -> Iterator[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """python -m experiments.parity RECORDS -o docs/parity.md"""
+    """python -m experiments.parity RECORDS -o experiments/reports/parity.md"""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("records", type=Path)
-    parser.add_argument("-o", "--out", type=Path, default=Path("docs/parity.md"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("experiments/reports/parity.md"))
     given = parser.parse_args(arguments)
     found = list(rows(given.records))
     over = sum(not row.good for row in found)
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 ABOUT = """# Parity with the original code
 
-Written by `python -m experiments.parity RECORDS -o docs/parity.md`. RECORDS are inputs and outputs of the original
+Written by `python -m experiments.parity RECORDS -o experiments/reports/parity.md`. RECORDS are inputs and outputs of the original
 classes (Wonder3D d894f82, diffusers 0.19.3, CPU, fp32) with small random weights; ours ran with torch {torch}, fp32.
 {count} quantities, over their tolerance: {over}. The published weights themselves have not been opened by anybody who
 wrote this; whether a file fits them in names, shapes and counts is what `img2mv3d weights inspect` says.

@@ -1,5 +1,5 @@
 """Views shifted and scaled to where parallel level cameras must agree. Measured, and not used: it finds the moves, but
-a fit with them is no better (reports/reconstruction.md).
+a fit with them is no better (reports/surface-fit.md).
 
 Without any shape it is known that at elevation 0 a body fills the same rows in every view, that opposite views are
 mirror images, and that of a row's eight outermost lines, 45 degrees apart, none stands clear of its neighbours' corner.

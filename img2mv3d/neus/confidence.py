@@ -18,7 +18,7 @@ RIGHT = 0.02  # world units: a depth that errs by less is called right
 SAME = 0.04  # world units: two depths that differ by less are one surface
 NAMES = ("normal", "no normal", "normals around", "normals of the view", "grazing", "seen by others", "outline")
 # Logistic regression on 12 training objects: exact views, damaged ones, and what mini makes of a photo
-# (`python -m experiments.fit.calibration`); the last number is the constant. How far it holds: docs/reconstruction.md.
+# (`python -m experiments.fit.calibration`); the last number is the constant. How far it holds: experiments/reports/surface-fit.md.
 WEIGHTS = (-1.049, -1.677, 0.494, -8.292, -1.026, 0.509, -3.004, 1.267)
 
 
