@@ -1,8 +1,4 @@
-"""First hits of rays on a triangle mesh, on one CPU core (Embree through `embreex`).
-
-In: vertices, faces, rays. Out: which face, how far, where on it; directions to look in.
-Why here: the renderer and the evaluation of surfaces shoot the same rays; nobody else needs Embree.
-"""
+"""First hits of rays on a triangle mesh, on one CPU core (Embree through `embreex`)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""A folder of meshes -> a folder of ground truth, and the way to read it.
-
-In: `meshes/` (manifest.tsv, objects/). Out: `DATA/sets/<id>.<pose>.npz`, `DATA/index.tsv`; `RenderSet` reads them,
-also while they are being made.
-Why here: the one place that knows how the data lies on disk; trainings and evaluation use names and `Sample`s.
-"""
+"""A corpus -> rendered sets on disk, and the way to read them, also while they are being made."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""One object, posed, framed, softly lit and seen by the six cameras: colours, masks, normals, depth.
-
-In: a `Solid`, a rotation, a light, a framing. Out: `Shots`, floats at 256 px.
-Why here: the ground truth of every training and of every table; two-sided throughout, since the corpus' winding is not
-to be trusted.
-"""
+"""One object, posed, framed, softly lit and seen by the six cameras: colours, masks, normals, depth."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""The latent space that everything here is trained in: a tiny stand-in for Stable Diffusion's encoder.
+"""The latent space that everything here is trained in: TAESD, a small stand-in for Stable Diffusion's encoder.
 
-In: pictures [0, 1]. Out: scaled latents, and back. The weights are not ours and not shipped: `--teacher DIR`.
-Why here: latents of the renders are data, made once, kept on disk.
+Its weights are not ours and not shipped: `--teacher DIR`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The one contract between networks and solvers: a denoiser takes (noisy, t) and gives a prediction.
-In: a network with its condition. Out: a `Denoiser`; guidance and the kind of prediction are dealt with here.
-Why here: solvers never learn what a network is told beside the latents, nor how its batch is ordered.
-"""
+"""The one contract between networks and solvers: a denoiser takes (noisy, t) and gives a prediction."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""From noise to latents: solvers as data, one loop.
-In: a denoiser, its schedule, noise. Out: clean latents. Why here: generation and the corruption of training latents
-share it.
-"""
+"""From noise to latents: solvers as data, one loop."""
 
 from __future__ import annotations
 

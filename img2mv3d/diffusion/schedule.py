@@ -1,7 +1,4 @@
-"""Noise levels as data, and the two sums of training: the noisy latents and what the network shall say about them.
-In: a schedule's name. Out: `Schedule` (alpha_bar of 1000 steps, kind of prediction), `add_noise`, `target`, `to_clean`.
-Why here: training, solvers and both bundles read the same tuples.
-"""
+"""Noise schedules as data, and the two sums of training: noisy latents and the target of the prediction."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def with_latents(case: Case, latents: Latents, bundle: Bundle, depth: Depth | No
 
 
 def latents_of(photo: np.ndarray, nets: GeneratorNets, framing_px: int, seed: int = 0) -> Latents:
-    """What a generator makes of a framed photo, at its own settings."""
+    """What a generator makes of a framed photo (uint8 RGBA), at its own settings."""
     subject = Subject(photo, photo, Framing((1.0, 1.0), (0.0, 0.0), framing_px))
     rng = torch.Generator().manual_seed(seed)
     return generate(subject, generator=nets, options=GenerateOptions(), rng=rng, seed=seed)

@@ -245,5 +245,6 @@ def _read(place: Path) -> Views:
 
 
 def white(photo: UInt8[np.ndarray, "H W 4"]) -> tuple[Float[np.ndarray, "H W 3"], Float[np.ndarray, "H W"]]:
+    """The photo over white, and its alpha, both in [0, 1]."""
     rgba = photo.astype(np.float32) / 255
     return over_white(rgba[..., :3], rgba[..., 3:]), rgba[..., 3]

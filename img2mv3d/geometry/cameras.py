@@ -1,8 +1,7 @@
 """Cameras and rigs as values, and the one path between pixels and points for both projections.
 
-In: angles and sizes. Out: `Camera`, `Rig`, `rays`, `project`, `unproject`.
-Why here: everything spatial stands on it. Functions take numpy arrays or torch tensors and return the same kind; this
-module imports no torch, so that a cached run stays light.
+Functions take numpy arrays or torch tensors and return the same kind; no torch is imported, so a cached run stays
+light.
 """
 
 from __future__ import annotations

@@ -1,10 +1,4 @@
-"""Where a viewing ray is seen from other cameras: neighbours in a fixed order, points along the ray, taps into
-feature maps.
-
-In: a `Rig`, pixels with a depth. Out: for every point along a pixel's ray, which feature cells of another view it
-meets, with which weights. Why here: the cross-view attention and its plain twin share the geometry, and training
-draws its noise here.
-"""
+"""Points along viewing rays, and the feature cells of other views that they meet, with interpolation weights."""
 
 from __future__ import annotations
 

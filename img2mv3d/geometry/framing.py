@@ -1,7 +1,4 @@
-"""Framing: where the object's silhouette stands in the 256 px picture that the generator sees. One rule for renders and
-photos. In: a box in px, or an RGBA cut-out. Out: `Framing` (where every pixel went), the framed picture.
-Why here: data renders and `prepare` must agree to the pixel, or the generator meets photos it was not trained on.
-"""
+"""Framing: where the object's silhouette stands in the generator's 256 px picture, for renders and photos alike."""
 
 from __future__ import annotations
 

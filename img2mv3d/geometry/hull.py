@@ -1,8 +1,4 @@
-"""The visual hull as a field: what the silhouettes of all views leave over.
-
-In: soft masks and the rig. Out: signed distances of each mask in its picture; the hull's field on a grid for any rig.
-Why here: the fit starts from it, is repaired with it, is judged against it and falls back to it.
-"""
+"""The visual hull: signed distances to soft masks, and the hull's field on a grid, for any rig."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""The photo's outline kept: what the front view shows is given room in every other view.
+"""Silhouette completion: other views' masks grown until the hull fills the silhouette of the front view.
 
-In: soft masks of views round an object, the front one from the photo. Out: masks whose hull fills the front silhouette.
-Why here: a generated side view that leaves out a handle or a strap carves it out of the object, though the photo shows
-it; the photo is right.
+A generated side view that leaves out a handle carves it out of the object, though the photo shows it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The masks of generated views: which part of every pixel shows the object.
-In: colour and normal maps over white, the photo's alpha. Out: soft masks [V, H, W].
-Why here: depth, reconstruction and export must cut the same silhouettes, and a decoder writes no alpha.
-"""
+"""Soft masks of generated views, from colour and normal maps over white: a decoder writes no alpha."""
 
 from __future__ import annotations
 

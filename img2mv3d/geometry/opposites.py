@@ -1,10 +1,4 @@
-"""Silhouettes of opposite views: parallel rays have no side, so seen from behind an outline is its own mirror image.
-
-In: soft masks of generated views, which view's mask is known. Out: masks in which opposite views agree; colours for
-what that adds to a view.
-Why here: a generator knows nothing of it, and where two outlines contradict each other the hull keeps only what both
-show: legs, handles and straps are lost.
-"""
+"""Antipodal views: along parallel rays, an outline seen from behind is its own mirror image."""
 
 from __future__ import annotations
 

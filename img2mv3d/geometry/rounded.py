@@ -1,10 +1,4 @@
-"""How an object might look from the side, by its outline from the front alone: every stretch of a row a disc.
-
-In: the front silhouette, outlines of generated views, a share. Out: outlines that lean towards that guess.
-Why here: a small generator's side views are unsure of the outline. Part of the way to a guess that is whole (legs,
-handles and knobs are tubes, bodies are round, all views show one body) they are nearer to the truth than either, and
-thin parts are not cut off.
-"""
+"""The revolution prior: side silhouettes as if every covered stretch of a row of the front silhouette were a disc."""
 
 from __future__ import annotations
 

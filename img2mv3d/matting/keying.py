@@ -1,7 +1,4 @@
-"""Plain backgrounds: one colour or a gentle gradient behind the object, as product photos have them.
-In: RGB. Out: alpha [H, W], or None when the border of the photo is not plain.
-Why here: a background that can be modelled gives sharper edges than any network, and holes where there are holes.
-"""
+"""Keying: plain backgrounds, one colour or a gentle gradient, as product photos have them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Photo -> where a person would look: U2-Netp's saliency, when its file and onnxruntime are there.
-In: RGB. Out: saliency [H, W] in [0, 1]; `find_model` tells what would be used.
-Why here: the model is optional and comes out of another package's wheel; nobody else shall know from where.
-"""
+"""Saliency by U2-Netp, where its file and onnxruntime are there."""
 
 from __future__ import annotations
 

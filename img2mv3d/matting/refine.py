@@ -1,7 +1,4 @@
-"""A rough mask -> an alpha that follows the photo's edges, and colours without the background's tinge.
-In: RGB and a rough alpha or a trimap. Out: alpha [H, W], clean RGB.
-Why here: every remover but a drawn mask ends with this.
-"""
+"""A rough mask -> an alpha that follows the photo's edges, and colours without the background's tinge."""
 
 from __future__ import annotations
 

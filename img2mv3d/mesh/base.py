@@ -1,8 +1,4 @@
-"""The plane that an object seems to stand on, and by how much the photo's camera looked down on it.
-
-In: a mesh as the front camera saw it (its rows are the photo's rows). Out: `Base`, or None. Why here: the views' world
-is level with the photo's camera, so what was taken from above leans towards it; its base tells by how much.
-"""
+"""The plane that an object seems to stand on, and by how much the photo's camera looked down on it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Is a mesh a body that can be made? Counted edge by edge; walls measured with a sample of rays.
-
-In: a mesh as a file holds it, and how many millimetres its unit is. Out: `Health`, and the sentences that say what is
-wrong. Why here: a file may open and look right, and still have no inside.
-"""
+"""Whether a mesh is a body that can be printed: edges counted, walls measured with a sample of rays."""
 
 from __future__ import annotations
 

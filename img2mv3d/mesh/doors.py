@@ -1,8 +1,4 @@
-"""What a mesh file claims about its own size, asked before a reader believes it.
-
-In: a path and its kind. Out: nothing, or ValueError. Why here: readers allocate what a header asks for, and count the
-triangles when all of them are in memory; a file of a hundred bytes can ask for gigabytes.
-"""
+"""Header validation: what a mesh file claims about its own size, before a reader allocates it."""
 
 from __future__ import annotations
 

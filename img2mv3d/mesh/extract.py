@@ -1,8 +1,4 @@
-"""A signed distance grid -> a closed triangle mesh of a wanted size.
-
-In: the field of a `Surface`. Out: vertices, faces and what was dropped on the way. Why here: the only isosurface of the
-project; depth from a surface, figures and the exported file must all see the same one.
-"""
+"""A signed distance grid -> a closed triangle mesh of a requested size. The only isosurface of the project."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Meshes on disk: written whole and checked before they get their name; read strictly.
-
-In and out: `MeshLike` and paths. Why here: the file is what a user takes away, so another program's reader (trimesh)
-must agree with us about it before anybody sees it.
-"""
+"""Meshes on disk: written whole and read back by trimesh before they get their name; read strictly."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""A mesh -> the bytes of glb, obj, ply and stl files. Equal meshes give equal bytes.
-
-In: `MeshLike` as `placement.place` leaves it, in the file's own axes and units. Out: file names and bytes. Why here:
-own writers of a few lines each leave trimesh, which reads the files back, as an independent witness.
-"""
+"""A mesh -> the bytes of glb, obj, ply and stl files. Equal meshes give equal bytes."""
 
 from __future__ import annotations
 

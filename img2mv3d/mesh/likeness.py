@@ -1,8 +1,4 @@
-"""How well the painted mesh keeps the photo: seen from the front, and across the border of what the photo painted.
-
-In: the mesh before and after painting, the framed photo, a front camera. Out: `Likeness`. Why here: what people see
-first is the front, and next the line where the photo ends; both can be measured on every run, without a truth.
-"""
+"""Photo fidelity of the painted mesh: PSNR from the front, and the contrast at the seam where the photo's part ends."""
 
 from __future__ import annotations
 

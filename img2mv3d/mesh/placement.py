@@ -1,8 +1,5 @@
-"""Where a mesh stands in a file: units, which way is up and how large, as the users of each format expect it.
-
-In: `MeshLike` in world axes and units (+Y up, front to +Z). Out: the same mesh in the file's, and the matrix that led
-there. Why here: the only outgoing turn of axes; the formats write what they are given.
-"""
+"""Where a mesh stands in a file: units, up axis and size, as users of each format expect. The only outgoing turn of
+axes."""
 
 from __future__ import annotations
 

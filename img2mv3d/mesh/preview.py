@@ -1,8 +1,4 @@
-"""A mesh -> a picture, for sheets, the README and tests of exported files.
-
-In: a mesh (`MeshLike`) and a camera. Out: RGBA pixels. Why here: one look for every picture of a mesh, without a GPU
-or a window.
-"""
+"""A mesh -> a picture, without a GPU or a window."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Triangles -> pixels: which face each pixel centre sees, and where inside of that face.
-
-In: a mesh and a camera (or points in px). Out: face index, barycentric coordinates, z. Why here: the painter needs
-visibility and texel positions, the previews and tests need pictures, and none of them may need a ray-casting extra.
-"""
+"""Rasterisation on the CPU: which face each pixel centre sees, and where inside of that face."""
 
 from __future__ import annotations
 

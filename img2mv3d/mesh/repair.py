@@ -1,8 +1,4 @@
-"""A mesh with holes and loose ends -> a closed body, as far as that can be done without guessing a shape.
-
-In: a mesh as a file holds it. Out: another mesh and what was done to it, a sentence each. Why here: the one place that
-changes triangles of other people's meshes; whether the result is sound, `check` says.
-"""
+"""A mesh with holes and loose ends -> a closed body, as far as that can be done without guessing a shape."""
 
 from __future__ import annotations
 

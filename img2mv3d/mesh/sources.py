@@ -1,8 +1,4 @@
-"""Pictures as sources of colour: what a picture knows about surface points, and how far it can be trusted there.
-
-In: a camera, a picture with alpha, surface points. Out: colours in two bands and weights. Why here: texels and vertices
-are painted by one rule, and the rule is about single pictures; putting pictures together is `texture`.
-"""
+"""Pictures as texture sources: the colours that one picture gives to surface points, and their weights."""
 
 from __future__ import annotations
 

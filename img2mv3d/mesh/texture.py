@@ -1,8 +1,4 @@
-"""Pictures -> the mesh's colours: a texture, colours of vertices, and an account of who saw what.
-
-In: a mesh and sources (views, the photo). Out: `Painting`. Why here: the last step where views and surface meet; it
-takes plain arrays, so that any rig and any number of pictures will do.
-"""
+"""Pictures -> the mesh's colours: a texture, colours of vertices, and an account of who saw what."""
 
 from __future__ import annotations
 

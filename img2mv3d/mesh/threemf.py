@@ -1,8 +1,5 @@
-"""3MF, the file of today's printers: written and read, since trimesh's reader wants lxml and knows no colours.
-
-In: a mesh in millimetres, +Z up, with vertex colours. Out: the bytes of a zip; and from such bytes the meshes again.
-Why here: both directions of one format side by side; only what the core specification and its colour groups say.
-"""
+"""3MF written and read: the core specification and its colour groups. trimesh's reader wants lxml and knows no
+colours."""
 
 from __future__ import annotations
 

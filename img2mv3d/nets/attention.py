@@ -1,9 +1,4 @@
-"""Depth-truncated epipolar attention: a pixel looks, from its own depth, into the other views (paper eq. 1 and 2).
-
-In: features of all views and a `Level` (depth, hits, rays at their size). Out: the features with what the others
-saw added. Why here: this is the method. `EpipolarAttention.forward` is the fast path, `epipolar_attention_plain`
-its readable twin.
-"""
+"""Depth-truncated epipolar attention across views (paper, eq. 1 and 2), a fast path and its readable twin."""
 
 from __future__ import annotations
 

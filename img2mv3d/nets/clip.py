@@ -1,7 +1,4 @@
-"""How Wonder3D's checkpoint sees a photo, and its autoencoder: Stable Diffusion's VAE in halves, CLIP's vision tower.
-In: the framed photo; latents. Out: condition latent and image token; pictures. Why here: the parts that `mini` has
-students of.
-"""
+"""Stable Diffusion's VAE in halves and CLIP's vision tower, as Wonder3D's checkpoint conditions on a photo."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The straight way from a denoiser's condition to its output: what of a view can be had by copying the photo.
-
-In: the condition's latents, the embedding of view, domain and noise step. Out: what is added to the prediction.
-Why here: one small part with its own reason, beside a UNet that is otherwise Wonder3D's.
-"""
+"""A direct path from a denoiser's condition to its output: what of a view can be had by copying the photo."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""All that generation needs of a bundle, in one value: denoiser, condition encoder, cameras, defaults.
-In: networks that were loaded. Out: `GeneratorNets`. Why here: `weights` makes it, `stages.generate` takes it, neither
-knows the other.
-"""
+"""All that generation needs of a bundle, in one value: denoiser, condition encoder, cameras, defaults."""
 
 from __future__ import annotations
 

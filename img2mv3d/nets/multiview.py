@@ -1,7 +1,7 @@
-"""Denoiser over six views and two domains: a UNet whose transformer blocks look across views and across domains.
-In: noisy latents with the condition beside them [N c h w], noise step, image tokens, camera numbers. Out: a
-prediction [N 4 h w].
-Why here: one network for both bundles; Wonder3D's checkpoint and `mini` are two `UNetConfig` literals of it.
+"""Denoiser over six views and two domains: a UNet whose transformer blocks attend across views and domains.
+
+Wonder3D's checkpoint and `mini` are two `UNetConfig`s of it. In: latents with the condition beside them [N c h w],
+noise step, image tokens, camera numbers. Out: a prediction [N 4 h w].
 """
 
 from __future__ import annotations

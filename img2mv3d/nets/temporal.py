@@ -1,9 +1,4 @@
-"""The stock base of the cross-view decoder: the video decoder of Stable Video Diffusion, frames = views, open between
-its blocks.
-
-In: scaled latents of V views. Out: pictures in about [-1, 1] and the last features; two hooks in every up-block.
-Why here: the paper's parts go into it without touching it, and `PlainDecoder` is its spatial half, key for key.
-"""
+"""Stable Video Diffusion's decoder, frames = views, with two hooks in every up-block: the cross-view decoder's base."""
 
 from __future__ import annotations
 

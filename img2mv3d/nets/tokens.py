@@ -1,8 +1,4 @@
-"""Image tokens of the condition photo for `mini`: a small convolutional encoder, trained together with the denoiser.
-In: the framed photo at 256 px, four channels. Out: T tokens for the denoiser's cross-attention, and a guess at
-ImageNet features.
-Why here: it stands where Wonder3D has CLIP's vision tower (nets/clip.py), at a hundredth of the size.
-"""
+"""Image tokens of the condition photo for `mini`: a small convolutional encoder, trained with the denoiser."""
 
 from __future__ import annotations
 

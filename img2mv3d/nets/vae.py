@@ -1,8 +1,4 @@
-"""The single-view autoencoder: pictures <-> scaled latents, one view at a time.
-
-In: pictures in [0, 1] or scaled latents. Out: the other of the two; unscaling happens in here and nowhere else.
-Why here: `PlainDecoder` is the spatial half of the cross-view decoder, key for key; `Encoder` makes latents of a photo.
-"""
+"""The single-view autoencoder: pictures <-> scaled latents, one view at a time. Unscaling happens here only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The slow path: a fit along rays for rigs that have no rays through the nodes (other angles, perspective).
-
-In: a field to start from, normals and masks of any rig, a `Level`. Out: the improved field. Why here: `fit` serves any
-rig; only the house's own is fast. Autograd through trilinear samples and nerfacc; silhouettes by the mask term alone.
-"""
+"""The fit along rays, for rigs without rays through the nodes (other angles, perspective): autograd, and slow."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Masks and normals of a few views into a signed distance grid: the ladder of levels, its judge and its safety net.
+"""Masks and normals of a few views -> a signed distance grid: coarse-to-fine schedule, checks and fallback.
 
-In: normals, masks, rig, options. Out: `Fit` with the field, figures and warnings. Why here: the quick fit (depth) and
-the final fit (mesh) are this one function with two option sets. Recipe and measured figures: facts/neus_study.md.
+The coarse fit (depth) and the final fit (mesh) are this one function with two option sets.
 """
 
 from __future__ import annotations

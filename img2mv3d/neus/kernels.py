@@ -1,11 +1,8 @@
-"""The steps of a fit as compiled loops: one pass over the nodes, one over the rays of each view, one over the nodes.
+"""The steps of a fit as compiled loops (numba, kept on disk): over the nodes, over the rays of each view, over the
+nodes.
 
-In: arrays of a band and of its ray lists, as `nodes` defines them. Out: the same numbers as `nodes` and `losses` give,
-several times faster: a ray's intermediates never leave the processor's cache. Why here: `nodes` is the readable twin
-that the tests compare with; this module is what runs on a CPU. Compiled by numba at the first call, kept on disk.
-
-Rays of one view share no node, so threads take ranges of rays or of nodes and the result does not depend on how many
-there are. Letters as in `nodes`: M nodes, K entries, R rays.
+`reference` is the readable twin that the tests compare with. Rays of one view share no node, so threads take ranges and
+the result does not depend on how many there are. Letters: M nodes, K entries, R rays.
 """
 
 from __future__ import annotations

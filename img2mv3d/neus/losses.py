@@ -1,8 +1,4 @@
-"""The terms of the fit and their gradients by hand.
-
-In: what `nodes` rendered and the targets of a view. Out: a loss and its gradient. Why here: the weights and the robust
-forms are what the study measured (facts/neus_study.md 3); autograd checks them in the tests.
-"""
+"""The terms of the fit and their gradients by hand."""
 
 from __future__ import annotations
 

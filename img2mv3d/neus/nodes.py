@@ -1,10 +1,7 @@
 """NeuS rendered through the nodes of a dense grid: a narrow band, sorted lists, sums by segment, gradients by hand.
 
-In: a field in cells (negative inside) and the rays of `raygrid`. Out: opacity, depth and raw normals of each ray, and
-the gradient of any loss on them back into the field. Why here: every node lies on one ray of each view, so nothing is
-interpolated, and no autograd graph is built; this is what makes a fit take seconds on one core.
-
-Letters: M nodes of the band, K entries of a view's list, R its rays. A field has 3 dimensions [y, x, z].
+Every node lies on one ray of each view: nothing is interpolated and no autograd graph is built. Letters: M nodes of the
+band, K entries of a view's list, R its rays. A field has 3 dimensions [y, x, z].
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""One level of the fit: Adam on the nodes of a narrow band, with gradients by hand.
-
-In: a field in cells, the views' targets, a `Level`. Out: the improved field. Why here: it owns the state between steps
-(band, lists, moments); `kernels` computes the steps, `nodes` and `losses` hold the mathematics, `fit` the ladder.
-"""
+"""One level of the fit: Adam on the nodes of a narrow band, with gradients by hand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What can be set in a fit, and the two sets that are used: `QUICK` for depth, `FINAL` for the mesh.
-
-In: nothing. Out: `Level`, `FitOptions`. Why here: fit, optimiser and the slow path for unusual rigs share them.
-"""
+"""Options of a fit, and the two sets in use: `QUICK` (coarse NeuS, for depth) and `FINAL` (for the mesh)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """NeuS rendered along rays, for any camera: opacity, depth and normals of a distance grid, composited by nerfacc.
 
-In: a field on a grid, a camera. Out: `Rendering`; and the differentiable parts that the fit of unusual rigs uses.
-Why here: every run shows and stores what this module renders; the nodes renderer, which is faster, is checked against
-it. Samples are dense [rays, samples]: nerfacc's packed layouts need CUDA (facts/neus.md 3).
+Samples are dense [rays, samples]: nerfacc's packed layouts need CUDA.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What the views ask of the rays of one grid: masks, normals and their trust; and the hull on that grid.
-
-In: normals, soft masks, rig. Out: `ViewTargets` per view, the block of nodes that matters, the hull's field, the
-silhouettes of a field. Why here: pictures meet the grid in this module and nowhere else (facts/neus_study.md 6).
-"""
+"""What the views ask of the rays of one grid: masks, normals and their trust; and the hull on that grid."""
 
 from __future__ import annotations
 

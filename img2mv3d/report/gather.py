@@ -1,8 +1,4 @@
-"""A run's folder -> everything that a report shows, as far as it is there.
-
-In: out/ of any run, finished or not, perhaps the photo. Out: `Story`. Why here: what is missing must not spoil the
-rest; the page then only lays out what was found.
-"""
+"""A run's folder -> everything that a report shows, as far as it is there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Arrays and pictures -> text inside of a page; assets/page.js undoes it.
-
-In: a mesh, depth maps, pixels. Out: data URLs and zlib in base64. Why here: a report is one file that opens from disk,
-and small numbers keep it small; the two sides of each format are named here and there.
-"""
+"""Arrays and pictures -> text inside of a page; assets/page.js undoes it."""
 
 from __future__ import annotations
 

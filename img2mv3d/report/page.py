@@ -1,8 +1,4 @@
-"""A run's story -> report.html: one file, no network, everything inside.
-
-In: `Story`. Out: the text of a page. Why here: words and order of the page; its looks and its moving parts are the
-files in assets/, written for this page and for no other.
-"""
+"""A run's story -> report.html: one file, no network, everything inside."""
 
 from __future__ import annotations
 

@@ -105,6 +105,7 @@ def _normal_pictures(views: Views) -> np.ndarray:
 
 
 def picture_over_white(rgba: np.ndarray) -> np.ndarray:
+    """uint8 RGBA with straight alpha -> uint8 RGB over white."""
     alpha = rgba[..., 3:].astype(np.float32) / 255
     return to_bytes(over_white(rgba[..., :3] / 255, alpha))
 

@@ -1,8 +1,4 @@
-"""A run's story -> rows of numbers with their words.
-
-In: `Story`, run.json. Out: rows. Why here: figures that need no truth, each with what it means, apart from how
-they look.
-"""
+"""A run's story -> rows of figures that need no truth, with their words."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Cross-view weights on a published decoder: Stable Video Diffusion's or Stable Diffusion's, brought by the user.
-
-In: a base of `decoders.BASES`, the bundle whose latents are decoded, rendered sets. Out: a bundle folder with
-crossview_decoder alone and `base` in its manifest, as `weights add` takes it. Why here: such a base comes trained; it
-is learnt from gently, and nothing stands below it that would have to be trained first.
-"""
+"""Cross-view training on a published decoder, Stable Video Diffusion's or Stable Diffusion's, brought by the user."""
 
 from __future__ import annotations
 

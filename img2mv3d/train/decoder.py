@@ -1,8 +1,4 @@
-"""Training of the plain decoder: latents with a little noise -> the rendered pictures, colours and normals.
-
-In: rendered sets with their latents. Out: decoder weights and figures. Why here: the cross-view decoder starts from
-it, and it alone turns normal latents into maps.
-"""
+"""Training of the plain decoder: latents with a little noise -> the rendered pictures, colours and normals."""
 
 from __future__ import annotations
 

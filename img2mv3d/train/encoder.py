@@ -1,8 +1,4 @@
-"""Training of the small encoder: it learns to give the teacher's latents; then it makes the latents of all other sets.
-
-In: rendered sets, the teacher's latents of some of them. Out: encoder weights; latents files with source "mini".
-Why here: the teacher is five times dearer than rendering, the small encoder is cheaper than it.
-"""
+"""Training of the small encoder on the teacher's latents; then it makes the latents of all other sets."""
 
 from __future__ import annotations
 

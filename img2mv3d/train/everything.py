@@ -1,8 +1,4 @@
-"""All networks of a bundle by one command and one budget, and the bundle that comes of it.
-
-In: rendered sets, the teacher's latents of some of them, minutes. Out: a folder per training and a bundle.
-Why here: the order matters (encoder, latents of the rest, plain decoder, cross-view decoder, denoiser).
-"""
+"""All networks of a bundle by one command and one budget, and the bundle that comes of it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Held-out figures of a trained bundle, and the credits of what it learnt from: what stands in its manifest.
-
-In: a bundle, a data folder. Out: plain numbers by part, a text. Why here: no weights without their figures and names.
-"""
+"""Held-out figures of a trained bundle, and the credits of what it learnt from: what stands in its manifest."""
 
 from __future__ import annotations
 

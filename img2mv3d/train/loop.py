@@ -1,8 +1,4 @@
-"""One training loop for every network: AdamW, cosine, moving average, checkpoints that resume to the bit.
-
-In: a `Task` (a network, a loss, a sheet of samples) and a budget. Out: a folder with the averaged weights, checkpoint,
-log and pictures. Why here: encoder, decoders and denoiser differ in batch and loss only.
-"""
+"""One training loop for every network: AdamW, cosine, moving average, checkpoints that resume to the bit."""
 
 from __future__ import annotations
 

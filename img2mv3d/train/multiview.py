@@ -1,8 +1,4 @@
-"""Training of the denoiser of `mini` and of its image tokens, on latents.
-
-In: latents of six views in two domains with the photo's own latent. Out: weights of both networks and figures.
-Why here: batch, noise and loss; network and noise levels come from nets and diffusion.
-"""
+"""Training of the denoiser of `mini` and of its image tokens, on latents."""
 
 from __future__ import annotations
 

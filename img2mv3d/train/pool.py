@@ -1,8 +1,4 @@
-"""Rendered sets and their latents in memory, so that a training step waits for no disk.
-
-In: a data folder (renders, latents, index), which may still be growing. Out: arrays by set, crops, targets.
-Why here: all trainings read the same sets, each a different part of them.
-"""
+"""Rendered sets and their latents in memory, so that a training step waits for no disk."""
 
 from __future__ import annotations
 

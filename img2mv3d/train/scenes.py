@@ -1,8 +1,4 @@
-"""Rendered sets as the cross-view decoder learns from them: pictures, true depth, photo, colour latents.
-
-In: a data folder, perhaps still growing. Out: `Scene` values in memory. Why here: training and held-out figures read
-the same sets, and latents as a generator would make them are computed once, when a set is read.
-"""
+"""Rendered sets as the cross-view decoder learns from them: pictures, true depth, photo, colour latents."""
 
 from __future__ import annotations
 

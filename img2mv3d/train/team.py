@@ -1,8 +1,4 @@
-"""Processes that train one network together: each draws its own batches, all take the mean of their gradients.
-
-In: what torchrun (or accelerate) puts into the environment. Out: a `Team`; of one, when nothing is there. Why here: the
-same command trains on one processor or on many; the loop asks the team and knows nothing of the rest.
-"""
+"""The process group of a training: each process draws its own batches, all take the mean of their gradients."""
 
 from __future__ import annotations
 
