@@ -224,9 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 ABOUT = """# Parity with the original code
 
 Written by `python -m experiments.parity RECORDS -o experiments/reports/parity.md`. RECORDS are inputs and outputs of
-the original classes (Wonder3D d894f82, diffusers 0.19.3, CPU, fp32) with small random weights; ours ran with torch {torch}, fp32.
-{count} quantities, over their tolerance: {over}. The published weights themselves have not been opened by anybody who
-wrote this; whether a file fits them in names, shapes and counts is what `img2mv3d weights inspect` says.
+the original classes (Wonder3D d894f82, diffusers 0.19.3, CPU, fp32) with small random weights; ours ran with torch
+{torch}, fp32. {count} quantities, over their tolerance: {over}. The published weights themselves have not been opened
+by anybody who wrote this; whether a file fits them in names, shapes and counts is what `img2mv3d weights inspect` says.
 """
 
 

@@ -24,7 +24,7 @@ from img2mv3d.data.corpus import load_solid
 from img2mv3d.eval.objects import untouched
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, Rig
 from img2mv3d.mesh.extract import isosurface
-from img2mv3d.neus import nodes
+from img2mv3d.neus import nodes, reference
 from img2mv3d.neus.anyrig import BATCH as RAYS_BATCH
 from img2mv3d.neus.anyrig import optimise_rays, ray_targets
 from img2mv3d.neus.fit import FINAL, QUICK, FitOptions, fit
@@ -107,18 +107,18 @@ def agreement(sdf: Float[np.ndarray, "N N N"], rig: Rig) -> Agreement:
     field, band = nodes.find_band(cells.contiguous(), block)
     fitted = (field.permute(1, 0, 2) * cell).contiguous().numpy()  # what the nodes see is what the rays must see
     values = field.flatten()[band.index]
-    slope = torch.nn.functional.normalize(nodes.differences(values, band)[0], dim=1)
+    slope = torch.nn.functional.normalize(reference.differences(values, band)[0], dim=1)
     places = torch.stack([band.ix, band.iy, band.iz], dim=1) * cell - 1
     off: dict[str, list[np.ndarray]] = {"opacity": [], "z": [], "normal": [], "color": []}
     for azimuth in rig.azimuth_deg:
         rays = NodeRays.of(azimuth, n)
         known = torch.ones(n, rays.columns, dtype=torch.bool)
-        listed = nodes.list_rays(values, band, rays, known, SHARPNESS)
-        sections = nodes.composite(values, listed, SHARPNESS)
+        listed = reference.list_rays(values, band, rays, known, SHARPNESS)
+        sections = reference.composite(values, listed, SHARPNESS)
         table = torch.cat([rays.z(band.ix, band.iz)[:, None], slope, _paint(places)], dim=1)
         picture = torch.zeros(n * rays.columns, 8)
-        picture[listed.target, 0] = nodes.opacity(listed, sections)
-        picture[listed.target, 1:] = nodes.accumulate(listed, sections.node_weight, table)
+        picture[listed.target, 0] = reference.opacity(listed, sections)
+        picture[listed.target, 1:] = reference.accumulate(listed, sections.node_weight, table)
         picture = picture.view(n, rays.columns, 8).flip(0).numpy()  # rows of nodes follow y upwards
         half = rays.pitch * rays.columns / 2
         camera = Camera.orbit(azimuth, half_width=half, size=rays.columns).resized(rays.columns)

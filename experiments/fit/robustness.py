@@ -95,12 +95,12 @@ VARIANTS: dict[str, Variant] = {
     "all": Variant(masks=completed),
     "without completion": Variant(masks=symmetrised),
     "without symmetry": Variant(masks=_room),
-    "without calm": Variant(replace(FINAL, calm=1.0), completed),
-    "without hold": Variant(replace(FINAL, hold=0.0), completed),
-    "without rim": Variant(replace(FINAL, rim=0.0), completed),
+    "without curvature scale": Variant(replace(FINAL, disagreement_scale=1.0), completed),
+    "without hull prior": Variant(replace(FINAL, hull_prior_weight=0.0), completed),
+    "without silhouette term": Variant(replace(FINAL, silhouette_weight=0.0), completed),
     "without tolerance": Variant(replace(FINAL, tolerated=0), completed),
     "with alignment": Variant(masks=aligning),
-    "with drop": Variant(replace(FINAL, drop=0.15), completed),
+    "with outliers dropped": Variant(replace(FINAL, outlier_fraction=0.15), completed),
 }
 
 

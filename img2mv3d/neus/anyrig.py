@@ -13,10 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from img2mv3d.geometry.cameras import PERSPECTIVE, Rig, pixel_centres, rays
-from img2mv3d.neus.losses import CHARBONNIER, NEAR
 from img2mv3d.neus.nodes import FAR
 from img2mv3d.neus.optimise import BETAS, EPS
-from img2mv3d.neus.options import FitOptions, Level
+from img2mv3d.neus.options import CHARBONNIER, NEAR, FitOptions, Level
 from img2mv3d.neus.render import crossing, sample, section_alpha
 from img2mv3d.neus.targets import TRUST, WHOLE
 
@@ -92,7 +91,7 @@ def optimise_rays(
             ]
         )
         adam.zero_grad()
-        loss = scale * _data_loss(values, targets, chosen, sharp, options.drop) + _field_loss(values, level, options)
+        loss = scale * _data_loss(values, targets, chosen, sharp, options.outlier_fraction) + _field_loss(values, level, options)
         loss.backward()
         adam.step()
         with torch.no_grad():
@@ -118,9 +117,9 @@ def _shift(values: Float[Tensor, "N N N"], targets: RayTargets) -> float:
 
 
 def _data_loss(
-    values: Float[Tensor, "N N N"], targets: RayTargets, chosen: Int[Tensor, " R"], sharp: float, drop: float
+    values: Float[Tensor, "N N N"], targets: RayTargets, chosen: Int[Tensor, " R"], sharp: float, outlier_fraction: float
 ) -> Float[Tensor, ""]:
-    """Mask and normal terms of some rays, as `losses.view_loss`."""
+    """Mask and normal terms of some rays, as `reference.view_loss`."""
     cell = 2 / (values.shape[0] - 1)
     near, far = targets.near[chosen], targets.far[chosen]
     count = int((far - near).max() / (SPACING * cell)) + 2
@@ -139,14 +138,14 @@ def _data_loss(
     error = nerfacc.accumulate_along_rays(weight, slope) - targets.normal[chosen]
     length = (error.square().sum(dim=1) + CHARBONNIER**2).sqrt()
     trust = targets.trust[chosen]
-    if drop > 0 and (trust > 0).any():
-        limit = torch.quantile(length[trust > 0].detach(), 1 - drop)
+    if outlier_fraction > 0 and (trust > 0).any():
+        limit = torch.quantile(length[trust > 0].detach(), 1 - outlier_fraction)
         trust = torch.where(length <= limit, trust, 0.0)
     return (opacity - targets.mask[chosen]).square().sum() + (trust * length).sum()
 
 
 def _field_loss(values: Float[Tensor, "N N N"], level: Level, options: FitOptions) -> Float[Tensor, ""]:
-    """Eikonal and curvature terms over the nodes near the surface, as `losses.field_loss`."""
+    """Eikonal and curvature terms over the nodes near the surface, as `reference.field_loss`."""
     near = values.detach().abs() < NEAR
     slope = _gradient(values)[:, near].square().sum(dim=0).clamp(min=1e-12).sqrt()
     padded = F.pad(values[None, None], (1,) * 6, mode="replicate")[0, 0]
@@ -156,8 +155,8 @@ def _field_loss(values: Float[Tensor, "N N N"], level: Level, options: FitOption
         for axis in range(3)
         for s in (slice(0, -2), slice(2, None))
     )
-    bend = (total / 6 - values)[near]
-    return options.eikonal * (slope - 1).square().sum() + level.bend * bend.square().sum()
+    curvature = (total / 6 - values)[near]
+    return options.eikonal * (slope - 1).square().sum() + level.curvature_weight * curvature.square().sum()
 
 
 def _gradient(values: Float[Tensor, "N N N"]) -> Float[Tensor, "3 N N N"]:

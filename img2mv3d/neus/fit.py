@@ -37,7 +37,7 @@ OFF = 0.5  # cells by which silhouettes may be off without counting as wrong
 STRICT = 0.9  # IoU of the strict hull with the masks below which contradictions of one view, then two, are let pass
 NOTHING_COMMON = "the silhouettes have no point in common; look at the views and their masks"
 # How far normals are off after the coarsest level (`LevelFit.disagreement`), between which the curvature term grows to
-# `FitOptions.calm` times its weight. Measured on 15 objects with exact views: at most 0.165 (0.21 where nearly all is
+# `FitOptions.disagreement_scale` times its weight. Measured on 15 objects with exact views: at most 0.165 (0.21 where nearly all is
 # thin); on what mini generates: 0.217 and more. Contradicting normals, followed to the letter, leave cracks.
 DISAGREE = (0.17, 0.21)
 TINY_PX = 12  # a mask of fewer px shows nothing
@@ -114,20 +114,20 @@ def _fit_on_nodes(
             f"the silhouettes contradict each other: the hull overrules up to {missing} of {len(rig)} views"
         )
     tick = _ticker(options.levels, progress)
-    whole, losses, calm = None, [], 1.0
+    whole, losses, factor = None, [], 1.0
     for level in options.levels:
         block, views = block_of(mask, rig, level.nodes), targets(level.nodes)
         hull = hull_field(views, block, missing)
         start = hull if whole is None else _upsampled(whole, block)
-        state = LevelFit(start, hull, views, block, _calmed(level, calm), options, threads)
+        state = LevelFit(start, hull, views, block, _smoothed(level, factor), options, threads)
         if whole is not None:
             state.repair(level.sharp[0])
         losses = state.run(tick)
         if whole is None:
             disagreement = state.disagreement()
-            calm = _calm(disagreement, options.calm)
-            if calm > 1:  # cracks of the coarsest level would stay
-                state = LevelFit(hull, hull, views, block, _calmed(level, calm), options, threads)
+            factor = _disagreement_factor(disagreement, options.disagreement_scale)
+            if factor > 1:  # cracks of the coarsest level would stay
+                state = LevelFit(hull, hull, views, block, _smoothed(level, factor), options, threads)
                 losses = state.run()
         whole = _whole(state.field(), block)
     field_, figures = _judge(whole[block.slices], hull, views, block, warnings)
@@ -138,14 +138,14 @@ def _fit_on_nodes(
     return Fit(sdf, figures, tuple(warnings))
 
 
-def _calm(disagreement: float, most: float) -> float:
+def _disagreement_factor(disagreement: float, most: float) -> float:
     """Factor on the curvature term, 1 to `most`."""
     share = (disagreement - DISAGREE[0]) / (DISAGREE[1] - DISAGREE[0])
     return most ** min(max(share, 0.0), 1.0)
 
 
-def _calmed(level: Level, calm: float) -> Level:
-    return replace(level, bend=level.bend * calm)
+def _smoothed(level: Level, factor: float) -> Level:
+    return replace(level, curvature_weight=level.curvature_weight * factor)
 
 
 def _fit_any_rig(

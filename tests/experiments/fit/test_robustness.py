@@ -29,17 +29,17 @@ def _row(name, harm, remedy, f_02, z_mean=0.01):
 
 def test_the_table_has_a_line_a_damage_and_a_column_a_remedy():
     rows = [_row("a", "none", "all", 0.9), _row("b", "none", "all", 0.8), _row("a", "turned", "all", 0.5)]
-    rows += [_row("a", "none", "with drop", 0.1), _row("a", "turned", "with drop", 0.2, 0.02)]
+    rows += [_row("a", "none", "with outliers dropped", 0.1), _row("a", "turned", "with outliers dropped", 0.2, 0.02)]
     lines = robustness.table(rows).splitlines()
     assert "0.850, 0.0100" in lines[2] and lines[3].startswith("| turned | 0.500")
 
 
 def test_an_effect_is_the_figure_with_the_remedy_minus_without_it():
     rows = [_row(i, "none", "all", f) for i, f in (("a", 0.9), ("b", 0.7))]
-    rows += [_row(i, "none", "without hold", f) for i, f in (("a", 0.8), ("b", 0.6))]
-    rows += [_row(i, "none", "with drop", f) for i, f in (("b", 0.5), ("a", 0.7))]
+    rows += [_row(i, "none", "without hull prior", f) for i, f in (("a", 0.8), ("b", 0.6))]
+    rows += [_row(i, "none", "with outliers dropped", f) for i, f in (("b", 0.5), ("a", 0.7))]
     lines = robustness.effects(rows).splitlines()
-    assert lines[0] == "| f_02 | hold | with drop |"
+    assert lines[0] == "| f_02 | hull prior | with outliers dropped |"
     assert lines[2] == "| none | +0.100 +- 0.000 | -0.200 +- 0.000 |"
 
 

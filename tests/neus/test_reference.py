@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from img2mv3d.neus.losses import CHARBONNIER, ENOUGH, NEAR, field_loss, view_loss
+from img2mv3d.neus.options import CHARBONNIER, ENOUGH, NEAR
+from img2mv3d.neus.reference import field_loss, view_loss
 
 RIM = 0.7
 
@@ -56,15 +57,15 @@ def test_the_worst_normals_beyond_the_limit_count_for_nothing_and_no_others():
 
 def test_gradients_of_the_field_terms_are_autograds():
     rng = torch.Generator().manual_seed(1)
-    values, bend = torch.randn(2, 60, generator=rng) * 3
+    values, curvature = torch.randn(2, 60, generator=rng) * 3
     slope = torch.randn(60, 3, generator=rng)
     hold, want = torch.rand(60, generator=rng), torch.randn(60, generator=rng)
-    loss, d_slope, d_bend, d_field = field_loss(values, slope, bend, 0.03, 0.3, hold, want)
-    g, b, f = (x.clone().requires_grad_() for x in (slope, bend, values))
+    loss, d_slope, d_curvature, d_field = field_loss(values, slope, curvature, 0.03, 0.3, hold, want)
+    g, b, f = (x.clone().requires_grad_() for x in (slope, curvature, values))
     near = values.abs() < NEAR
     wanted = 0.03 * (g[near].norm(dim=1) - 1).square().sum() + 0.3 * b[near].square().sum()
     wanted = wanted + (hold * (f - want) ** 2).sum()
     wanted.backward()
     assert abs(loss - float(wanted.detach())) < 1e-4
-    assert torch.allclose(d_slope, g.grad, atol=1e-6) and torch.allclose(d_bend, b.grad, atol=1e-6)
+    assert torch.allclose(d_slope, g.grad, atol=1e-6) and torch.allclose(d_curvature, b.grad, atol=1e-6)
     assert torch.allclose(d_field, f.grad, atol=1e-6)
