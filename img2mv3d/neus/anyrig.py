@@ -91,7 +91,9 @@ def optimise_rays(
             ]
         )
         adam.zero_grad()
-        loss = scale * _data_loss(values, targets, chosen, sharp, options.outlier_fraction) + _field_loss(values, level, options)
+        loss = scale * _data_loss(values, targets, chosen, sharp, options.outlier_fraction) + _field_loss(
+            values, level, options
+        )
         loss.backward()
         adam.step()
         with torch.no_grad():
@@ -117,7 +119,11 @@ def _shift(values: Float[Tensor, "N N N"], targets: RayTargets) -> float:
 
 
 def _data_loss(
-    values: Float[Tensor, "N N N"], targets: RayTargets, chosen: Int[Tensor, " R"], sharp: float, outlier_fraction: float
+    values: Float[Tensor, "N N N"],
+    targets: RayTargets,
+    chosen: Int[Tensor, " R"],
+    sharp: float,
+    outlier_fraction: float,
 ) -> Float[Tensor, ""]:
     """Mask and normal terms of some rays, as `reference.view_loss`."""
     cell = 2 / (values.shape[0] - 1)

@@ -59,13 +59,27 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 @_compiled
 def node_terms(
-    values, near, sharp, eikonal, curvature_weight, hull_weight, want, phi, gradient, d_field, d_gradient, d_curvature, first, last
+    values,
+    near,
+    sharp,
+    eikonal,
+    curvature_weight,
+    hull_weight,
+    want,
+    phi,
+    gradient,
+    d_field,
+    d_gradient,
+    d_curvature,
+    first,
+    last,
 ):
     """Phi, raw gradients and the field's own losses of nodes first..last.
 
-    values: float32 [M + 2], cells, the last two FAR and -FAR. near: int32 [M, 6], `Band.neighbours` transposed. hull_weight,
-    want: float32 [M]. Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient [M + 2, 3] and
-    d_curvature [M + 2]; added to: d_field [M]: the gradients of the loss, which is returned (`reference.field_loss`).
+    values: float32 [M + 2], cells, the last two FAR and -FAR. near: int32 [M, 6], `Band.neighbours` transposed.
+    hull_weight, want: float32 [M]. Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient [M
+    + 2, 3] and d_curvature [M + 2]; added to: d_field [M]: the gradients of the loss, which is returned
+    (`reference.field_loss`).
     """
     loss = 0.0
     for i in range(first, last):
@@ -95,14 +109,14 @@ def node_terms(
 
 @_compiled
 def view_terms(
-    values, phi, gradient, node, start, mask, normal, trust, silhouette_weight, limit, sharp, scale, d_field, d_gradient, error,
-    first, last,
+    values, phi, gradient, node, start, mask, normal, trust, silhouette_weight, limit, sharp, scale,
+    d_field, d_gradient, error, first, last,
 ):  # fmt: skip
     """One view's losses on rays first..last, and their gradients times `scale` added to d_field and d_gradient.
 
     node: int32 [K], start: int32 [R + 1]; mask, trust: float32 [R], normal: float32 [R, 3], the targets of the rays.
-    silhouette_weight, limit: of `reference.view_loss`. Written: error [R], how far the normals are off where they are trusted, else
-    0. Returns the loss. The formulas are those of `reference.composite`, `backward` and `view_loss`.
+    silhouette_weight, limit: of `reference.view_loss`. Written: error [R], how far the normals are off where they are
+    trusted, else 0. Returns the loss. The formulas are those of `reference.composite`, `backward` and `view_loss`.
     """
     longest = 0
     for r in range(first, last):

@@ -46,7 +46,8 @@ class _View:
         return cls(node, start, target, mask, normal, trust, np.zeros(len(target), np.float32))
 
     def limit(self, outlier_fraction: float) -> float:
-        """The error beyond which a ray's normal counts for nothing: that of the worst `outlier_fraction` of the trusted rays."""
+        """The error beyond which a ray's normal counts for nothing: that of the worst `outlier_fraction` of the trusted
+        rays."""
         trusted = self.error[self.error > 0] if outlier_fraction > 0 else self.error[:0]
         return float(np.quantile(trusted, 1 - outlier_fraction)) if len(trusted) else np.inf
 
@@ -115,8 +116,8 @@ class LevelFit:
         return losses
 
     def disagreement(self) -> float:
-        """How far the normals of the last steps are off (`reference.ViewLoss.error`), mean over trust; only of rays that
-        lie more than DEEP inside of their silhouettes: at thin parts a coarse grid is wrong, not the views.
+        """How far the normals of the last steps are off (`reference.ViewLoss.error`), mean over trust; only of rays
+        that lie more than DEEP inside of their silhouettes: at thin parts a coarse grid is wrong, not the views.
         """
         errors, weights = 0.0, 0.0
         for i, view in self._lists.items():

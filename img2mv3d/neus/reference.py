@@ -2,7 +2,8 @@
 hand.
 
 Every node lies on one ray of each view: nothing is interpolated and no autograd graph is built. Letters: M nodes of the
-band, K entries of a view's list, R its rays. `kernels` computes the same; tests hull_weight values and gradients together.
+band, K entries of a view's list, R its rays. `kernels` computes the same; tests hull_weight values and gradients
+together.
 """
 
 from __future__ import annotations
@@ -141,8 +142,8 @@ def backward(
 
 
 def differences(field: Float[Tensor, " M"], band: Band) -> tuple[Float[Tensor, "M 3"], Float[Tensor, " M"]]:
-    """Central-difference gradients (x, y, z; per cell, not normalised) and curvatures (mean of the six neighbours minus the
-    node, cells: a sixth of the Laplacian) at the band's nodes.
+    """Central-difference gradients (x, y, z; per cell, not normalised) and curvatures (mean of the six neighbours minus
+    the node, cells: a sixth of the Laplacian) at the band's nodes.
     """
     table = torch.cat([field, field.new_tensor([FAR, -FAR])])
     near = table[band.neighbours]
@@ -214,15 +215,19 @@ def field_loss(
     hull_weight: Float[Tensor, " M"],
     want: Float[Tensor, " M"],
 ) -> tuple[float, Float[Tensor, "M 3"], Float[Tensor, " M"], Float[Tensor, " M"]]:
-    """(loss, d loss / d gradient, d loss / d curvature, d loss / d field), summed over nodes:
-    eikonal * (|gradient| - 1)^2 + curvature_weight * curvature^2, of nodes nearer than NEAR cells, + hull_weight * (field - want)^2.
+    """(loss, d loss / d gradient, d loss / d curvature, d loss / d field), summed over nodes: eikonal * (|gradient| -
+    1)^2 + curvature_weight * curvature^2, of nodes nearer than NEAR cells, + hull_weight * (field - want)^2.
     """
     near = (field.abs() < NEAR).float()
     length = gradient.square().sum(1).sqrt().clamp(min=1e-6)
     stretch = (length - 1) * near
     curvature = curvature * near
     off = field - want
-    loss = eikonal * stretch.square().sum() + curvature_weight * curvature.square().sum() + (hull_weight * off.square()).sum()
+    loss = (
+        eikonal * stretch.square().sum()
+        + curvature_weight * curvature.square().sum()
+        + (hull_weight * off.square()).sum()
+    )
     d_gradient = (2 * eikonal * stretch / length)[:, None] * gradient
     return float(loss), d_gradient, 2 * curvature_weight * curvature, 2 * hull_weight * off
 

@@ -124,7 +124,8 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     before = values.copy()
     kernels.in_ranges(
         kernels.update, count, count, threads,
-        values, near, d_field, d_gradient, d_curvature, mean, square, 0.1 / (1 - 0.9), 1 / (1 - 0.99), (0.9, 0.99), 1e-6,
+        values, near, d_field, d_gradient, d_curvature, mean, square, 0.1 / (1 - 0.9), 1 / (1 - 0.99), (0.9, 0.99),
+        1e-6,
     )  # fmt: skip
     assert np.abs(mean / 0.1 - whole).max() < 1e-3 * np.abs(whole).max()
     moved, wanted = before[:-2] - values[:-2], 0.1 * np.sign(whole)
