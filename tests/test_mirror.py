@@ -21,7 +21,7 @@ COVERED = {
     "cli.guard": "cli/test_app",
     "cli.add": "bundles/test_decoders",
     "cli.lab": "cli/test_app",
-    "mesh.doors": "test_hostile",
+    "mesh.headers": "test_hostile",
 }
 
 

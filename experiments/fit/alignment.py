@@ -14,8 +14,8 @@ from jaxtyping import Float
 from scipy.ndimage import affine_transform
 
 from img2mv3d.conventions import FRONT
+from img2mv3d.geometry.antipodal import antipodal_views
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Rig
-from img2mv3d.geometry.opposites import opposites
 
 MOST_PX = 6.0  # of 256: an outline that ends farther from where the front's does shows something else
 MOST_SCALE = 0.05  # the same of sizes
@@ -133,7 +133,7 @@ def _aside(lines: Float[np.ndarray, "V H 2"], rig: Rig, px: float) -> Float[np.n
     """How far each view is off to the right, px. lines: of `_lines`."""
     off = np.zeros(len(lines))
     groups = {i: [(i, 1.0)] for i in range(len(lines))}  # views that move together, and which way
-    for i, j in opposites(rig):
+    for i, j in antipodal_views(rig):
         centres = (lines[i].sum(1) + lines[j].sum(1)) / 2  # of a mirrored pair: 0
         if not np.isfinite(centres).any():
             continue

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from img2mv3d.data.corpus import Solid, load_solid
-from img2mv3d.data.scene import Light, shoot
+from img2mv3d.data.scene import Light, render
 from img2mv3d.eval.objects import held_out
 from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
@@ -51,10 +51,12 @@ def seen_from(elevation_deg: float, yaw_deg: float) -> Float[np.ndarray, "3 3"]:
 
 def measured(solid: Solid, name: str, elevation_deg: float, yaw_deg: float, options: ReconstructOptions) -> Row:
     """Render the six exact views at 256 px, fit the surface, look for its base."""
-    shots = shoot(solid, seen_from(elevation_deg, yaw_deg), FRAMING_PX, Light(occlusion=0.0), np.random.default_rng(0))
-    mask = to_bytes(shots.mask).astype(np.float32) / 255
-    normal = decode_normals(encode_normals(shots.normal, shots.mask), mask)
-    surface = reconstruct(Views(shots.color, normal, mask, SIX_VIEWS), options=options)
+    renders = render(
+        solid, seen_from(elevation_deg, yaw_deg), FRAMING_PX, Light(occlusion=0.0), np.random.default_rng(0)
+    )
+    mask = to_bytes(renders.mask).astype(np.float32) / 255
+    normal = decode_normals(encode_normals(renders.normal, renders.mask), mask)
+    surface = reconstruct(Views(renders.color, normal, mask, SIX_VIEWS), options=options)
     return Row(name, elevation_deg, base_of(extract(surface.sdf, faces=DRAFT.export.faces).vertices))
 
 

@@ -27,8 +27,8 @@ from img2mv3d.eval.comparison import paired
 from img2mv3d.eval.conditions import latents_of
 from img2mv3d.eval.objects import photographed, untouched
 from img2mv3d.eval.surface import visible_points
-from img2mv3d.geometry.kept import photo_kept
-from img2mv3d.geometry.opposites import agreed_masks
+from img2mv3d.geometry.antipodal import symmetrised_silhouettes
+from img2mv3d.geometry.completion import complete_silhouettes
 from img2mv3d.neus.fit import FINAL, Fit, FitOptions, fit
 from img2mv3d.values import Views
 
@@ -72,7 +72,7 @@ class Variant:
 
 def symmetrised(views: Views) -> Views:
     """Opposite outlines mirror images of each other, the back's the photo's."""
-    return replace(views, mask=agreed_masks(views.mask, views.rig, known=True))
+    return replace(views, mask=symmetrised_silhouettes(views.mask, views.rig, known=True))
 
 
 def completed(views: Views) -> Views:
@@ -87,7 +87,7 @@ def aligning(views: Views) -> Views:
 
 
 def _room(views: Views) -> Views:
-    return replace(views, mask=photo_kept(views.mask, views.rig))
+    return replace(views, mask=complete_silhouettes(views.mask, views.rig))
 
 
 # the first is what `run` does, each of the others leaves one thing out or adds one

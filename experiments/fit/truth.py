@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from img2mv3d.data.corpus import Solid
 from img2mv3d.data.raycast import Raycaster, sphere_directions
-from img2mv3d.data.scene import Light, place, shoot
+from img2mv3d.data.scene import Light, place, render
 from img2mv3d.eval.surface import DIRECTIONS, SurfacePoints, centre_size, seen_along, visible_surface
 from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, SIX_VIEWS, Rig
@@ -41,11 +41,11 @@ def exact_views(solid: Solid) -> tuple[Views, Float[np.ndarray, "V H W"], Float[
     width, height = np.ptp(solid.vertices[:, 0]), np.ptp(solid.vertices[:, 1])
     framing = round(float(max(width, height)) * SPHERE * 2 * 128)
     upright = np.eye(3)
-    shots = shoot(solid, upright, framing, Light(occlusion=0.0), np.random.default_rng(0))
-    mask = to_bytes(shots.mask).astype(np.float32) / 255
-    normal = decode_normals(encode_normals(shots.normal, shots.mask), mask)
+    renders = render(solid, upright, framing, Light(occlusion=0.0), np.random.default_rng(0))
+    mask = to_bytes(renders.mask).astype(np.float32) / 255
+    normal = decode_normals(encode_normals(renders.normal, renders.mask), mask)
     placed, _ = place(solid.vertices, upright, framing)
-    return Views(shots.color, normal, mask, SIX_VIEWS), shots.z, placed
+    return Views(renders.color, normal, mask, SIX_VIEWS), renders.z, placed
 
 
 def truth_of(solid: Solid) -> Truth:

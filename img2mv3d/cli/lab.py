@@ -67,7 +67,7 @@ def train_decoder(
     from img2mv3d.bundles.weights import load_bundle, write_bundle
     from img2mv3d.train import crossview, decoder
     from img2mv3d.train.everything import bundle_notes
-    from img2mv3d.train.team import joined, left
+    from img2mv3d.train.process_group import joined, left
 
     bundle = None if start is None else load_bundle(start)
     resample = partial(decoder.resampler, None if bundle is None else bundle.generator(), seed)
@@ -139,16 +139,16 @@ def check_data(data: Path) -> None:
 
 def ready_torch(device: str = "cpu") -> torch.device:
     """As many threads as the machine has to give, shared with the processes beside this one; the device by that name,
-    in a team the card that is this process's own. Raises as `runners.ready_torch`."""
+    in a group the card that is this process's own. Raises as `runners.ready_torch`."""
     import torch
 
     from img2mv3d import machine
     from img2mv3d.flow import runners
 
     device = machine.guess_device() if device == "auto" else device
-    team = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    place = runners.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and team > 1 else device)
-    torch.set_num_threads(max(machine.thread_count() // team, 1))
+    group = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    place = runners.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and group > 1 else device)
+    torch.set_num_threads(max(machine.thread_count() // group, 1))
     if place.index is not None:
         torch.cuda.set_device(place)
     return place

@@ -15,7 +15,8 @@ from jaxtyping import Float32
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.augment import photograph
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest, without_twins
-from img2mv3d.data.scene import place, random_framing, random_light, random_pose, shoot
+from img2mv3d.data.scene import place, random_framing, random_light, random_pose
+from img2mv3d.data.scene import render as render_scene
 from img2mv3d.errors import InputError, NothingFoundError
 from img2mv3d.files.formats import encode_normals, read_npz, to_bytes, write_npz
 
@@ -135,16 +136,16 @@ def render_corpus(
 
 def render(solid: Solid, rng: np.random.Generator) -> Sample:
     """One random pose, framing and light of one object. Raises NothingFoundError when hardly anything is to be seen."""
-    shots = shoot(solid, random_pose(rng), random_framing(rng), random_light(rng), rng)
-    if (shots.mask[FRONT] > 0.5).sum() < LEAST_PIXELS:
+    renders = render_scene(solid, random_pose(rng), random_framing(rng), random_light(rng), rng)
+    if (renders.mask[FRONT] > 0.5).sum() < LEAST_PIXELS:
         raise NothingFoundError(f"less than {LEAST_PIXELS} px are covered in the front view")
     return Sample(
-        to_bytes(shots.color),
-        to_bytes(shots.mask),
-        encode_normals(shots.normal, shots.mask),
-        shots.z.astype(np.float16),
-        photograph(shots.color[FRONT], shots.mask[FRONT], rng),
-        shots.framing_px,
+        to_bytes(renders.color),
+        to_bytes(renders.mask),
+        encode_normals(renders.normal, renders.mask),
+        renders.z.astype(np.float16),
+        photograph(renders.color[FRONT], renders.mask[FRONT], rng),
+        renders.framing_px,
     )
 
 

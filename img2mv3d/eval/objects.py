@@ -11,7 +11,7 @@ from img2mv3d.conventions import FRONT
 from img2mv3d.data.augment import photograph
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest, without_twins
 from img2mv3d.data.held_out import TUNED
-from img2mv3d.data.scene import place, random_light, random_pose, shoot
+from img2mv3d.data.scene import place, random_light, random_pose, render
 from img2mv3d.eval.comparison import Case, Planned
 from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
@@ -51,10 +51,10 @@ def photographed(name: str, solid: Solid, framing_px: int, seed: int = 0) -> Cas
     """One random pose and light of an object; the photo has a camera's and a cut-out's faults."""
     rng = np.random.default_rng(seed)
     pose, light = random_pose(rng), random_light(rng)
-    shots = shoot(solid, pose, framing_px, light, rng)
-    mask = to_bytes(shots.mask).astype(np.float32) / 255
-    normal = decode_normals(encode_normals(shots.normal, shots.mask), mask)
+    renders = render(solid, pose, framing_px, light, rng)
+    mask = to_bytes(renders.mask).astype(np.float32) / 255
+    normal = decode_normals(encode_normals(renders.normal, renders.mask), mask)
     placed, _ = place(solid.vertices, pose, framing_px)
-    photo = photograph(shots.color[FRONT], shots.mask[FRONT], rng)
-    z = np.where(mask >= 0.5, shots.z, 0).astype(np.float32)
-    return Case(name, "photo", photo, Views(shots.color, normal, mask, SIX_VIEWS), z, (placed, solid.faces))
+    photo = photograph(renders.color[FRONT], renders.mask[FRONT], rng)
+    z = np.where(mask >= 0.5, renders.z, 0).astype(np.float32)
+    return Case(name, "photo", photo, Views(renders.color, normal, mask, SIX_VIEWS), z, (placed, solid.faces))

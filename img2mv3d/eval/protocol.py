@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.data import scans
 from img2mv3d.data.corpus import Solid, load_solid
-from img2mv3d.data.scene import Light, Shots, place, random_pose, shoot
+from img2mv3d.data.scene import Light, Renders, place, random_pose, render
 from img2mv3d.errors import InputError
 from img2mv3d.eval.comparison import Case, Planned
 from img2mv3d.eval.objects import untouched
@@ -84,37 +84,37 @@ def planned(
     """
     subjects = PROTOCOLS[which](folder) if count is None else PROTOCOLS[which](folder, count)
     for subject in subjects:
-        case, render = case_of(subject, which)
+        case, digest = case_of(subject, which)
         if out is not None:
             (out / "photos").mkdir(parents=True, exist_ok=True)
             write_png(out / "photos" / f"{subject.id}.png", case.photo)
         if objects is not None:
-            objects[subject.id] = {"mesh": subject.mesh, "render": render, **subject.notes}
-        yield Planned(subject.id, which, render, lambda case=case: case)
+            objects[subject.id] = {"mesh": subject.mesh, "render": digest, **subject.notes}
+        yield Planned(subject.id, which, digest, lambda case=case: case)
 
 
 def case_of(subject: Subject, which: str) -> tuple[Case, str]:
     """The true views and the photo, and a digest of the six pictures' bytes with alpha and normals."""
     solid, pose = subject.solid, subject.rotation
-    shots = shoot(solid, pose, FRAMING_PX, LIGHT, np.random.default_rng(0))
-    color, mask, coded = to_bytes(shots.color), to_bytes(shots.mask), encode_normals(shots.normal, shots.mask)
-    render = hashlib.sha256(b"".join(a.tobytes() for a in (color, mask, coded))).hexdigest()
+    renders = render(solid, pose, FRAMING_PX, LIGHT, np.random.default_rng(0))
+    color, mask, coded = to_bytes(renders.color), to_bytes(renders.mask), encode_normals(renders.normal, renders.mask)
+    digest = hashlib.sha256(b"".join(a.tobytes() for a in (color, mask, coded))).hexdigest()
     soft = mask.astype(np.float32) / 255
     views = Views(color.astype(np.float32) / 255, decode_normals(coded, soft), soft, SIX_VIEWS, "exact")
-    z = np.where(soft >= 0.5, shots.z, 0).astype(np.float32)
+    z = np.where(soft >= 0.5, renders.z, 0).astype(np.float32)
 
     def reframed(framing_px: int) -> UInt8[np.ndarray, "H W 4"]:
         same = framing_px == FRAMING_PX
-        return photo_of(shots if same else shoot(solid, pose, framing_px, LIGHT, np.random.default_rng(0)))
+        return photo_of(renders if same else render(solid, pose, framing_px, LIGHT, np.random.default_rng(0)))
 
     placed = place(solid.vertices, pose, FRAMING_PX)[0], solid.faces
-    return Case(subject.id, which, photo_of(shots), views, z, placed, reframed=reframed), render
+    return Case(subject.id, which, photo_of(renders), views, z, placed, reframed=reframed), digest
 
 
-def photo_of(shots: Shots) -> UInt8[np.ndarray, "H W 4"]:
+def photo_of(renders: Renders) -> UInt8[np.ndarray, "H W 4"]:
     """The front view cut out, straight alpha."""
-    alpha = shots.mask[FRONT][..., None]
-    return to_bytes(np.concatenate([from_white(shots.color[FRONT], alpha), alpha], axis=-1))
+    alpha = renders.mask[FRONT][..., None]
+    return to_bytes(np.concatenate([from_white(renders.color[FRONT], alpha), alpha], axis=-1))
 
 
 def write_notes(out: Path, which: str, objects: Mapping[str, Any], table: str) -> str:

@@ -16,9 +16,9 @@ import trimesh
 
 from img2mv3d.errors import Img2mv3dError, InputError, ResourceError, UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, face_normals
-from img2mv3d.mesh.doors import check_claims
 from img2mv3d.mesh.extract import volume
 from img2mv3d.mesh.formats import glb_files, obj_files, ply_files, srgb_of_linear, stl_files
+from img2mv3d.mesh.headers import check_header
 from img2mv3d.mesh.placement import PLACINGS, Placing, place
 from img2mv3d.mesh.raster import sample_bilinear
 from img2mv3d.mesh.threemf import read_threemf, threemf_files
@@ -152,7 +152,7 @@ def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
 def _load(path: Path, kind: str, error: type[InputError]) -> MeshArrays:
     try:
         with np.errstate(all="ignore"):
-            check_claims(path, kind, MAX_FACES)
+            check_header(path, kind, MAX_FACES)
             if kind in READERS:
                 return _joined(READERS[kind](path), path, error)
             scene = trimesh.load_scene(path, file_type=kind, process=False, maintain_order=True)

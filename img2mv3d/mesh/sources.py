@@ -38,7 +38,7 @@ class Source:
     is_photo: bool = False
 
 
-class Sight(NamedTuple):
+class Projection(NamedTuple):
     """What one source says about those points it sees. index: int64 [K], which points. low, high: float32 [K, 3],
     colour below and above `LOW_PX` (they add up). weight: float32 [K], priority times trust, > 0.
     """
@@ -49,8 +49,9 @@ class Sight(NamedTuple):
     weight: np.ndarray
 
 
-class Looker:
-    """A source made ready for one mesh: z-buffer, distances to rims, bands. `look` may then be called with any points.
+class TextureSource:
+    """A source made ready for one mesh: z-buffer, distances to rims, bands. `project` may then be called with any
+    points.
 
     density: samples per world unit on the surface; a finer picture is averaged down to it, or it would flicker.
     """
@@ -73,7 +74,7 @@ class Looker:
         self.low = (_blur(source.color * weight, sigma) / np.maximum(share, 1e-4)).astype(np.float32)
         self.premultiplied = np.concatenate([source.color * weight, weight], axis=-1).astype(np.float32)
 
-    def look(self, points: Float[np.ndarray, "P 3"], normals: Float[np.ndarray, "P 3"]) -> Sight:
+    def project(self, points: Float[np.ndarray, "P 3"], normals: Float[np.ndarray, "P 3"]) -> Projection:
         """Colours and weights at surface points (world units) with unit normals."""
         source = self.source
         camera = source.camera
@@ -103,7 +104,7 @@ class Looker:
         else:
             trust = trust * source.priority
         kept = trust > 1e-6
-        return Sight(index[kept], low[kept], (color - low)[kept], trust[kept].astype(np.float32))
+        return Projection(index[kept], low[kept], (color - low)[kept], trust[kept].astype(np.float32))
 
 
 def camera_near(camera: Camera) -> float:

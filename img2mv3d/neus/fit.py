@@ -38,7 +38,8 @@ STRICT = 0.9  # IoU of the strict hull with the masks below which contradictions
 NOTHING_COMMON = "the silhouettes have no point in common; look at the views and their masks"
 # How far normals are off after the coarsest level (`LevelFit.disagreement`), between which the curvature term grows to
 # `FitOptions.disagreement_scale` times its weight. Measured on 15 objects with exact views: at most 0.165 (0.21 where
-# nearly all is thin); on what mini generates: 0.217 and more. Contradicting normals, followed to the letter, leave cracks.
+# nearly all is thin); on what mini generates: 0.217 and more. Contradicting normals, followed to the letter, leave
+# cracks.
 DISAGREE = (0.17, 0.21)
 TINY_PX = 12  # a mask of fewer px shows nothing
 

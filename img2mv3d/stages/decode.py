@@ -18,8 +18,8 @@ from img2mv3d.conventions import FRONT
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.files.formats import decode_normals, to_bytes
 from img2mv3d.geometry.agreement import reprojection_error
+from img2mv3d.geometry.antipodal import antipodal_views, inpaint_nearest
 from img2mv3d.geometry.cameras import Rig
-from img2mv3d.geometry.opposites import opposites, spread
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Depth, Latents, Subject, Views
@@ -68,7 +68,7 @@ def decode(
         # in views of ours a covered pixel without a normal is one that nothing was painted on
         painted = depth.plain.normal.any(-1)
         painted[FRONT] = True  # by the photo
-        color = spread(color, (mask >= 0.5) & painted, mask >= 0.5)
+        color = inpaint_nearest(color, (mask >= 0.5) & painted, mask >= 0.5)
     if back is not None:
         color = with_back(color, back.image, rig)
     color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))
@@ -82,7 +82,7 @@ def with_back(
     """The views' colours with the framed photo (straight alpha) over those of the view from straight behind; as they
     were in a rig that has none.
     """
-    behind = [j if i == FRONT else i for i, j in opposites(rig) if FRONT in (i, j)]
+    behind = [j if i == FRONT else i for i, j in antipodal_views(rig) if FRONT in (i, j)]
     if not behind:
         return color
     size = color.shape[1:3]

@@ -26,8 +26,8 @@ from img2mv3d.train.decoder import PSNR_LEVEL, Resample, picture_loss
 from img2mv3d.train.loop import LoopOptions, run_loop, save_weights
 from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import as_float, draw_float, draw_int
+from img2mv3d.train.process_group import joined
 from img2mv3d.train.scenes import Scene, Scenes
-from img2mv3d.train.team import joined
 
 BAND = 64  # rows of px in a step: closed under the attention of this rig, a fifth of a whole step's cost
 RIM = 8  # px without loss at a band's edges, whose neighbours the decoder cannot know

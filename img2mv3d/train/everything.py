@@ -21,7 +21,7 @@ from img2mv3d.train.toy import make_toy
 SHARES = {"encoder": 0.1, "decoder": 0.3, "crossview": 0.2, "multiview": 0.4}  # of the minutes
 GENERATE = {
     **{"schedule": "mini", "steps": 2, "solver": "dpmpp", "guidance": 1.0, "eta": 0.0, "windows": True},
-    "revolution_prior": 0.75,  # see `geometry.rounded`; chosen for networks of this size, experiments/reports/mini.md
+    "revolution_prior": 0.75,  # chosen for networks of this size, see experiments/reports/mini.md
 }
 FRAMING_PX = 144
 LICENCE = "CC-BY-SA-4.0"  # what weights that learnt from share-alike objects carry; the code stays MIT

@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from img2mv3d.train.pictures import draw_curve, write_picture
-from img2mv3d.train.team import Team, joined
+from img2mv3d.train.process_group import ProcessGroup, joined
 
 LOG_SECONDS = 20.0
-NEXT_SEED = 1_000_003  # between the seeds of a team's processes
+NEXT_SEED = 1_000_003  # between the seeds of a group's processes
 MAX_BAD_STEPS = 5  # losses in a row that are no number, after which a training gives up
 
 
@@ -88,32 +88,32 @@ def run_loop(
     Started by torchrun, several processes take one step together: each has random numbers of its own, and the mean of
     their gradients counts. The first one writes, tells, and has the clock.
     """
-    team = joined()
+    group = joined()
     folder.mkdir(parents=True, exist_ok=True)
-    rng = torch.Generator().manual_seed(options.seed + team.rank * NEXT_SEED)
+    rng = torch.Generator().manual_seed(options.seed + group.rank * NEXT_SEED)
     optimiser = _optimiser(task, options)
     average.load_state_dict(task.net.state_dict())
     average.requires_grad_(False)
-    state = _resume(folder, task.net, average, optimiser, rng, team)
-    team.share(task.net)
-    if not team.first:
+    state = _resume(folder, task.net, average, optimiser, rng, group)
+    group.share(task.net)
+    if not group.first:
         report = _silent
-    if team.size > 1:
-        report(f"{folder.name}: {team.size} processes")
+    if group.size > 1:
+        report(f"{folder.name}: {group.size} processes")
     if state.step:
         report(f"{folder.name}: continued at step {state.step}, {state.seconds / 60:.1f} min")
     last = saved = logged = time.monotonic()
     stretch: list[float] = []
     bad = 0
     task.net.train()
-    while (done := team.agree(_spent(folder, state, options))) < 1:
+    while (done := group.agree(_spent(folder, state, options))) < 1:
         _set_rate(optimiser, options, done, state.step)
         loss = task.loss(done, rng)
         optimiser.zero_grad(set_to_none=True)
-        if not team.any(not torch.isfinite(loss)):
+        if not group.any(not torch.isfinite(loss)):
             bad = 0
             loss.backward()
-            team.mean_gradients(task.net.parameters())
+            group.mean_gradients(task.net.parameters())
             nn.utils.clip_grad_norm_(task.net.parameters(), options.clip)
             optimiser.step()
             _average(average, task.net, min(options.ema, (1 + state.step) / (10 + state.step)))
@@ -124,17 +124,17 @@ def run_loop(
         now = time.monotonic()
         state.seconds += now - last
         last = now
-        if team.first and now - logged > LOG_SECONDS and stretch:
+        if group.first and now - logged > LOG_SECONDS and stretch:
             logged = now
             _log(folder, state, stretch, optimiser.param_groups[0]["lr"], report)
-        if team.agree(float(now - saved > 60 * options.checkpoint_minutes)):
+        if group.agree(float(now - saved > 60 * options.checkpoint_minutes)):
             saved = now
-            _save(team, folder, task, average, optimiser, rng, state, report)
+            _save(group, folder, task, average, optimiser, rng, state, report)
             last = time.monotonic()  # checkpoints and sheets do not count against the budget's schedule
             task.net.train()
-    if stretch and team.first:
+    if stretch and group.first:
         _log(folder, state, stretch, optimiser.param_groups[0]["lr"], report)
-    _save(team, folder, task, average, optimiser, rng, state, report)
+    _save(group, folder, task, average, optimiser, rng, state, report)
     return state
 
 
@@ -208,7 +208,7 @@ def _log(folder: Path, state: TrainState, stretch: list[float], rate: float, rep
 
 
 def _save(
-    team: Team,
+    group: ProcessGroup,
     folder: Path,
     task: Task,
     average: nn.Module,
@@ -219,8 +219,8 @@ def _save(
 ) -> None:
     """Checkpoint (one file, renamed into place), averaged weights, held-out figures, curve and sheet."""
     average.eval()
-    states = team.gather(rng.get_state())
-    if not team.first:
+    states = group.gather(rng.get_state())
+    if not group.first:
         return
     with torch.no_grad():
         figures = task.held_out(average)
@@ -231,7 +231,7 @@ def _save(
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
         "rng": states[0],
-        "others": states[1:],  # of a team
+        "others": states[1:],  # of a group
         "step": state.step,
         "seconds": state.seconds,
         "losses": state.losses,
@@ -249,7 +249,12 @@ def _save(
 
 
 def _resume(
-    folder: Path, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, rng: torch.Generator, team: Team
+    folder: Path,
+    net: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    rng: torch.Generator,
+    group: ProcessGroup,
 ) -> TrainState:
     path = folder / "checkpoint.pt"
     if not path.exists():
@@ -259,8 +264,8 @@ def _resume(
     average.load_state_dict(record["average"])
     optimiser.load_state_dict(record["optimiser"])
     states = [record["rng"], *record.get("others", [])]
-    if team.rank < len(states):  # of a larger team than before, the new ones begin with their own seeds
-        rng.set_state(states[team.rank])
+    if group.rank < len(states):  # of a larger group than before, the new ones begin with their own seeds
+        rng.set_state(states[group.rank])
     return TrainState(
         record["step"],
         record["seconds"],

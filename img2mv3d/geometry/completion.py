@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Float32
 from scipy.ndimage import gaussian_filter
 
 from img2mv3d.conventions import FRONT
+from img2mv3d.geometry.antipodal import antipodal_views
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Rig
 from img2mv3d.geometry.hull import mask_distance
-from img2mv3d.geometry.opposites import opposites
 
 GENTLE = 3.0  # nodes over which the depths of what is let in are averaged
 NODES = 128  # of the grid, a side: two pixels of 256
@@ -22,7 +22,7 @@ THIN = 1.0  # nodes round the best depth that are let in where the outlines allo
 DEEP = 6.0  # the same where all outlines but one agree: a depth far outside of that one is no part of the object
 
 
-def photo_kept(mask: Float[np.ndarray, "V H W"], rig: Rig) -> Float32[np.ndarray, "V H W"]:
+def complete_silhouettes(mask: Float[np.ndarray, "V H W"], rig: Rig) -> Float32[np.ndarray, "V H W"]:
     """The masks, all but the front's grown where the hull leaves a ray of the front silhouette empty.
 
     A ray is left empty where the outlines miss it by LEFT_OUT nodes. Along it those depths are let in that all other
@@ -33,7 +33,7 @@ def photo_kept(mask: Float[np.ndarray, "V H W"], rig: Rig) -> Float32[np.ndarray
     out = mask.astype(np.float32, copy=True)
     if rig.kind != ORTHOGRAPHIC or any(rig.elevation_deg) or mask.shape[1] % NODES or mask.shape[1] != mask.shape[2]:
         return out
-    behind = {j for i, j in opposites(rig)}
+    behind = {j for i, j in antipodal_views(rig)}
     sides = [i for i in range(len(rig)) if i != FRONT and i not in behind and (mask[i] > 0.5).any()]
     if not sides or not (mask[FRONT] > 0.5).any():
         return out

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """rank: 0..size-1, this process's number. Alone (size 1) nothing is sent anywhere."""
 
     rank: int = 0
@@ -46,7 +46,7 @@ class Team:
                 dist.broadcast(tensor, 0)
 
     def mean_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the team. A parameter that has one in any process has one in all
+        """Replace every gradient by its mean over the group. A parameter that has one in any process has one in all
         (counting as 0 where there was none)."""
         if self.size == 1:
             return
@@ -68,19 +68,19 @@ class Team:
         return found
 
 
-def joined() -> Team:
-    """The team that this process was started in; it is entered at the first call."""
+def joined() -> ProcessGroup:
+    """The group that this process was started in; it is entered at the first call."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Team()
+        return ProcessGroup()
     if not dist.is_initialized():
         # with cards, gradients go from card to card; flags and random numbers by the processor
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    return Team(dist.get_rank(), dist.get_world_size())
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
 
 def left() -> None:
-    """Leave the team, once everybody is done."""
+    """Leave the group, once everybody is done."""
     if dist.is_available() and dist.is_initialized():
         joined().any(False)  # waits for all, by the processor: there may be fewer cards than processes
         dist.destroy_process_group()

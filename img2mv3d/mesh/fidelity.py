@@ -46,7 +46,7 @@ def front_psnr(mesh: MeshLike, camera: Camera, framed: UInt8[np.ndarray, "H W 4"
     return decibels(float((gap**2).mean()), LEVEL_DB), float(both.sum() / inside.sum())
 
 
-def seam(
+def seam_contrast(
     mesh: MeshLike,
     vertices: Float[np.ndarray, "N 3"],
     faces: Int[np.ndarray, "F 3"],

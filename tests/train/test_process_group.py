@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from img2mv3d.train.loop import NEXT_SEED, LoopOptions, run_loop
-from img2mv3d.train.team import Team, joined
-from tests.team_tasks import Line
+from img2mv3d.train.process_group import ProcessGroup, joined
+from tests.process_group_tasks import Line
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,8 +29,8 @@ def torchrun(*words: str, processes: int = 2) -> str:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
-    folder = tmp_path_factory.mktemp("team")
-    torchrun("-m", "tests.team_tasks", str(folder))
+    folder = tmp_path_factory.mktemp("group")
+    torchrun("-m", "tests.process_group_tasks", str(folder))
     return folder, [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -70,9 +70,15 @@ def test_the_first_one_writes_and_says_how_many_they_are(told):
 
 def test_alone_nothing_is_sent_anywhere(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    team, parameter = joined(), nn.Parameter(torch.zeros(1))
-    team.mean_gradients([parameter])
-    assert team == Team(0, 1) and team.first and team.agree(3.0) == 3 and not team.any(False) and parameter.grad is None
+    group, parameter = joined(), nn.Parameter(torch.zeros(1))
+    group.mean_gradients([parameter])
+    assert (
+        group == ProcessGroup(0, 1)
+        and group.first
+        and group.agree(3.0) == 3
+        and not group.any(False)
+        and parameter.grad is None
+    )
 
 
 @pytest.mark.slow

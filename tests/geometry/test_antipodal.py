@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from img2mv3d.geometry.antipodal import antipodal_views, inpaint_nearest, symmetrised_silhouettes
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
-from img2mv3d.geometry.opposites import agreed_masks, opposites, spread
 from img2mv3d.geometry.sdf import Box, Capsule, render_world
 
 SIZE = 96
@@ -17,26 +17,26 @@ def _masks():
 
 
 def test_front_and_back_and_the_two_sides_are_opposite():
-    names = [(SIX_VIEWS.names[i], SIX_VIEWS.names[j]) for i, j in opposites(SIX_VIEWS)]
+    names = [(SIX_VIEWS.names[i], SIX_VIEWS.names[j]) for i, j in antipodal_views(SIX_VIEWS)]
     assert names == [("front", "back"), ("right", "left")]
 
 
 def test_neither_perspective_nor_tilted_views_are():
     two = ("front", "back")
-    assert opposites(Rig(two, (0.0, 180.0), (0.0, 0.0), kind="perspective", distance=3.0)) == []
-    assert opposites(Rig(two, (0.0, 180.0), (20.0, 20.0))) == []
+    assert antipodal_views(Rig(two, (0.0, 180.0), (0.0, 0.0), kind="perspective", distance=3.0)) == []
+    assert antipodal_views(Rig(two, (0.0, 180.0), (20.0, 20.0))) == []
 
 
 def test_true_silhouettes_stay_as_they_are():
     masks = _masks()
-    assert np.abs(agreed_masks(masks, SIX_VIEWS, known=True) - masks)[masks > 0.5].max() < 0.02
-    assert ((agreed_masks(masks, SIX_VIEWS, known=False) > 0.5) == (masks > 0.5)).all()
+    assert np.abs(symmetrised_silhouettes(masks, SIX_VIEWS, known=True) - masks)[masks > 0.5].max() < 0.02
+    assert ((symmetrised_silhouettes(masks, SIX_VIEWS, known=False) > 0.5) == (masks > 0.5)).all()
 
 
 def test_the_back_takes_over_the_photos_outline():
     masks, wrong = _masks(), _masks()
     wrong[3] = np.roll(wrong[3], 9, axis=1) * (np.arange(SIZE) < 60)
-    agreed = agreed_masks(wrong, SIX_VIEWS, known=True)
+    agreed = symmetrised_silhouettes(wrong, SIX_VIEWS, known=True)
     assert (agreed[3] == masks[0][:, ::-1]).all()
     assert (agreed[0] == masks[0]).all()
 
@@ -46,7 +46,7 @@ def test_the_sides_meet_half_way():
     masks[2], masks[4] = 0, 0
     masks[2, 20:60, 30:50] = 1
     masks[4, 20:60, SIZE - 46 : SIZE - 30] = 1  # seen from the right: columns 30 to 46
-    agreed = agreed_masks(masks, SIX_VIEWS, known=True)
+    agreed = symmetrised_silhouettes(masks, SIX_VIEWS, known=True)
     columns = np.flatnonzero(agreed[2, 40] > 0.5)
     assert (columns[0], columns[-1] + 1) == (30, 48)
     assert (agreed[4] == agreed[2][:, ::-1]).all()
@@ -56,7 +56,7 @@ def test_the_sides_meet_half_way():
 def test_a_view_that_shows_nothing_has_no_say():
     masks = _masks()
     masks[4] = 0
-    agreed = agreed_masks(masks, SIX_VIEWS, known=True)
+    agreed = symmetrised_silhouettes(masks, SIX_VIEWS, known=True)
     assert (agreed[2] == masks[2]).all()
     assert not agreed[4].any()
 
@@ -68,7 +68,7 @@ def test_what_is_added_takes_the_nearest_colour():
     shown[0, :, :3] = True
     wanted = np.zeros_like(shown)
     wanted[0, :, :5] = True
-    filled = spread(color, shown, wanted)
+    filled = inpaint_nearest(color, shown, wanted)
     assert (filled[0, :, 3:5] == (0, 0, 1)).all()
     assert (filled[0, :, 5] == 1).all()
     assert (filled[0, :, :3] == color[0, :, :3]).all()
@@ -77,4 +77,4 @@ def test_what_is_added_takes_the_nearest_colour():
 def test_without_anything_shown_nothing_is_invented():
     color = np.full((1, 4, 4, 3), 0.3)
     nothing, everything = np.zeros((1, 4, 4), bool), np.ones((1, 4, 4), bool)
-    assert (spread(color, nothing, everything) == color).all()
+    assert (inpaint_nearest(color, nothing, everything) == color).all()

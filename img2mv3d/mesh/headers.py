@@ -12,7 +12,7 @@ HEAD = 4096  # bytes in which the header of a text-headed file must end
 PIECE = 1 << 24  # bytes of a text read at a time
 
 
-def check_claims(path: Path, kind: str, max_faces: int) -> None:
+def check_header(path: Path, kind: str, max_faces: int) -> None:
     """Raises ValueError where the file says that it holds more than `max_faces` triangles or more bytes than it has.
 
     kind: glb, gltf, ply, stl, obj or off; of others nothing is known here.

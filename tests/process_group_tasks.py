@@ -1,4 +1,4 @@
-"""What `train/test_team.py` starts in several processes: `python -m tests.team_tasks FOLDER`."""
+"""What `train/test_team.py` starts in several processes: `python -m tests.process_group_tasks FOLDER`."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from img2mv3d.train.loop import LoopOptions, run_loop
-from img2mv3d.train.team import joined, left
+from img2mv3d.train.process_group import joined, left
 
 
 class Line:
@@ -32,18 +32,18 @@ class Line:
 
 def main(folder: Path) -> None:
     """Every process writes what it has: gradients of three parameters after the mean, and the weights of a training."""
-    team = joined()
+    group = joined()
     both, mine, nobodys = (nn.Parameter(torch.zeros(2)) for _ in range(3))
-    both.grad = torch.tensor([1.0, 2.0]) * (team.rank + 1)
-    if team.rank == 1:
+    both.grad = torch.tensor([1.0, 2.0]) * (group.rank + 1)
+    if group.rank == 1:
         mine.grad = torch.ones(2)
-    team.mean_gradients([both, mine, nobodys])
+    group.mean_gradients([both, mine, nobodys])
     grads = [None if p.grad is None else p.grad.tolist() for p in (both, mine, nobodys)]
     task, said = Line(), []
     run_loop(task, nn.Linear(2, 1), folder / "run", LoopOptions(steps=6, warmup=2), report=said.append)
-    told = {"size": team.size, "grads": grads, "said": said, "weight": task.net.weight[0].tolist()}
-    told |= {"agreed": team.agree(team.rank + 5.0), "any": team.any(team.rank == 1)}
-    (folder / f"{team.rank}.json").write_text(json.dumps(told))
+    told = {"size": group.size, "grads": grads, "said": said, "weight": task.net.weight[0].tolist()}
+    told |= {"agreed": group.agree(group.rank + 5.0), "any": group.any(group.rank == 1)}
+    (folder / f"{group.rank}.json").write_text(json.dumps(told))
     left()
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from img2mv3d.geometry.antipodal import symmetrised_silhouettes
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
+from img2mv3d.geometry.completion import complete_silhouettes
 from img2mv3d.geometry.hull import carve
-from img2mv3d.geometry.kept import photo_kept
-from img2mv3d.geometry.opposites import agreed_masks
 from img2mv3d.geometry.sdf import Box, Capsule, render_world
 
 SIZE = 256
@@ -36,31 +36,31 @@ def _share_filled(masks: np.ndarray) -> float:
 
 
 def test_exact_silhouettes_hardly_change(exact):
-    assert ((photo_kept(exact, SIX_VIEWS) > 0.5) != (exact > 0.5)).mean() < 2e-3
+    assert ((complete_silhouettes(exact, SIX_VIEWS) > 0.5) != (exact > 0.5)).mean() < 2e-3
 
 
 def test_a_part_that_the_sides_leave_out_comes_back(without_handle, exact):
     assert _share_filled(without_handle) < _share_filled(exact) - 0.1
-    assert _share_filled(photo_kept(without_handle, SIX_VIEWS)) > _share_filled(exact) - 0.01
+    assert _share_filled(complete_silhouettes(without_handle, SIX_VIEWS)) > _share_filled(exact) - 0.01
 
 
 def test_front_and_back_stay_and_no_view_loses_anything(without_handle):
-    kept = photo_kept(without_handle, SIX_VIEWS)
+    kept = complete_silhouettes(without_handle, SIX_VIEWS)
     assert (kept[0] == without_handle[0]).all()
     assert (kept >= without_handle).all()
 
 
 def test_views_that_agreed_still_do(without_handle):
-    kept = photo_kept(agreed_masks(without_handle, SIX_VIEWS, known=True), SIX_VIEWS)
+    kept = complete_silhouettes(symmetrised_silhouettes(without_handle, SIX_VIEWS, known=True), SIX_VIEWS)
     assert ((kept[2] > 0.5) != (kept[4][:, ::-1] > 0.5)).mean() < 2e-3
 
 
 def test_one_view_that_lacks_it_is_overruled_where_the_others_show_it(exact):
     wrong = exact.copy()
     wrong[1, : SIZE // 2] = 0  # front right shows no handle
-    grown = photo_kept(wrong, SIX_VIEWS)[1]
+    grown = complete_silhouettes(wrong, SIX_VIEWS)[1]
     strange = (grown > 0.5) & (exact[1] < 0.5)
-    assert _share_filled(photo_kept(wrong, SIX_VIEWS)) > _share_filled(exact) - 0.01
+    assert _share_filled(complete_silhouettes(wrong, SIX_VIEWS)) > _share_filled(exact) - 0.01
     assert strange.sum() < 0.25 * (exact[1] > 0.5).sum()
 
 
@@ -73,13 +73,13 @@ def test_one_view_that_lacks_it_is_overruled_where_the_others_show_it(exact):
 )
 def test_rigs_whose_rows_are_no_rays_are_left_alone(rig, exact):
     masks = np.stack([exact[0], np.zeros_like(exact[0])])
-    assert (photo_kept(masks, rig) == masks).all()
+    assert (complete_silhouettes(masks, rig) == masks).all()
 
 
 def test_an_empty_photo_or_no_sides_change_nothing(exact):
-    assert not photo_kept(np.zeros_like(exact), SIX_VIEWS).any()
+    assert not complete_silhouettes(np.zeros_like(exact), SIX_VIEWS).any()
     alone = Rig(("front",), (0.0,), (0.0,))
-    assert (photo_kept(exact[:1], alone) == exact[:1]).all()
+    assert (complete_silhouettes(exact[:1], alone) == exact[:1]).all()
 
 
 def test_a_sheet_that_fills_no_pixel_of_a_side_view_is_nothing_left_out():
@@ -87,9 +87,9 @@ def test_a_sheet_that_fills_no_pixel_of_a_side_view_is_nothing_left_out():
     mask = np.zeros((6, SIZE, SIZE), np.float32)
     mask[[0, 3], 60:200, 70:186], mask[[1, 5], 60:200, 87:169] = 1, 1
     mask[[2, 4], 60:200, 127:129] = 0.2
-    assert np.array_equal(photo_kept(mask, SIX_VIEWS), mask)
+    assert np.array_equal(complete_silhouettes(mask, SIX_VIEWS), mask)
 
 
 def test_views_a_pixel_off_get_no_room(exact):
     moved = np.stack([exact[0], *(np.roll(m, 1, 0) for m in exact[1:])])
-    assert ((photo_kept(moved, SIX_VIEWS) > 0.5) != (moved > 0.5)).mean() < 2e-3
+    assert ((complete_silhouettes(moved, SIX_VIEWS) > 0.5) != (moved > 0.5)).mean() < 2e-3

@@ -11,7 +11,7 @@ from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Rig
 from img2mv3d.geometry.hull import mask_distance
 
 
-def opposites(rig: Rig) -> list[tuple[int, int]]:
+def antipodal_views(rig: Rig) -> list[tuple[int, int]]:
     """Pairs of views, by place in the rig, that look at each other along the same rays. None in perspective."""
     if rig.kind != ORTHOGRAPHIC:
         return []
@@ -20,14 +20,14 @@ def opposites(rig: Rig) -> list[tuple[int, int]]:
     return [(i, j) for i in upright for j in upright if i < j and float(looks[i] @ looks[j]) < -1 + 1e-9]
 
 
-def agreed_masks(mask: Float[np.ndarray, "V H W"], rig: Rig, known: bool) -> Float32[np.ndarray, "V H W"]:
+def symmetrised_silhouettes(mask: Float[np.ndarray, "V H W"], rig: Rig, known: bool) -> Float32[np.ndarray, "V H W"]:
     """The masks, with every pair of opposite views made mirror images of each other.
 
     known: the front view's mask is the photo's, and its opposite takes it over. Other pairs meet half way between their
     two outlines. A view that shows nothing has no say.
     """
     agreed = mask.astype(np.float32, copy=True)
-    for i, j in opposites(rig):
+    for i, j in antipodal_views(rig):
         if known and FRONT in (i, j):
             other = j if i == FRONT else i
             agreed[other] = mask[FRONT][:, ::-1]
@@ -38,7 +38,7 @@ def agreed_masks(mask: Float[np.ndarray, "V H W"], rig: Rig, known: bool) -> Flo
     return agreed
 
 
-def spread(
+def inpaint_nearest(
     color: Float[np.ndarray, "V H W 3"], shown: Bool[np.ndarray, "V H W"], wanted: Bool[np.ndarray, "V H W"]
 ) -> Float[np.ndarray, "V H W 3"]:
     """`color`, but where a pixel is wanted and not shown it takes the colour of the nearest pixel that is shown."""

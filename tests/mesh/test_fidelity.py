@@ -8,7 +8,7 @@ import trimesh
 
 from img2mv3d.geometry.cameras import Camera
 from img2mv3d.mesh.arrays import MeshArrays
-from img2mv3d.mesh.likeness import front_psnr, seam
+from img2mv3d.mesh.fidelity import front_psnr, seam_contrast
 from img2mv3d.mesh.preview import render_mesh
 from tests.balls import ball
 
@@ -52,15 +52,15 @@ def halves(step: float) -> tuple[MeshArrays, np.ndarray]:
 
 def test_a_step_is_found_at_the_border_and_nowhere_else() -> None:
     mesh, by_photo = halves(0.4)
-    found = seam(mesh, mesh.vertices, mesh.faces, by_photo)
+    found = seam_contrast(mesh, mesh.vertices, mesh.faces, by_photo)
     assert found.pairs > 200 and found.jump > 4 * found.usual
-    assert seam(*_unpainted(halves(0.0))) == (0.0, 0.0, found.pairs)
-    assert seam(*_unpainted(halves(0.2))).jump == pytest.approx(found.jump / 2, rel=0.05)
+    assert seam_contrast(*_unpainted(halves(0.0))) == (0.0, 0.0, found.pairs)
+    assert seam_contrast(*_unpainted(halves(0.2))).jump == pytest.approx(found.jump / 2, rel=0.05)
 
 
 def test_without_a_border_there_is_no_step() -> None:
     mesh = ball()
-    found = seam(mesh, mesh.vertices, mesh.faces, np.ones(len(mesh.vertices)))
+    found = seam_contrast(mesh, mesh.vertices, mesh.faces, np.ones(len(mesh.vertices)))
     assert (found.jump, found.pairs) == (0.0, 0)
 
 
@@ -72,7 +72,7 @@ def test_a_rim_in_front_of_something_far_is_no_seam() -> None:
     faces = np.concatenate([near.faces, far.faces + len(near.vertices)])
     both = MeshArrays(vertices, faces, np.concatenate([near.colors, far.colors]))
     by_photo = np.repeat([1.0, 0.0], len(near.vertices))
-    assert seam(both, vertices, faces, by_photo, (45.0,)).jump == 0
+    assert seam_contrast(both, vertices, faces, by_photo, (45.0,)).jump == 0
 
 
 def _unpainted(case: tuple[MeshArrays, np.ndarray]) -> tuple[MeshArrays, np.ndarray, np.ndarray, np.ndarray]:
