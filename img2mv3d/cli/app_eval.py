@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-import click
 import typer
 
 from img2mv3d.cli.app_lab import DataFolder, Debug, OutFolder
@@ -17,6 +17,8 @@ app.add_typer(eval_app, name="eval")
 
 CONDITIONS = ("clean", "perturbed", "generated")
 FORMER = {"exact": "clean", "spoilt": "perturbed"}  # words of version 0.1.0
+Condition = StrEnum("Condition", {name: name for name in CONDITIONS})  # typer takes no list of literals
+Setting = StrEnum("Setting", {name: name for name in (*CONDITIONS, *FORMER)})
 PROTOCOLS = ("gso30", "val")
 
 Methods = Annotated[
@@ -92,16 +94,10 @@ def eval_consistency(
     arm: FormerMethods = None,
     count: Count = 60,
     condition: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--condition",
-            click_type=click.Choice(CONDITIONS),
-            help="How latents are made; again for more. [clean and perturbed]",
-        ),
+        list[Condition] | None,
+        typer.Option("--condition", help="How latents are made; again for more.", show_default="clean and perturbed"),
     ] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--setting", hidden=True, click_type=click.Choice([*CONDITIONS, *FORMER]))
-    ] = None,
+    setting: Annotated[list[Setting] | None, typer.Option("--setting", hidden=True)] = None,
     rerender: Annotated[
         bool, typer.Option("--rerender", help="Final fits to every method's views, seen again: a minute an object.")
     ] = False,
@@ -127,7 +123,7 @@ def eval_consistency(
     from img2mv3d.cli.lab import check_data
     from img2mv3d.errors import UsageError
 
-    conditions = [FORMER.get(c, c) for c in (*(condition or ()), *(setting or ()))] or ["clean", "perturbed"]
+    conditions = [FORMER.get(str(c), str(c)) for c in (*(condition or ()), *(setting or ()))] or ["clean", "perturbed"]
     if rerender and conditions == ["clean"]:
         raise UsageError("--rerender: true depth needs no fit; add --condition perturbed or --condition generated")
     if meshes is not None and not rerender:
@@ -140,9 +136,7 @@ def eval_consistency(
 
 @eval_app.command("protocol")
 def eval_protocol(
-    which: Annotated[
-        str, typer.Argument(metavar="gso30|val", click_type=click.Choice(PROTOCOLS), help="Whose objects, see below.")
-    ],
+    which: Annotated[Literal[*PROTOCOLS], typer.Argument(help="Whose objects, see below.")],
     meshes: Annotated[Path, typer.Argument(help="Folder of their meshes.")],
     out: OutFolder = Path("protocol"),
     method: Methods = None,

@@ -20,19 +20,19 @@ COLOR_WEIGHT = 2.0  # of the error in the score: good runs have 0.03 to 0.08 of 
 class Agreement(NamedTuple):
     """How far the views of a run agree.
 
-    warp_error: see `reprojection_error`.
+    reprojection_error: see `reprojection_error`.
     shared: share of the object's pixels that could be compared.
     iou: mean over views of the intersection over union of mask and fitted silhouette.
     """
 
-    warp_error: float
+    reprojection_error: float
     shared: float
     iou: float
 
     @property
     def score(self) -> float:
         """One number to choose by, larger is better: outlines that fit one body, colours that meet on it."""
-        return self.iou - COLOR_WEIGHT * self.warp_error
+        return self.iou - COLOR_WEIGHT * self.reprojection_error
 
 
 def agreement(

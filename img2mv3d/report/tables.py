@@ -18,7 +18,7 @@ def figures(story: Story) -> list[tuple[str, str, str]]:
         if name in story.agree:
             found = story.agree[name]
             told = f"mean colour difference (of 1) where neighbours see one fitted point: {found.shared:.0%} of pixels"
-            rows.append((f"Warp error, {words}", f"{found.warp_error:.4f}", told))
+            rows.append((f"Reprojection error, {words}", f"{found.reprojection_error:.4f}", told))
         front = front_psnr(story, name)
         if front is not None:
             rows.append((f"Front against the photo, {words}", f"{front:.1f} dB", "PSNR inside the cut-out, at 256 px"))

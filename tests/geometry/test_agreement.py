@@ -34,8 +34,8 @@ def test_the_reprojection_error_compares_what_the_torch_warp_sees(rig: Rig) -> N
         total += float((picked.movedim(0, -1) - tensors[0][view]).abs().mean(-1)[both].sum())
         count += int(both.sum())
     found = agreement(color, mask, z, mask, rig)
-    assert found.warp_error == pytest.approx(total / count, rel=1e-3) and found.warp_error > 0.05
-    assert found.warp_error == reprojection_error(color, z, mask, rig)
+    assert found.reprojection_error == pytest.approx(total / count, rel=1e-3) and found.reprojection_error > 0.05
+    assert found.reprojection_error == reprojection_error(color, z, mask, rig)
     assert 0.1 < found.shared < 1 and found.iou == 1
 
 
