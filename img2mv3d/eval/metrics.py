@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
@@ -15,17 +16,6 @@ SSIM_SIGMA = 1.5  # px, of the window; with the constants of Wang et al. 2004
 SIFT_RATIO = 0.8  # Lowe's: a match must be this much better than the second best
 SIFT_SIDE = 512  # px to which views are enlarged: fewer keypoints are found on smaller ones
 SIFT_TOLERANCE_PX = 3.0  # of SIFT_SIDE
-
-
-class Angles(NamedTuple):
-    """Angles between two fields of normals in degrees; 0 where nothing was compared.
-
-    pixels: so many were.
-    """
-
-    mean: float
-    median: float
-    pixels: int
 
 
 class Matches(NamedTuple):
@@ -57,37 +47,21 @@ def ssim(image: Float[np.ndarray, "H W 3"], truth: Float[np.ndarray, "H W 3"]) -
     return float(score[5:-5, 5:-5].mean())
 
 
-def normal_angle(
+def normal_angles(
     normal: Float[np.ndarray, "*shape 3"], truth: Float[np.ndarray, "*shape 3"], mask: Float[np.ndarray, "*shape"]
-) -> Angles:
-    """Angles between normals where the mask is at least 1/2 and the truth has one.
+) -> Float[np.ndarray, " P"]:
+    """Degrees between normals at the pixels where the mask is at least 1/2 and the truth has one.
 
     A missing normal counts as 90 degrees: a method that covers the easy middle alone must not gain by it.
     """
-    lengths = np.linalg.norm(normal, axis=-1), np.linalg.norm(truth, axis=-1)
-    use = (mask >= 0.5) & (lengths[1] > 0.1)
-    if not use.any():
-        return Angles(0.0, 0.0, 0)
-    product = lengths[0][use] * lengths[1][use]
-    cosine = (normal[use].astype(np.float64) * truth[use]).sum(-1) / np.maximum(product, 1e-9)
-    cosine = np.where(lengths[0][use] > 0.1, cosine, 0.0)
-    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-    return Angles(float(angle.mean()), float(np.median(angle)), int(use.sum()))
+    use = (mask >= 0.5) & (np.linalg.norm(truth, axis=-1) > 0.1)
+    found, wanted = normal[use].astype(np.float64), truth[use]
+    length = np.linalg.norm(found, axis=-1)
+    cosine = (found * wanted).sum(-1) / np.maximum(length * np.linalg.norm(wanted, axis=-1), 1e-9)
+    return np.degrees(np.arccos(np.where(length > 0.1, cosine, 0.0).clip(-1, 1)))
 
 
 def sift_matches(
-    color: Float[np.ndarray, "V H W 3"],
-    z: Float[np.ndarray, "V H W"],
-    hit: Float[np.ndarray, "V H W"],
-    rig: Rig,
-    within_deg: float = 180.0,
-) -> Matches:
-    """`sift_matches_by_pair`, summed."""
-    found = sift_matches_by_pair(color, z, hit, rig, within_deg).values()
-    return Matches(*(sum(column) for column in zip(*found, strict=True))) if found else Matches(0, 0, 0)
-
-
-def sift_matches_by_pair(
     color: Float[np.ndarray, "V H W 3"],
     z: Float[np.ndarray, "V H W"],
     hit: Float[np.ndarray, "V H W"],
@@ -124,6 +98,11 @@ def sift_matches_by_pair(
         on_line = distance <= SIFT_TOLERANCE_PX
         result[i, j] = Matches(len(pairs), int(on_line.sum()), int((on_line & on_surface).sum()))
     return result
+
+
+def summed(matches: Mapping[tuple[int, int], Matches]) -> Matches:
+    """All pairs of `sift_matches` together."""
+    return Matches(*(sum(column) for column in zip(*matches.values(), strict=True))) if matches else Matches(0, 0, 0)
 
 
 def edge_sharpness(image: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H W"]) -> float:

@@ -11,7 +11,7 @@ from img2mv3d.conventions import FRONT
 from img2mv3d.errors import UsageError
 from img2mv3d.eval.blending import Fits, rerendered
 from img2mv3d.eval.comparison import NOTHING, Case, Mesh, Metric, Result
-from img2mv3d.eval.metrics import edge_sharpness, normal_angle, sift_matches, sift_matches_by_pair, ssim
+from img2mv3d.eval.metrics import edge_sharpness, normal_angles, sift_matches, ssim, summed
 from img2mv3d.eval.surface import outline_iou, surface_score, visible_points, volume_iou
 from img2mv3d.geometry.agreement import reprojection_error
 from img2mv3d.geometry.cameras import SIX_VIEWS
@@ -23,6 +23,8 @@ from img2mv3d.neus.render import render_views
 LEVEL_DB = 100.0  # of equal pictures
 NEAR_DEG = 45.0  # views further apart share too little for matches
 GROUPS = {"psnr_45": (1, 5), "psnr_90": (2, 4), "psnr_back": (3,)}  # views of `SIX_VIEWS` by their angle to the front
+OWN = ("own_reprojection", "own_epipolar", "own_inliers", "own_matches")
+RERENDERED = ("re_psnr", "re_ssim", "re_iou")
 FRACTIONS = {"f_02": 0.02, "f_05": 0.05, "f_10": 0.1}  # of the truth's box diagonal
 DEPTH = 2  # world axis along which a surface may be shifted before it is judged: the front camera's
 SHIFTS, SHIFT_POINTS = 33, 4000  # tried, within a quarter of the diagonal; points that are compared for each
@@ -52,8 +54,8 @@ def view_figures(case: Case, result: Result) -> Mapping[str, float]:
         "sharpness": _sharpness(shown, hit) / max(_sharpness(truth.color, hit), 1e-6),
     }
     if views.normal is not None and truth.normal is not None:
-        angles = [normal_angle(views.normal[i], truth.normal[i], hit[i]).median for i in others]
-        figures["normal_deg"] = _mean(angles)
+        angles = [normal_angles(views.normal[i], truth.normal[i], hit[i]) for i in others]
+        figures["normal_deg"] = _mean([float(np.median(a)) for a in angles if len(a)])
     return figures
 
 
@@ -67,7 +69,7 @@ def consistency_figures(case: Case, result: Result) -> Mapping[str, float]:
         return {}
     hit = (case.truth.mask >= 0.5).astype(np.float32)
     floor = reprojection_error(case.truth.color, case.z, hit, SIX_VIEWS)
-    near = sift_matches_by_pair(result.colors, case.z, hit, SIX_VIEWS, NEAR_DEG)
+    near = sift_matches(result.colors, case.z, hit, SIX_VIEWS, NEAR_DEG)
     return {
         "reprojection": reprojection_error(result.colors, case.z, hit, SIX_VIEWS) - floor,
         "inliers": float(sum(m.inliers for m in near.values())),
@@ -92,12 +94,12 @@ class OwnSurface:
     def consistency(self) -> Metric:
         """own_reprojection, own_inliers: as `consistency_figures`, by a coarse fit to the views; own_epipolar: matches
         on the epipolar line, which needs no depth. Views that no surface can be fitted to differ by 1."""
-        return Metric(("own_reprojection", "own_epipolar", "own_inliers", "own_matches"), self._consistency)
+        return Metric(OWN, self._consistency)
 
     def rerendering(self) -> Metric:
         """The final fit seen again by the views' cameras against the views, means: PSNR inside of their own masks (dB),
         SSIM, IoU of masks. 0 where no surface can be fitted."""
-        return Metric(("re_psnr", "re_ssim", "re_iou"), self._rerendering)
+        return Metric(RERENDERED, self._rerendering)
 
     def _fit(self, case: Case, result: Result, options: FitOptions) -> Float[np.ndarray, "N N N"] | None:
         if case is not self._case:
@@ -108,28 +110,24 @@ class OwnSurface:
     def _consistency(self, case: Case, result: Result) -> Mapping[str, float]:
         views, field = result.views, self._fit(case, result, QUICK)
         if views is None or field is None:
-            return {"own_reprojection": 1.0, "own_epipolar": 0.0, "own_inliers": 0.0, "own_matches": 0.0}
+            return dict(zip(OWN, (1.0, 0.0, 0.0, 0.0), strict=True))
         seen = render_views(field, views.rig, views.mask.shape[1])
-        near = sift_matches(views.color, seen.z, seen.opacity, views.rig, NEAR_DEG)
-        return {
-            "own_reprojection": reprojection_error(views.color, seen.z, seen.opacity, views.rig),
-            "own_epipolar": float(near.epipolar),
-            "own_inliers": float(near.inliers),
-            "own_matches": float(near.total),
-        }
+        error = reprojection_error(views.color, seen.z, seen.opacity, views.rig)
+        near = summed(sift_matches(views.color, seen.z, seen.opacity, views.rig, NEAR_DEG))
+        counts = (float(n) for n in (near.epipolar, near.inliers, near.total))
+        return dict(zip(OWN, (error, *counts), strict=True))
 
     def _rerendering(self, case: Case, result: Result) -> Mapping[str, float]:
         views, field = result.views, self._fit(case, result, FINAL)
         if views is None or field is None:
-            return {"re_psnr": 0.0, "re_ssim": 0.0, "re_iou": 0.0}
+            return dict.fromkeys(RERENDERED, 0.0)
         color, opacity = rerendered(views, field)
         hit = (views.mask >= 0.5).astype(np.float32)
         shown = [i for i in range(len(hit)) if hit[i].any()]
-        return {
-            "re_psnr": _mean([min(psnr(color[i], views.color[i], hit[i]), LEVEL_DB) for i in shown]),
-            "re_ssim": _mean([ssim(color[i], views.color[i]) for i in shown]),
-            "re_iou": _mean([mask_iou(opacity[i], views.mask[i]) for i in shown]),
-        }
+        decibels = _mean([min(psnr(color[i], views.color[i], hit[i]), LEVEL_DB) for i in shown])
+        likeness = _mean([ssim(color[i], views.color[i]) for i in shown])
+        overlap = _mean([mask_iou(opacity[i], views.mask[i]) for i in shown])
+        return dict(zip(RERENDERED, (decibels, likeness, overlap), strict=True))
 
     def shape(self, options: FitOptions = FINAL, *, shift: bool = False) -> Metric:
         """Figures of the surface against the true one: F-scores over visible points at 2, 5 and 10 % of the true box's
