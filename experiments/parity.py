@@ -49,7 +49,11 @@ SEED = 42  # of every recorded run
 
 @dataclass(frozen=True)
 class Row:
-    """One recorded quantity. most, mean: of the absolute differences. tolerance: what they may be at most."""
+    """One recorded quantity.
+
+    most, mean: of the absolute differences.
+    tolerance: what they may be at most.
+    """
 
     case: str
     quantity: str

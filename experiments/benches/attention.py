@@ -22,8 +22,10 @@ REPEATS = 3
 @dataclass(frozen=True)
 class Cost:
     """kind: "truncated" (fast path), "plain twin" (the same, as the paper writes it, nothing chunked), "whole line"
-    (fast path, a point for every pixel of the line), "plain twin, whole line". seconds: six views,
-    median. megabytes: peak over what the process had before."""
+        (fast path, a point for every pixel of the line), "plain twin, whole line".
+    seconds: six views, median.
+    megabytes: peak over what the process had before.
+    """
 
     kind: str
     px: int

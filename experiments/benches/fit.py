@@ -48,8 +48,14 @@ class Spent(NamedTuple):
 
 class Agreement(NamedTuple):
     """Two renderings of one field: quantiles 50 %, 98 % and the largest of absolute differences, over the pixels that
-    count. opacity: over all rays. z: in cells. normal: degrees. color: of a colour that changes along all three axes,
-    in [0, 1]. z, normal, color: where both are opaque (above 0.99). rays: so many of these.
+    count.
+
+    opacity: over all rays.
+    z: in cells.
+    normal: degrees.
+    color: of a colour that changes along all three axes, in [0, 1].
+    z, normal, color: where both are opaque (above 0.99).
+    rays: so many of these.
     """
 
     opacity: tuple[float, float, float]

@@ -71,9 +71,12 @@ DISC = math.sqrt(4 * COVERED / math.pi)  # radius of the object in world units, 
 
 @dataclass(frozen=True)
 class Part:
-    """What one part took, and what was foretold. seconds: of the processor, all threads (others may use the machine).
+    """What one part took, and what was foretold.
+
+    seconds: of the processor, all threads (others may use the machine).
     weights, peak: bytes, of the parameters and of all resident memory above what was there before the part was made;
-    peak 0: not measured. foretold: seconds and bytes, likewise.
+        peak 0: not measured.
+    foretold: seconds and bytes, likewise.
     """
 
     what: str
@@ -103,8 +106,10 @@ def parts(steps: int = 2, size: int = 256, only: str = "unet,plain,crossview,min
 
 @torch.no_grad()
 def measure(what: str, make: Callable[[], Any], call: Callable[[Any], None], told: Need) -> Part:
-    """Make a network, call it once, forget it. told: what was counted beforehand; its seconds are those of the pace
-    just before the call."""
+    """Make a network, call it once, forget it.
+
+    told: what was counted beforehand; its seconds are those of the pace just before the call.
+    """
     gc.collect()
     machine.reset_peak_memory()
     before = machine.peak_memory()

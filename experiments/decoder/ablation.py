@@ -35,8 +35,10 @@ def bold(difference: Float[np.ndarray, " N"], decimals: int) -> str:
 
 def less(records: Sequence[Row], condition: str, against: str, methods: Sequence[str] | None = None) -> str:
     """Markdown: the method `against` as it is, then every method's paired difference to it over the objects that both
-    have. The last column is each method's own sharpness, a median. methods: which and in which order; None: all of the
-    condition."""
+    have. The last column is each method's own sharpness, a median.
+
+    methods: which and in which order; None: all of the condition.
+    """
     rows: dict[str, dict[str, Row]] = {}
     for r in records:
         if r.condition == condition:
@@ -61,7 +63,10 @@ def less(records: Sequence[Row], condition: str, against: str, methods: Sequence
 
 def at_equal_sharpness(records: Sequence[Row], against: str, methods: Sequence[str] | None = None) -> str:
     """Markdown: figures of each method and of `against`, both blurred view by view to the softer one's sharpness: the
-    rows that `--soften against` adds. methods: None: all that have such rows."""
+    rows that `--soften against` adds.
+
+    methods: None: all that have such rows.
+    """
     found: dict[str, dict[str, Row]] = {}
     for r in records:
         found.setdefault(r.method, {})[r.id] = r

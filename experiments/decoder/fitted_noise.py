@@ -35,8 +35,11 @@ STEP = 450  # noise step of 1000 from which the denoiser resamples
 def make_fits(
     data: Path, bundle: Bundle, *, split: str = "train", limit: int | None = None, report: Callable[[str], None] = print
 ) -> int:
-    """Fit every set of the split that has latents and no fit yet; can be stopped and gone on with. limit: sets in all.
+    """Fit every set of the split that has latents and no fit yet; can be stopped and gone on with.
+
     Returns how many sets have one. A set whose views cannot be fitted is said and left out.
+
+    limit: sets in all.
     """
     sets, plain = RenderSet(data), bundle.plain_decoder()
     generator = bundle.generator()

@@ -31,7 +31,10 @@ WORDS = (90, 90, 90)
 
 
 class Spot(NamedTuple):
-    """One surface point in two neighbouring views. here, there: (column, row) in px, centres at half integers."""
+    """One surface point in two neighbouring views.
+
+    here, there: (column, row) in px, centres at half integers.
+    """
 
     view: int
     other: int

@@ -28,7 +28,10 @@ FRAMING_PX = 144
 
 
 class Row(NamedTuple):
-    """One object at one elevation (degrees). found: None where the mesh has no base at all."""
+    """One object at one elevation (degrees).
+
+    found: None where the mesh has no base at all.
+    """
 
     name: str
     elevation_deg: float

@@ -36,7 +36,11 @@ EXPORTED_FACES = 20_000  # of the mesh that a run writes when nothing else is as
 
 
 class Made(NamedTuple):
-    """What a method makes of exact views. sdf: world units, axes x, y, z on [-1, 1]^3. source: "neus" or "hull"."""
+    """What a method makes of exact views.
+
+    sdf: world units, axes x, y, z on [-1, 1]^3.
+    source: "neus" or "hull".
+    """
 
     sdf: Float[np.ndarray, "N N N"]
     source: str
@@ -79,8 +83,10 @@ def score(
 ) -> Figures:
     """A field against the truth.
 
-    sdf: world units. z: of the truth, world units, 0 outside. truth: visible points of the true surface. seen: which of
-    them one of the six cameras sees; without it all do.
+    sdf: world units.
+    z: of the truth, world units, 0 outside.
+    truth: visible points of the true surface.
+    seen: which of them one of the six cameras sees; without it all do.
     """
     vertices, faces = isosurface(sdf)
     world = Raycaster(vertices, faces)

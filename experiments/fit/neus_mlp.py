@@ -94,8 +94,12 @@ class ColorNet(nn.Module):
 
 
 class NetworkFit:
-    """A fit in progress: `step` improves it, `field` reads it. width: of the networks' layers. steps: over which the
-    learning rate falls. batch: rays a step."""
+    """A fit in progress: `step` improves it, `field` reads it.
+
+    width: of the networks' layers.
+    steps: over which the learning rate falls.
+    batch: rays a step.
+    """
 
     def __init__(
         self, views: Views, *, width: int = 256, steps: int = STEPS, batch: int = BATCH, seed: int = 0

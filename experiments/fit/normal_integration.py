@@ -55,7 +55,9 @@ def integrate(
 ) -> Float[np.ndarray, "H W"]:
     """z of one view (world units, NaN outside) whose slopes are those of its normals and which lies behind `nearest`.
 
-    normal: unit, world axes; nearest: z that the surface cannot be in front of. camera: orthographic, of this size.
+    normal: unit, world axes;
+    nearest: z that the surface cannot be in front of.
+    camera: orthographic, of this size.
     """
     step = 2 * camera.half_width / camera.width
     axes = camera.world_from_cam[:3, :3]

@@ -106,7 +106,10 @@ def decoded_plainly(
     front: Float[np.ndarray, "H W"],
     decoder: DecodesLatents,
 ) -> dict[str, np.ndarray]:
-    """color, normal and mask of `Views`, each decoded on its own and by nothing mended; front: the photo's alpha."""
+    """color, normal and mask of `Views`, each decoded on its own and by nothing mended;
+
+    front: the photo's alpha.
+    """
     with torch.no_grad():
         color, coded = (
             torch.cat([decoder.decode(one[None]) for one in torch.from_numpy(latents)])

@@ -46,9 +46,11 @@ class Record(Figures):
     median angle. f_01, f_02, f_05: F-scores at 1, 2 and 5 % of the box diagonal over visible points; _seen and _unseen:
     of the part that one of the six cameras sees, and of the rest; missing_...: mean distance from that part of the
     truth to what was found, % of the diagonal. closed: every edge joins two faces. exported_iou: as iou, of the
-    smoothed and simplified mesh that is exported. source: "neus", "hull" or "nothing". cpu_s, wall_s, peak_mb: of the
-    fit; the peak is what it took on top of what the process held. unseen_share, thin_share: of the true visible surface
-    seen by none of the cameras; on thin level plates.
+    smoothed and simplified mesh that is exported.
+
+    source: "neus", "hull" or "nothing".
+    cpu_s, wall_s, peak_mb: of the fit; the peak is what it took on top of what the process held.
+    unseen_share, thin_share: of the true visible surface seen by none of the cameras; on thin level plates.
     """
 
     id: str

@@ -139,8 +139,11 @@ def effects(rows: Sequence[Row], figure: str = "f_02", digits: int = 3) -> str:
 def measure(
     name: str, solid: Solid, other: Views, variants: Sequence[str], perturbations: Sequence[str], grid: int
 ) -> list[Row]:
-    """One object: a row for each perturbation and variant. other: exact views of another object. perturbations: of
-    ALL."""
+    """One object: a row for each perturbation and variant.
+
+    other: exact views of another object.
+    perturbations: of ALL.
+    """
     views, z, vertices = exact_views(solid)
     truth = visible_points(vertices, solid.faces, np.random.default_rng(1))
     rows = []

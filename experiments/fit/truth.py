@@ -22,9 +22,12 @@ SIDEWAYS = 0.5  # of a direction's vertical part: a way out between two boards, 
 
 
 class Truth(NamedTuple):
-    """views: exact, as files would hold them. z: of the first surface, world units, 0 outside. vertices, faces: the
-    mesh in the world. surface: points on it that can be seen from outside. seen: which of these one of the six cameras
-    sees. thin: which of these lie on a level plate thinner than THIN.
+    """views: exact, as files would hold them.
+    z: of the first surface, world units, 0 outside.
+    vertices, faces: the mesh in the world.
+    surface: points on it that can be seen from outside.
+    seen: which of these one of the six cameras sees.
+    thin: which of these lie on a level plate thinner than THIN.
     """
 
     views: Views

@@ -11,8 +11,11 @@ from img2mv3d.errors import UsageError
 
 
 class Hits(NamedTuple):
-    """One entry per ray. face: -1 for a miss. t: length along the ray, inf for a miss. u, v: weights of the face's
-    second and third corner.
+    """One entry per ray.
+
+    face: -1 for a miss.
+    t: length along the ray, inf for a miss.
+    u, v: weights of the face's second and third corner.
     """
 
     face: Int[np.ndarray, " R"]
@@ -24,7 +27,10 @@ class Hits(NamedTuple):
 class Raycaster:
     """A mesh that rays can be shot at; both sides of every face count. Sizes about 1 (float32 inside).
 
-    vertices: [N, 3]; faces: [F, 3]. Raises UsageError when the package `embreex` is missing.
+    Raises UsageError when the package `embreex` is missing.
+
+    vertices: [N, 3];
+    faces: [F, 3].
     """
 
     def __init__(self, vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"]) -> None:

@@ -28,9 +28,11 @@ LEAST_PIXELS = 300  # of the front silhouette; smaller is no picture of anything
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One pose of one object. color uint8 [6, 256, 256, 3] over white; mask uint8 [6, 256, 256]; normal uint8
-    [6, 256, 256, 3] (coded, over white); z float16 [6, 256, 256], world units, 0 where mask is 0; photo uint8
-    [256, 256, 4], the front view as a photo, straight alpha; framing_px: long side of its silhouette.
+    """One pose of one object. color uint8 [6, 256, 256, 3] over white; mask uint8 [6, 256, 256]; normal uint8 [6, 256,
+    256, 3] (coded, over white); z float16 [6, 256, 256], world units, 0 where mask is 0; photo uint8 [256, 256, 4],
+    the front view as a photo, straight alpha;
+
+    framing_px: long side of its silhouette.
     """
 
     color: np.ndarray
@@ -87,7 +89,10 @@ class RenderSet:
         return {key: arrays[key].astype(np.float32) for key in LATENT_KEYS}
 
     def write_latents(self, name: str, source: str, **latents: np.ndarray) -> None:
-        """Store float16 `color`, `normal`, `photo`; source: "teacher" or "mini"."""
+        """Store float16 `color`, `normal`, `photo`;
+
+        source: "teacher" or "mini".
+        """
         arrays = {key: np.asarray(latents[key], np.float16) for key in LATENT_KEYS}
         write_atomically(self.latents_path(name), **arrays, source=np.array(source))
 
@@ -105,9 +110,12 @@ def render_corpus(
     """Render what the corpus allows to learn from (weight above 0), and of its held-out objects those without twins
     among the others; sets that exist are kept, so it can be resumed.
 
-    meshes: folder with manifest.tsv and objects/; objects that are not there are passed over. poses: of everyday
-    objects; others get half as many. limit: at most that many sets in all. wanted: keep only some entries.
     Returns the names of objects that could not be rendered, each with its reason.
+
+    meshes: folder with manifest.tsv and objects/; objects that are not there are passed over.
+    poses: of everyday objects; others get half as many.
+    limit: at most that many sets in all.
+    wanted: keep only some entries.
     """
     listed = read_manifest(meshes / "manifest.tsv")
     fit = {e.id for e in listed if e.split == "train"} | {e.id for e in without_twins(listed)}

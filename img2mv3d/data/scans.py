@@ -71,8 +71,12 @@ def gso30(folder: Path, count: int | None = None) -> Iterator[Scan]:
 
 
 def read_solid(path: Path, root: Path) -> Solid:
-    """A mesh file in the middle of a ball of radius 1/2, in its own axes. root: the object's folder; Google's copies
-    keep the picture in another part of it than the file that names it. Raises InputError."""
+    """A mesh file in the middle of a ball of radius 1/2, in its own axes.
+
+    Raises InputError.
+
+    root: the object's folder; Google's copies keep the picture in another part of it than the file that names it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for file in [path, *_belongings(path, root)]:

@@ -37,7 +37,9 @@ class Condition:
     """What the network is told, row by row: N = 2 * B * V rows, normals of all objects first, then colours, the view
     fastest.
 
-    latent: of the condition photo, scaled. tokens: of the photo. camera: numbers of view and domain.
+    latent: of the condition photo, scaled.
+    tokens: of the photo.
+    camera: numbers of view and domain.
     """
 
     latent: Float[Tensor, "N c h w"]
@@ -48,11 +50,12 @@ class Condition:
 def conditioned(network: Network, condition: Condition, guidance: float = 1.0, *, at_once: bool = True) -> Denoiser:
     """The denoiser of one condition, with classifier-free guidance unless `guidance` is exactly 1.
 
-    The unconditional branch has zeros for photo latent and tokens and keeps its cameras. The four quarters of a
-    guided batch are (normal without, normal with, colour without, colour with): the network's joint attention pairs
-    the halves of the batch, so this order pairs the same view of the same branch in the two domains.
+    The unconditional branch has zeros for photo latent and tokens and keeps its cameras. The four quarters of a guided
+    batch are (normal without, normal with, colour without, colour with): the network's joint attention pairs the halves
+    of the batch, so this order pairs the same view of the same branch in the two domains.
+
     at_once: False calls the network for one branch after the other, with half of the rows: the same but for rounding,
-    in about half of the memory.
+        in about half of the memory.
     """
     c = condition
     if guidance == 1.0:

@@ -23,8 +23,9 @@ def antipodal_views(rig: Rig) -> list[tuple[int, int]]:
 def symmetrised_silhouettes(mask: Float[np.ndarray, "V H W"], rig: Rig, known: bool) -> Float32[np.ndarray, "V H W"]:
     """The masks, with every pair of opposite views made mirror images of each other.
 
-    known: the front view's mask is the photo's, and its opposite takes it over. Other pairs meet half way between their
-    two outlines. A view that shows nothing has no say.
+    Other pairs meet half way between their two outlines. A view that shows nothing has no say.
+
+    known: the front view's mask is the photo's, and its opposite takes it over.
     """
     agreed = mask.astype(np.float32, copy=True)
     for i, j in antipodal_views(rig):

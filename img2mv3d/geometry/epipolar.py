@@ -58,8 +58,9 @@ def ray_depths(
 
 
 def row_taps(rig: Rig, view: int, other: int, pixels: Int[Tensor, "P"], z: Float[Tensor, "P S"], width: int) -> Taps:
-    """Two taps along the pixel's own row; only for rigs with `rows_are_epipolar`. pixels: row * width + column, any
-    band of rows.
+    """Two taps along the pixel's own row; only for rigs with `rows_are_epipolar`.
+
+    pixels: row * width + column, any band of rows.
     """
     turn = math.radians(rig.azimuth_deg[other] - rig.azimuth_deg[view])
     half = rig.width / 2
@@ -127,8 +128,9 @@ def structured_noise(
     """Noise for depth maps that survives pooling, paper eq. 3: uniform on grids of 3, 64 and 128 cells, bilinear to
     size px, added.
 
-    amplitude: of the coarsest grid, world units (half the image width is 1); the finer ones get a third and a ninth.
     Independent per view.
+
+    amplitude: of the coarsest grid, world units (half the image width is 1); the finer ones get a third and a ninth.
     """
     total = torch.zeros(views, size, size)
     for cells, share in zip(NOISE_CELLS, NOISE_SHARE, strict=True):

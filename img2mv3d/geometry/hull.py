@@ -32,8 +32,11 @@ def mask_distance(mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
 def carve(mask: Float[np.ndarray, "V H W"], rig: Rig, nodes: int, *, missing: int = 0) -> Float[np.ndarray, "N N N"]:
     """The hull of soft masks on a grid, for any rig: float32 [N, N, N] in world units, axes x, y, z, negative inside.
 
-    The largest of the views' distances at each node's pixel; a lower bound of the true distance outside. missing: so
-    many views may contradict (their distances are ignored, largest first). What lies outside of a frame is unknown.
+    The largest of the views' distances at each node's pixel; a lower bound of the true distance outside.
+
+    What lies outside of a frame is unknown.
+
+    missing: so many views may contradict (their distances are ignored, largest first).
     """
     line = np.linspace(-1, 1, nodes, dtype=np.float32)
     fields = []

@@ -37,8 +37,8 @@ def turn_deg(rig: Rig, view: int, other: int) -> float:
 def neighbours(rig: Rig, slots: int = SLOTS, dropped: tuple[int, ...] = ()) -> tuple[tuple[int | None, ...], ...]:
     """For each view the views that fill its slots, next one in azimuth first; None for an empty slot.
 
-    Fewer others than slots: the nearest keep their places at both ends (next views first, previous views last), so
-    that a slot keeps its meaning. More: the nearest in azimuth.
+    Fewer others than slots: the nearest keep their places at both ends (next views first, previous views last), so that
+    a slot keeps its meaning. More: the nearest in azimuth.
 
     dropped: views that fill no slot (training); a slot they would have filled stays empty.
     """

@@ -68,7 +68,10 @@ class Box(Solid):
 
 @dataclass(frozen=True)
 class Torus(Solid):
-    """centre [3], ring radius, tube radius: world units. axis: 0, 1 or 2, the axis of turning (1: lies flat)."""
+    """centre [3], ring radius, tube radius: world units.
+
+    axis: 0, 1 or 2, the axis of turning (1: lies flat).
+    """
 
     centre: Point = (0.0, 0.0, 0.0)
     ring: Number = 0.45

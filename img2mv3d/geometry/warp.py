@@ -23,10 +23,12 @@ GRAZING = 0.2  # cosine below which a surface is too slanted to compare colours 
 class Warped(NamedTuple):
     """The front photo, seen from every view. Zero wherever a view has no surface.
 
-    color: over white, [0, 1]. visible: 0..1, whether the front camera sees the point. gap: clip((z of the point
-    seen from the front - the front view's own depth there) / SAME_SURFACE, -1, 1). cosine: of the angle between
-    the surface and the front camera's axis, 1 when they face. In the front view itself: the photo, visible
-    wherever it is not transparent, gap 0, cosine by the depth.
+    In the front view itself: the photo, visible wherever it is not transparent, gap 0, cosine by the depth.
+
+    color: over white, [0, 1].
+    visible: 0..1, whether the front camera sees the point.
+    gap: clip((z of the point seen from the front - the front view's own depth there) / SAME_SURFACE, -1, 1).
+    cosine: of the angle between the surface and the front camera's axis, 1 when they face.
     """
 
     color: Float[Tensor, "V 3 H W"]
@@ -38,11 +40,12 @@ class Warped(NamedTuple):
 def warp_photo(
     front: Float[Tensor, "4 H W"], z: Float[Tensor, "V H W"], hit: Float[Tensor, "V H W"], rig: Rig
 ) -> Warped:
-    """The photo's colour at the surface point behind every pixel of every view. front: RGBA in [0, 1], straight
-    alpha; the rig's first view.
+    """The photo's colour at the surface point behind every pixel of every view.
 
-    z in world units, hit in 0..1 (`conventions`). The sampled alpha lowers `visible`, so that background never
-    lands on the object.
+    z in world units, hit in 0..1 (`conventions`). The sampled alpha lowers `visible`, so that background never lands on
+    the object.
+
+    front: RGBA in [0, 1], straight alpha; the rig's first view.
     """
     cameras = rig.cameras(z.shape[-1])
     solid = hit >= HIT

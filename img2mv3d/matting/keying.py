@@ -23,7 +23,10 @@ SHADOW_SLOPE = 3.0  # 8 bit L a px at 512: steeper is an edge
 
 
 class Key(NamedTuple):
-    """alpha float32 [H, W] in [0, 1]. doubt: bool [H, W], what is taken for object but could be a shadow."""
+    """alpha float32 [H, W] in [0, 1].
+
+    doubt: bool [H, W], what is taken for object but could be a shadow.
+    """
 
     alpha: np.ndarray
     doubt: np.ndarray

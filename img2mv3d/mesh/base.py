@@ -16,8 +16,9 @@ OFFER_DEG = 8.0  # from here on it is worth a word: the estimate errs by less
 
 
 class Base(NamedTuple):
-    """elevation_deg: of the camera above the plane, degrees. share: 0..1, of the object's outline seen along the
-    plane's normal, how much lies in the plane (four feet span their whole rectangle).
+    """elevation_deg: of the camera above the plane, degrees.
+    share: 0..1, of the object's outline seen along the plane's normal, how much lies in the plane (four feet span their
+        whole rectangle).
     """
 
     elevation_deg: float

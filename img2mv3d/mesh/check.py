@@ -96,7 +96,9 @@ class Health:
 
 def check(mesh: MeshLike, mm_per_unit: float = 1.0, rays: int = RAYS) -> Health:
     """The health of a mesh whose unit is so many millimetres. Vertices at one place count as one: files may split them
-    for their texture. rays: how many walls are sampled; fewer on huge meshes.
+    for their texture.
+
+    rays: how many walls are sampled; fewer on huge meshes.
     """
     vertices, faces = merged(mesh.vertices, mesh.faces)
     vertices = vertices * mm_per_unit

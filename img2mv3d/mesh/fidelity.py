@@ -24,8 +24,10 @@ SEAM_DEG = (-45.0, 45.0)  # the azimuths that look along the border of the front
 
 class Seam(NamedTuple):
     """jump: mean colour difference (0..1, mean of channels) of two points a little apart on the surface, one painted by
-    the photo and one by views. usual: of pairs near it that lie on one side, at the same distance: where it is as
-    large, the jumps are the picture's own. pairs: how many jumps.
+        the photo and one by views.
+    usual: of pairs near it that lie on one side, at the same distance: where it is as large, the jumps are the
+        picture's own.
+    pairs: how many jumps.
     """
 
     jump: float
@@ -53,8 +55,12 @@ def seam_contrast(
     by_photo: Float[np.ndarray, "N"],
     azimuths_deg: tuple[float, ...] = SEAM_DEG,
 ) -> Seam:
-    """The step in colour where the photo's part ends, seen from `azimuths_deg`. vertices, faces: the mesh before it was
-    unwrapped (world units); by_photo: the photo's share in each vertex's colour, 0..1. All zeros without a border.
+    """The step in colour where the photo's part ends, seen from `azimuths_deg`.
+
+    All zeros without a border.
+
+    vertices, faces: the mesh before it was unwrapped (world units);
+    by_photo: the photo's share in each vertex's colour, 0..1.
     """
     across, along = [], []
     for azimuth in azimuths_deg:

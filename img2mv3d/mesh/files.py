@@ -53,17 +53,18 @@ def write_mesh(
     provenance: dict[str, Any] | None = None,
     placed: bool = False,
 ) -> dict[str, Any]:
-    """Write `mesh` (world axes and units) to `path` and return what was checked: format, files, bytes, vertices,
-    faces, volume, box, textured, and where it stands: unit and up of the file, file_from_world.
+    """Write `mesh` (world axes and units) to `path` and return what was checked: format, files, bytes, vertices, faces,
+    volume, box, textured, and where it stands: unit and up of the file, file_from_world.
 
-    format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending. size_mm,
-    height_mm, up: as `placement.place` takes them; volume and box are in the file's units. placed: the mesh stands in
-    the file's axes and units already. Everything is written into a
-    folder of its own next to `path`, synced, read back, compared and only then renamed. provenance: plain values for
-    glTF's asset.extras, next to the tool's name and version. Same mesh, same bytes.
-    Raises UsageError on an unknown format, one whose package is missing or a place that cannot be written,
-    ResourceError when the disk is full or gives back something else; then nothing is left behind and an older file
-    stays as it was.
+    Same mesh, same bytes. Raises UsageError on an unknown format, one whose package is missing or a place that cannot
+    be written, ResourceError when the disk is full or gives back something else; then nothing is left behind and an
+    older file stays as it was.
+
+    format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending.
+    size_mm, height_mm, up: as `placement.place` takes them; volume and box are in the file's units.
+    placed: the mesh stands in the file's axes and units already. Everything is written into a folder of its own next to
+        `path`, synced, read back, compared and only then renamed.
+    provenance: plain values for glTF's asset.extras, next to the tool's name and version.
     """
     path = Path(path)
     kind = (format or path.suffix.lstrip(".")).lower()

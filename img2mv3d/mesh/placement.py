@@ -16,9 +16,14 @@ Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # +Y up, front +Z -> +Z u
 
 @dataclass(frozen=True)
 class Placing:
-    """How a format is meant. unit: mm or m, what one unit in the file is. up: Y or Z. default_mm: longest side when
-    nobody says a size; None: one world unit is one unit of the file. standing: on the ground, above the origin.
-    texture, colors: can the file hold them? shared: do faces share their vertices in it?
+    """How a format is meant.
+
+    unit: mm or m, what one unit in the file is.
+    up: Y or Z.
+    default_mm: longest side when nobody says a size; None: one world unit is one unit of the file.
+    standing: on the ground, above the origin.
+    texture, colors: can the file hold them?
+    shared: do faces share their vertices in it?
     """
 
     unit: str
@@ -45,9 +50,11 @@ def place(
 ) -> tuple[MeshLike, Float[np.ndarray, "4 4"]]:
     """The mesh in the axes and units of `format`, and file_from_world [4, 4].
 
-    size_mm: of the longest side; height_mm: of the vertical one, which wins. With neither, the format's own default.
-    up: y or z, the file's axis that points up where that shall not be the format's own. Right hands stay right hands.
-    Raises ValueError when the mesh has no extent to be measured.
+    Right hands stay right hands. Raises ValueError when the mesh has no extent to be measured.
+
+    size_mm: of the longest side;
+    height_mm: of the vertical one, which wins. With neither, the format's own default.
+    up: y or z, the file's axis that points up where that shall not be the format's own.
     """
     rule = PLACINGS[format]
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)

@@ -24,9 +24,14 @@ LOW_PX = 6.0  # px of 256: what is larger belongs to the low band, where picture
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One picture. camera: whose `project` gives px of a square frame. color: float32 [H, W, 3], sRGB in [0, 1],
-    straight (not mixed with a background). alpha: float32 [H, W]. scale, offset: frame px * scale + offset = px of
-    `color`, per axis. priority: factor on the weight. is_photo: whether it is the user's photo.
+    """One picture.
+
+    camera: whose `project` gives px of a square frame.
+    color: float32 [H, W, 3], sRGB in [0, 1], straight (not mixed with a background).
+    alpha: float32 [H, W].
+    scale, offset: frame px * scale + offset = px of `color`, per axis.
+    priority: factor on the weight.
+    is_photo: whether it is the user's photo.
     """
 
     camera: Camera
@@ -39,8 +44,11 @@ class Source:
 
 
 class Projection(NamedTuple):
-    """What one source says about those points it sees. index: int64 [K], which points. low, high: float32 [K, 3],
-    colour below and above `LOW_PX` (they add up). weight: float32 [K], priority times trust, > 0.
+    """What one source says about those points it sees.
+
+    index: int64 [K], which points.
+    low, high: float32 [K, 3], colour below and above `LOW_PX` (they add up).
+    weight: float32 [K], priority times trust, > 0.
     """
 
     index: np.ndarray

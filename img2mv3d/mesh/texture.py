@@ -22,10 +22,11 @@ BLOCK = 1 << 18  # texels painted together
 
 
 class Painting(NamedTuple):
-    """mesh: `MeshArrays`; with a texture its vertices are doubled along seams. shares: of the surface's area seen by
-    the photo, by views only, by none (they add up to 1). shifts: the corrections, float64 [S, 3]. coverage: share of
-    the texture's texels that charts use (0 without texture). by_photo: float64 [N], the photo's share in the colour of
-    each vertex as it was given, 0 where nobody sees it.
+    """mesh: `MeshArrays`; with a texture its vertices are doubled along seams.
+    shares: of the surface's area seen by the photo, by views only, by none (they add up to 1).
+    shifts: the corrections, float64 [S, 3].
+    coverage: share of the texture's texels that charts use (0 without texture).
+    by_photo: float64 [N], the photo's share in the colour of each vertex as it was given, 0 where nobody sees it.
     """
 
     mesh: MeshArrays
@@ -38,12 +39,13 @@ class Painting(NamedTuple):
 def paint(
     vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], sources: list[Source], *, texture_size: int
 ) -> Painting:
-    """The mesh (world units, closed or not) coloured by `sources`; texture_size: px a side, 0 for vertex colours
-    (which a texture too small for its charts becomes, too).
+    """The mesh (world units, closed or not) coloured by `sources`;
 
     Each point takes its colour from the pictures that see it: weight = priority * cos^2 * distance to rims; the low
     band is their mean, the high band nearly the best one's alone; before that each picture is shifted by a constant
     colour so that overlaps agree (the photo stands still). What nobody sees is filled by diffusion over the mesh.
+
+    texture_size: px a side, 0 for vertex colours (which a texture too small for its charts becomes, too).
     """
     normals = vertex_normals(vertices, faces)
     area = np.linalg.norm(face_normals(vertices, faces), axis=1) / 2

@@ -23,10 +23,14 @@ SPLITS = 6  # rounds of taking apart what lies on itself
 
 
 class Chart(NamedTuple):
-    """original: int64 [M], old vertex of each new one (vertices are doubled along seams). faces: int64 [F, 3] into the
-    new vertices, in the old order. uv: float64 [M, 2], v upwards. face: int64 [T, T], the face at each texel's centre,
-    -1 for none. bary: float64 [T, T, 3], where inside of it. density: texels per world unit where a face looks straight
-    along its axis; 0 when the texture is too small for the charts, and then uv means nothing. charts: how many.
+    """original: int64 [M], old vertex of each new one (vertices are doubled along seams).
+    faces: int64 [F, 3] into the new vertices, in the old order.
+    uv: float64 [M, 2], v upwards.
+    face: int64 [T, T], the face at each texel's centre, -1 for none.
+    bary: float64 [T, T, 3], where inside of it.
+    density: texels per world unit where a face looks straight along its axis; 0 when the texture is too small for the
+        charts, and then uv means nothing.
+    charts: how many.
     """
 
     original: np.ndarray

@@ -30,9 +30,12 @@ CHUNK = 1 << 21  # numbers of hidden features held at once: 8 MB in float32
 class Level(NamedTuple):
     """What the attention needs to know at one feature size; `hit` False and z 0 outside of the object.
 
-    z: world units. ray: Pluecker coordinates. photo: RGB over white in [-1, 1] and a 1 in the front view, zeros in
-    the others. slots: `neighbours(rig)`. Where `rows_are_epipolar` the maps may be a band of rows; otherwise they
-    are whole images.
+    Where `rows_are_epipolar` the maps may be a band of rows; otherwise they are whole images.
+
+    z: world units.
+    ray: Pluecker coordinates.
+    photo: RGB over white in [-1, 1] and a 1 in the front view, zeros in the others.
+    slots: `neighbours(rig)`.
     """
 
     z: Float[Tensor, "V h w"]

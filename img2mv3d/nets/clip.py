@@ -23,7 +23,10 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class SdEncoder(nn.Module):
-    """Stable Diffusion's VAE encoder; the most likely latent (the mode), scaled. config: of its config.json."""
+    """Stable Diffusion's VAE encoder; the most likely latent (the mode), scaled.
+
+    config: of its config.json.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -46,7 +49,10 @@ class SdEncoder(nn.Module):
 
 
 class SdDecoder(nn.Module):
-    """Stable Diffusion's VAE decoder. config: of its config.json."""
+    """Stable Diffusion's VAE decoder.
+
+    config: of its config.json.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -68,9 +74,11 @@ class SdDecoder(nn.Module):
 
 
 class ClipCondition(nn.Module):
-    """The condition encoder of Wonder3D's checkpoint. clip: transformers' CLIPVisionModelWithProjection.
+    """The condition encoder of Wonder3D's checkpoint.
 
     The photo over white is cut (not rounded) to 8 bits before anything sees it, as the original pipeline does it.
+
+    clip: transformers' CLIPVisionModelWithProjection.
     """
 
     def __init__(self, encoder: SdEncoder, clip: nn.Module) -> None:
@@ -108,8 +116,11 @@ def clip_pixels(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 224 224"]
 
 
 def make_clip(config: Mapping[str, Any]) -> nn.Module:
-    """An empty vision tower with projection. config: of its config.json. Raises WeightsError without the extra
-    `wonder3d`.
+    """An empty vision tower with projection.
+
+    Raises WeightsError without the extra `wonder3d`.
+
+    config: of its config.json.
     """
     try:
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection

@@ -17,7 +17,11 @@ from img2mv3d.nets.vae import Encoder
 
 
 class Told(NamedTuple):
-    """What the denoiser is told about the photo. latent: scaled. tokens: for the cross-attention."""
+    """What the denoiser is told about the photo.
+
+    latent: scaled.
+    tokens: for the cross-attention.
+    """
 
     latent: Float[Tensor, "c h w"]
     tokens: Float[Tensor, "T d"]
@@ -48,11 +52,16 @@ class MiniCondition(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class GeneratorNets:
-    """unet, condition: networks in eval mode. camera: numbers of one object's rows (normals, then colours), see
-    `multiview.camera_vector`. schedule: a name of diffusion.schedule.SCHEDULES. steps, guidance, solver, eta: the
-    bundle's own choice where an option is None. framing_px: the silhouette's long side it was trained for. vae: name
-    and digest of the latent space. bundle: its name. rig: where the views are taken from. white: the latent of white,
-    where the denoiser was trained on windows round the object; None: it sees whole pictures.
+    """unet, condition: networks in eval mode.
+    camera: numbers of one object's rows (normals, then colours), see `multiview.camera_vector`.
+    schedule: a name of diffusion.schedule.SCHEDULES.
+    steps, guidance, solver, eta: the bundle's own choice where an option is None.
+    framing_px: the silhouette's long side it was trained for.
+    vae: name and digest of the latent space.
+    bundle: its name.
+    rig: where the views are taken from.
+    white: the latent of white, where the denoiser was trained on windows round the object; None: it sees whole
+        pictures.
     """
 
     unet: MultiViewUNet

@@ -21,9 +21,11 @@ Hook = Callable[[int, Tensor], Tensor]
 class TemporalBase(TemporalDecoder):
     """diffusers' TemporalDecoder with its own names of weights, run block by block.
 
-    channels, layers_per_block, groups, scale, post_quant: as in `PlainDecoder`. temporal: False leaves the
-    temporal half out (no weights of it, about a third of the time saved); the whole then equals `PlainDecoder` bit
-    for bit. Scaled latents are divided by `scale`.
+    Scaled latents are divided by `scale`.
+
+    channels, layers_per_block, groups, scale, post_quant: as in `PlainDecoder`.
+    temporal: False leaves the temporal half out (no weights of it, about a third of the time saved); the whole then
+        equals `PlainDecoder` bit for bit.
     """
 
     def __init__(

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class TokenConfig:
-    """channels: widths at 64, 32, 16 and 8 px (finest first). width: of a token. features: length of the distilled
-    vector.
+    """channels: widths at 64, 32, 16 and 8 px (finest first).
+    width: of a token.
+    features: length of the distilled vector.
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 192)
@@ -33,8 +34,8 @@ class TokenConfig:
 
 
 class Tokens(NamedTuple):
-    """tokens: for the cross-attention, one per cell of an 8 x 8 grid, then one for the whole picture. features: see
-    `TokenEncoder`.
+    """tokens: for the cross-attention, one per cell of an 8 x 8 grid, then one for the whole picture.
+    features: see `TokenEncoder`.
     """
 
     tokens: Float[Tensor, "B T d"]

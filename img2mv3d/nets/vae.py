@@ -47,12 +47,13 @@ class PlainDecoder(nn.Module):
     """Scaled latents -> pictures, made of the blocks of diffusers' VAE decoders.
 
     The spatial half of diffusers' TemporalDecoder of the same numbers: its keys without ".spatial_res_block" are ours
-    (facts: the temporal mid block makes `layers_per_block` res blocks and runs its attention between them only, so
-    with one layer there is no attention at all here).
+    (facts: the temporal mid block makes `layers_per_block` res blocks and runs its attention between them only, so with
+    one layer there is no attention at all here).
 
-    channels: width at 256, 128, 64, 32 px (finest first, as in diffusers' configs). layers_per_block: one less than
-    the res blocks of an up-block. groups: of every GroupNorm (32 on 32 channels would be instance norm, which costs
-    5 dB). scale: latents are divided by it (Stable Diffusion's decoder wants raw latents, ours takes scaled ones: 1).
+    channels: width at 256, 128, 64, 32 px (finest first, as in diffusers' configs).
+    layers_per_block: one less than the res blocks of an up-block.
+    groups: of every GroupNorm (32 on 32 channels would be instance norm, which costs 5 dB).
+    scale: latents are divided by it (Stable Diffusion's decoder wants raw latents, ours takes scaled ones: 1).
     post_quant: a 1 x 1 convolution in front, as Stable Diffusion's autoencoder has.
     """
 

@@ -27,8 +27,10 @@ FINEST = 64  # nodes a side: finer levels would take minutes
 
 @dataclass(frozen=True, eq=False)
 class RayTargets:
-    """All rays of all views. origin, direction: direction is unit. near, far: where a ray is inside of the cube.
-    mask, normal (mask times unit), trust: as `targets.ViewTargets`.
+    """All rays of all views.
+
+    origin, direction: direction is unit.
+    near, far: where a ray is inside of the cube. mask, normal (mask times unit), trust: as `targets.ViewTargets`.
     """
 
     origin: Float[Tensor, "R 3"]
@@ -70,7 +72,12 @@ def optimise_rays(
     options: FitOptions,
     tick: Callable[[], None] | None = None,
 ) -> tuple[Float[Tensor, "N N N"], list[float]]:
-    """All steps of a level. field: cells, axes x, y, z. Returns the improved field and the losses of the batches."""
+    """All steps of a level.
+
+    Returns the improved field and the losses of the batches.
+
+    field: cells, axes x, y, z.
+    """
     nodes = field.shape[0]
     values = field.clamp(-FAR, FAR).clone().requires_grad_(True)
     adam = torch.optim.Adam([values], lr=options.rate[0], betas=BETAS, eps=EPS)

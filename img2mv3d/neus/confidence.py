@@ -21,7 +21,10 @@ WEIGHTS = (-1.049, -1.677, 0.494, -8.292, -1.026, 0.509, -3.004, 1.267)
 def confidence(
     seen: Rendering, normal: Float[np.ndarray, "V H W 3"], mask: Float[np.ndarray, "V H W"], rig: Rig
 ) -> Float32[np.ndarray, "V H W"]:
-    """Estimated probability that z is within RIGHT of the truth; 0 where nothing is hit. normal, mask: of the views."""
+    """Estimated probability that z is within RIGHT of the truth; 0 where nothing is hit.
+
+    normal, mask: of the views.
+    """
     signs = features(seen, normal, mask, rig)
     chance = 1 / (1 + np.exp(-(signs @ np.array(WEIGHTS[:-1]) + WEIGHTS[-1])))
     return np.where(seen.opacity > 0, chance, 0).astype(np.float32)

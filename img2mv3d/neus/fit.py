@@ -49,9 +49,10 @@ __all__ = ["FINAL", "QUICK", "Fit", "FitOptions", "Level", "fit"]
 @dataclass(frozen=True, eq=False)
 class Fit:
     """sdf: float32 [N, N, N], world units, axes x, y, z on [-1, 1]^3, negative inside, cut at FAR cells, positive on
-    the border, so that its surface is closed. figures: plain numbers: iou and hull_iou by view (to within OFF), nodes,
-    source ("neus" or "hull"), missing (views that the hull overruled), disagreement (of the views' normals, see
-    DISAGREE), loss. warnings: one sentence each.
+        the border, so that its surface is closed.
+    figures: plain numbers: iou and hull_iou by view (to within OFF), nodes, source ("neus" or "hull"), missing (views
+        that the hull overruled), disagreement (of the views' normals, see DISAGREE), loss.
+    warnings: one sentence each.
     """
 
     sdf: np.ndarray
@@ -69,10 +70,12 @@ def fit(
     """Fit a closed surface to the views of a rig. Equal inputs give equal fields, with any number of torch threads (in
     rigs that are not made of steps of 45 degrees: with equal ones).
 
-    normal: unit vectors, world axes; (0, 0, 0) where unknown. mask: soft, [0, 1]. progress(done, total): steps. Views
-    that show nothing are left out with a warning. When the fit fails (not finite, empty, silhouettes worse than the
-    hull's by more than FALLBACK) the hull's field is handed out with a warning.
-    Raises NothingFoundError when no view shows anything, or when no point lies in all silhouettes.
+    Views that show nothing are left out with a warning. When the fit fails (not finite, empty, silhouettes worse than
+    the hull's by more than FALLBACK) the hull's field is handed out with a warning. Raises NothingFoundError when no
+    view shows anything, or when no point lies in all silhouettes.
+
+    normal: unit vectors, world axes; (0, 0, 0) where unknown.
+    mask: soft, [0, 1]. progress(done, total): steps.
     """
     normal, mask, rig, warnings = _usable(normal, mask, rig)
     if not serves(rig):

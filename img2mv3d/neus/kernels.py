@@ -38,8 +38,9 @@ _SMOOTH, _NEAR, _SURE, _ENOUGH = (np.float32(x) for x in (CHARBONNIER, NEAR, SUR
 
 
 def in_ranges(work: Callable[..., Any], count: int, items: int, threads: int, *arguments: Any) -> list[Any]:
-    """work(*arguments, first, last) over 0..count in one range per thread; its results in order. items: how much work
-    there is, to decide whether threads pay.
+    """work(*arguments, first, last) over 0..count in one range per thread; its results in order.
+
+    items: how much work there is, to decide whether threads pay.
     """
     if threads <= 1 or items < SMALL:
         return [work(*arguments, 0, count)]
@@ -76,10 +77,12 @@ def node_terms(
 ):
     """Phi, raw gradients and the field's own losses of nodes first..last.
 
-    values: float32 [M + 2], cells, the last two FAR and -FAR. near: int32 [M, 6], `Band.neighbours` transposed.
-    hull_weight, want: float32 [M]. Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient [M
-    + 2, 3] and d_curvature [M + 2]; added to: d_field [M]: the gradients of the loss, which is returned
-    (`reference.field_loss`).
+    Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient [M + 2, 3] and d_curvature [M +
+    2]; added to: d_field [M]: the gradients of the loss, which is returned (`reference.field_loss`).
+
+    values: float32 [M + 2], cells, the last two FAR and -FAR.
+    near: int32 [M, 6], `Band.neighbours` transposed.
+    hull_weight, want: float32 [M].
     """
     loss = 0.0
     for i in range(first, last):
@@ -114,9 +117,12 @@ def view_terms(
 ):  # fmt: skip
     """One view's losses on rays first..last, and their gradients times `scale` added to d_field and d_gradient.
 
-    node: int32 [K], start: int32 [R + 1]; mask, trust: float32 [R], normal: float32 [R, 3], the targets of the rays.
-    silhouette_weight, limit: of `reference.view_loss`. Written: error [R], how far the normals are off where they are
-    trusted, else 0. Returns the loss. The formulas are those of `reference.composite`, `backward` and `view_loss`.
+    Written: error [R], how far the normals are off where they are trusted, else 0. Returns the loss. The formulas are
+    those of `reference.composite`, `backward` and `view_loss`.
+
+    node: int32 [K], start: int32 [R + 1];
+    mask, trust: float32 [R], normal: float32 [R, 3], the targets of the rays.
+    silhouette_weight, limit: of `reference.view_loss`.
     """
     longest = 0
     for r in range(first, last):
@@ -195,8 +201,11 @@ def update(values, near, d_field, d_gradient, d_curvature, mean, square, rate, f
     """Adam on nodes first..last, after the transpose of `reference.differences` has brought all gradients to the
     values.
 
-    rate: step size over the first moment's bias; fade: 1 / the second's. mean, square: float32 [M], the moments.
-    d_field is set to zero for the next step. The rows M and M + 1 of d_gradient and d_curvature must be zero.
+    The rows M and M + 1 of d_gradient and d_curvature must be zero.
+
+    rate: step size over the first moment's bias;
+    fade: 1 / the second's.
+    mean, square: float32 [M], the moments. d_field is set to zero for the next step.
     """
     half, sixth = np.float32(0.5), np.float32(1 / 6)
     keep, keep_square = np.float32(betas[0]), np.float32(betas[1])
@@ -216,9 +225,12 @@ def update(values, near, d_field, d_gradient, d_curvature, mean, square, rate, f
 def list_rays(position, values, known, sharp, low, right, forward, offset, node, start, target):
     """One view's list: the band's nodes ray by ray, front to back, cut CUT nodes after the light is gone.
 
-    position: int32 [Y, X, Z], number in the band or -1. known: bool [N, C]. low: first node (y, x, z) of the block.
-    right, forward, offset: of `raygrid.NodeRays`. Written: node [>= M], start [>= rays + 1], target [>= rays].
-    Returns (entries, rays).
+    Written: node [>= M], start [>= rays + 1], target [>= rays]. Returns (entries, rays).
+
+    position: int32 [Y, X, Z], number in the band or -1.
+    known: bool [N, C].
+    low: first node (y, x, z) of the block.
+    right, forward, offset: of `raygrid.NodeRays`.
     """
     ny, nx, nz = position.shape
     columns = known.shape[1]

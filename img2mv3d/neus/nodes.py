@@ -19,7 +19,12 @@ CUT = 2
 
 @dataclass(frozen=True)
 class Block:
-    """A box of nodes of an N^3 grid. low: first node (y, x, z). shape: nodes along y, x, z. nodes: N."""
+    """A box of nodes of an N^3 grid.
+
+    low: first node (y, x, z).
+    shape: nodes along y, x, z.
+    nodes: N.
+    """
 
     low: tuple[int, int, int]
     shape: tuple[int, int, int]
@@ -36,8 +41,10 @@ class Block:
 class Band:
     """The nodes that live.
 
-    index: their number in the block, rising. neighbours: [6, M] (y-, y+, x-, x+, z-, z+) numbers in the band; M stands
-    for any node far outside, M + 1 for any node deep inside. iy, ix, iz: node numbers in the whole grid.
+    index: their number in the block, rising.
+    neighbours: [6, M] (y-, y+, x-, x+, z-, z+) numbers in the band; M stands for any node far outside, M + 1 for any
+        node deep inside.
+    iy, ix, iz: node numbers in the whole grid.
     """
 
     index: Int[Tensor, " M"]

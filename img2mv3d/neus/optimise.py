@@ -78,8 +78,9 @@ def _thin(hull: Float[Tensor, "Y X Z"], cell: float) -> Bool[Tensor, "Y X Z"]:
 class LevelFit:
     """State of the optimisation on one grid. `run` and `repair` change it, `field` reads it.
 
-    field: [Y, X, Z], cells, on the nodes of `block`. hull: the same, for repairs. threads: torch's number unless
-    given; it does not change the result.
+    field: [Y, X, Z], cells, on the nodes of `block`.
+    hull: the same, for repairs.
+    threads: torch's number unless given; it does not change the result.
     """
 
     def __init__(

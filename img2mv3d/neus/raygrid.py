@@ -30,8 +30,8 @@ def serves(rig: Rig) -> bool:
 class NodeRays:
     """The rays of one view through the nodes of an N^3 grid on [-1, 1]^3.
 
-    right, forward: (x, z) steps in {-1, 0, 1} of the image's right and of the viewing direction, per cell. nodes: N.
-    A column's number is right . (ix, iz) + offset; along a ray `forward` . (ix, iz) grows.
+    right, forward: (x, z) steps in {-1, 0, 1} of the image's right and of the viewing direction, per cell.
+    nodes: N. A column's number is right . (ix, iz) + offset; along a ray `forward` . (ix, iz) grows.
     """
 
     right: tuple[int, int]

@@ -26,8 +26,10 @@ from img2mv3d.neus.raygrid import NodeRays
 class RayList:
     """The band's nodes as one view meets them: ray after ray, each front to back.
 
-    node: number in the band. ray: number of the entry's ray. start, last: first and last entry of each ray. target:
-    number of each ray in the view's picture of rays, row * columns + column.
+    node: number in the band.
+    ray: number of the entry's ray.
+    start, last: first and last entry of each ray.
+    target: number of each ray in the view's picture of rays, row * columns + column.
     """
 
     node: Int[Tensor, " K"]
@@ -39,9 +41,13 @@ class RayList:
 
 @dataclass(frozen=True, eq=False)
 class Sections:
-    """What `render` computed and `backward` wants again. weight: NeuS weight of the section in front of an entry.
-    share: the part of it that belongs to the entry (the rest to the entry before). node_weight: sums by entry. through:
-    transmittance behind the entry. falls: where the section is entered (opacity above 0).
+    """What `render` computed and `backward` wants again.
+
+    weight: NeuS weight of the section in front of an entry.
+    share: the part of it that belongs to the entry (the rest to the entry before).
+    node_weight: sums by entry.
+    through: transmittance behind the entry.
+    falls: where the section is entered (opacity above 0).
     """
 
     weight: Float[Tensor, " K"]
@@ -79,8 +85,11 @@ def list_rays(
 def composite(field: Float[Tensor, " M"], rays: RayList, sharpness: float) -> Sections:
     """NeuS's discrete opacity along every ray, 1 - Phi(f_i) / Phi(f_{i-1}), in logarithms.
 
-    field: cells. sharpness: S, 1 / cells. The node before a ray's first is far outside. A section's weight goes to its
-    two nodes by where the field crosses zero between them, so that normals and depth are right below a cell.
+    The node before a ray's first is far outside. A section's weight goes to its two nodes by where the field crosses
+    zero between them, so that normals and depth are right below a cell.
+
+    field: cells.
+    sharpness: S, 1 / cells.
     """
     value = field[rays.node]
     log_phi = F.logsigmoid(sharpness * value)
@@ -165,8 +174,9 @@ def differences_backward(
 
 
 class ViewLoss(NamedTuple):
-    """loss: a sum over rays; its gradients by opacity, raw normal and lowest value of each ray. error: how far the
-    normals are off, smoothed by CHARBONNIER."""
+    """loss: a sum over rays; its gradients by opacity, raw normal and lowest value of each ray.
+    error: how far the normals are off, smoothed by CHARBONNIER.
+    """
 
     loss: float
     d_opacity: Float[Tensor, " R"]
@@ -187,12 +197,16 @@ def view_loss(
 ) -> ViewLoss:
     """(opacity - mask)^2 + trust * sqrt(|normal - target|^2 + CHARBONNIER^2) + silhouette_weight * miss^2.
 
-    normal: the raw sum of weights times gradients. lowest: the field's least value on the ray, cells. target: mask
-    times unit normals. trust: 0..1, of the normals; rays whose error exceeds `limit` have none.
-    miss: how far the surface is from the silhouette. A ray that the mask covers by m passes the silhouette at 1/2 - m
-    cells, and that is what its lowest value shall be; a ray that is covered wholly, or not at all, only has to be on
-    its side. Cut at one cell, so that a lost part does not tear at one node. Where the silhouette is right to within
-    ENOUGH, the first term is left out: opacity has tails, and alone it shrinks the surface by 0.4 px.
+    A ray that the mask covers by m passes the silhouette at 1/2 - m cells, and that is what its lowest value shall be;
+    a ray that is covered wholly, or not at all, only has to be on its side. Cut at one cell, so that a lost part does
+    not tear at one node. Where the silhouette is right to within ENOUGH, the first term is left out: opacity has tails,
+    and alone it shrinks the surface by 0.4 px.
+
+    normal: the raw sum of weights times gradients.
+    lowest: the field's least value on the ray, cells.
+    target: mask times unit normals.
+    trust: 0..1, of the normals; rays whose error exceeds `limit` have none. miss: how far the surface is from the
+        silhouette.
     """
     off = opacity - mask
     delta = normal - target

@@ -31,8 +31,11 @@ EVEN = 0.02  # spread of the picture's rim above which there is no one backgroun
 
 @dataclass(frozen=True)
 class Layout:
-    """How somebody writes views. rig: the cameras. tiles: (rows, columns) of one picture, None for a file a view; side:
-    of a tile, px.
+    """How somebody writes views.
+
+    rig: the cameras.
+    tiles: (rows, columns) of one picture, None for a file a view;
+    side: of a tile, px.
     colors, normals: file names to try for a view, in that order; normals are in the front camera's frame.
     """
 

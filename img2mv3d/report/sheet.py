@@ -22,9 +22,11 @@ CAPTION = 36  # letters of a name that fit over 300 px
 
 def sheet(folder: Path, photo: Path | None = None, tile: int = 160) -> Image.Image:
     """The run in `folder` as rows of tiles (`tile` px a side): photo, cut-out and mesh from four sides; plain views;
-    cross-view
-    views; normals; depth. photo: the original file, left out when None. Raises InputError when a file of the run is
-    missing.
+    cross-view views; normals; depth.
+
+    Raises InputError when a file of the run is missing.
+
+    photo: the original file, left out when None.
     """
     subject = Subject.load(folder)
     plain, views = load_views(folder / "plain"), load_views(folder / "views")

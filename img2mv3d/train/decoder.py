@@ -48,7 +48,12 @@ def resampler(generator: GeneratorNets | None, seed: int, steps: tuple[int, int]
 
 @dataclass(frozen=True)
 class DecoderBatch:
-    """Sizes of a batch. crops: of CROP px; full: whole pictures at the end; normal_share: chance of a normal map."""
+    """Sizes of a batch.
+
+    crops: of CROP px;
+    full: whole pictures at the end;
+    normal_share: chance of a normal map.
+    """
 
     crops: int = 6
     full: int = 2
@@ -58,8 +63,10 @@ class DecoderBatch:
 class DecoderTask:
     """Loss L1 + 0.5 L1 of the gradients, on single pictures.
 
-    resample: a denoiser's latents of a set. What it makes of one photo is a mean of what could be there; a decoder that
-    has only seen exact latents answers it with a picture of nothing, one that has learnt from it with a likely one.
+    What it makes of one photo is a mean of what could be there; a decoder that has only seen exact latents answers it
+    with a picture of nothing, one that has learnt from it with a likely one.
+
+    resample: a denoiser's latents of a set.
     """
 
     def __init__(

@@ -34,8 +34,10 @@ REFRESH_STEPS = 100
 
 @dataclass(frozen=True)
 class EncoderBatch:
-    """Sizes of a batch. photo_share, normal_share: chance of the condition photo and of a normal map, the rest are
-    colours."""
+    """Sizes of a batch.
+
+    photo_share, normal_share: chance of the condition photo and of a normal map, the rest are colours.
+    """
 
     images: int = 8
     photo_share: float = 0.15
@@ -106,8 +108,10 @@ def train(
 ) -> Encoder:
     """Train the small encoder on the teacher's latents under `data`; checkpoints, log and pictures under `out`.
 
-    minutes: wall clock; steps instead, when given. net: another size than the shipped one. Returns the averaged
-    network.
+    Returns the averaged network.
+
+    minutes: wall clock; steps instead, when given.
+    net: another size than the shipped one.
     """
     torch.manual_seed(seed)
     task = EncoderTask(Path(data), net or Encoder(), EncoderBatch())

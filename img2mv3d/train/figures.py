@@ -37,8 +37,9 @@ def bundle_figures(
 ) -> dict[str, dict[str, float]]:
     """Figures on up to `count` held-out sets with the teacher's latents, by part; see the functions below.
 
-    leave_out: ids of objects that do not count (twins of training objects). teacher: its decoder, scaled latents ->
-    pictures in [0, 1]; its figures on the same stand under plain_decoder_teacher.
+    leave_out: ids of objects that do not count (twins of training objects).
+    teacher: its decoder, scaled latents -> pictures in [0, 1]; its figures on the same stand under
+        plain_decoder_teacher.
     """
     held = Pool(data, "val", sources=("teacher",), limit=2 * count)
     held.items = [item for item in held.items if item.name.rsplit(".", 1)[0] not in leave_out][:count]

@@ -28,9 +28,13 @@ MAX_BAD_STEPS = 5  # losses in a row that are no number, after which a training 
 class LoopOptions:
     """Budget and optimiser of a training.
 
-    minutes: wall clock, earlier runs of the same folder counted in. steps: instead of minutes, for exact repetition.
-    lr, lr_end: cosine from one to the other after `warmup` steps. new_lr_factor: for parameters that the task calls
-    new. ema: decay of the moving average. clip: largest gradient norm. checkpoint_minutes: between checkpoints.
+    minutes: wall clock, earlier runs of the same folder counted in.
+    steps: instead of minutes, for exact repetition.
+    lr, lr_end: cosine from one to the other after `warmup` steps.
+    new_lr_factor: for parameters that the task calls new.
+    ema: decay of the moving average.
+    clip: largest gradient norm.
+    checkpoint_minutes: between checkpoints.
     """
 
     minutes: float = 10.0
@@ -66,8 +70,11 @@ class Task(Protocol):
 
 @dataclass
 class TrainState:
-    """Where a training stands. losses: mean loss of each logged stretch as (step, minutes, loss). figures: (step,
-    name, value)."""
+    """Where a training stands.
+
+    losses: mean loss of each logged stretch as (step, minutes, loss).
+    figures: (step, name, value).
+    """
 
     step: int = 0
     seconds: float = 0.0
@@ -80,13 +87,14 @@ def run_loop(
 ) -> TrainState:
     """Train `task.net` within the budget and leave the moving average in `average` and in `folder`/ema.safetensors.
 
-    average: a second network of the same form; its values are overwritten. An existing `folder`/checkpoint.pt is
-    continued; with `steps` as budget the continued run ends with the same bits as an uninterrupted one. A file named
-    `stop` in the folder ends the training at the next step, as if the budget were spent. Raises RuntimeError when the
-    loss stays no number.
-
     Started by torchrun, several processes take one step together: each has random numbers of its own, and the mean of
     their gradients counts. The first one writes, tells, and has the clock.
+
+    An existing `folder`/checkpoint.pt is continued; with `steps` as budget the continued run ends with the same bits as
+    an uninterrupted one. A file named `stop` in the folder ends the training at the next step, as if the budget were
+    spent. Raises RuntimeError when the loss stays no number.
+
+    average: a second network of the same form; its values are overwritten.
     """
     group = joined()
     folder.mkdir(parents=True, exist_ok=True)

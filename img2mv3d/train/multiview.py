@@ -70,9 +70,10 @@ class MultiViewNets(nn.Module):
 
 @dataclass(frozen=True)
 class MultiViewBatch:
-    """objects: in a step. drop: chance of an object without condition. noisier: exponent of the drawn noise steps, 1 is
-    even, above 1 more of the noisy ones, in which shapes are decided. called: noise steps of their own and the share of
-    each; those at which a generation in two steps calls the network.
+    """objects: in a step.
+    drop: chance of an object without condition.
+    noisier: exponent of the drawn noise steps, 1 is even, above 1 more of the noisy ones, in which shapes are decided.
+    called: noise steps of their own and the share of each; those at which a generation in two steps calls the network.
     """
 
     objects: int = 1
@@ -177,9 +178,12 @@ def train(
 ) -> MultiViewNets:
     """Train denoiser and tokens on all latents under `data`; checkpoints, log and pictures under `out`.
 
-    minutes: wall clock; steps instead, when given. net: another size than the shipped one. decoder: for the sheets.
-    encoder: makes the photos' latents, as it will in use; without it those on disk are taken.
     Returns the averaged networks.
+
+    minutes: wall clock; steps instead, when given.
+    net: another size than the shipped one.
+    decoder: for the sheets.
+    encoder: makes the photos' latents, as it will in use; without it those on disk are taken.
     """
     torch.manual_seed(seed)
     net = net or MultiViewNets(MultiViewUNet(UNET), TokenEncoder())
@@ -248,8 +252,10 @@ def generate_latents(
     solver: str = "dpmpp",
     white: Float[Tensor, "4"] | None = None,
 ) -> tuple[Float[Tensor, "V 4 h w"], Float[Tensor, "V 4 h w"]]:
-    """(normal, color): scaled latents generated from the item's photo. white: its latent, for networks that see the
-    photo's rows only, as `GeneratorNets.white`."""
+    """(normal, color): scaled latents generated from the item's photo.
+
+    white: its latent, for networks that see the photo's rows only, as `GeneratorNets.white`.
+    """
     told = condition_of(net, [item], torch.ones(1))
     noise = torch.randn(told.latent.shape, generator=torch.Generator().manual_seed(seed))
     if white is None:

@@ -38,8 +38,9 @@ class Item:
 class Pool:
     """The items of one split, in the order of the index.
 
-    pictures, latents: which of the two to keep. sources: wanted origins of the latents (any when empty). limit: at
-    most so many sets.
+    pictures, latents: which of the two to keep.
+    sources: wanted origins of the latents (any when empty).
+    limit: at most so many sets.
     encoder: makes the photos' latents instead of those on disk.
     """
 

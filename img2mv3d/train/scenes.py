@@ -20,9 +20,14 @@ from img2mv3d.train.pool import Item, as_float
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One set in memory. color: [6, H, W, 3]. z: world units, 0 outside of the mask. photo: straight alpha. latents:
-    scaled. resampled: as a denoiser makes them; equal to `latents` when there is none. window: cells round the
-    silhouettes of all views.
+    """One set in memory.
+
+    color: [6, H, W, 3].
+    z: world units, 0 outside of the mask.
+    photo: straight alpha.
+    latents: scaled.
+    resampled: as a denoiser makes them; equal to `latents` when there is none.
+    window: cells round the silhouettes of all views.
     """
 
     name: str
@@ -49,8 +54,10 @@ class Scene:
 
 
 class Scenes:
-    """The sets of one split that have latents of the wanted source, as they appear; at most `limit`. resample:
-    makes `Scene.resampled`."""
+    """The sets of one split that have latents of the wanted source, as they appear; at most `limit`.
+
+    resample: makes `Scene.resampled`.
+    """
 
     def __init__(
         self,
