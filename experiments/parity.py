@@ -149,11 +149,11 @@ def clip_rows(folder: Path) -> Iterator[Row]:
     yield _row("clip, 32 px", "bytes of the photo", small, record["image_a.uint8_after_to_pil"], 0.0)
     yield _row("clip, 32 px", "bytes after resizing", _bytes_of(clip_pixels(small)), record["clip.resized_uint8"], 0.0)
     yield _row("clip, 256 px", "bytes after resizing", _bytes_of(clip_pixels(image)), big["resized_uint8"], 0.0)
-    told = condition(photo)
-    yield _row("clip, 32 px", "image token", told.tokens, record["clip.image_embeds"])
+    seen = condition(photo)
+    yield _row("clip, 32 px", "image token", seen.tokens, record["clip.image_embeds"])
     told_big = condition.tell(image, photo)
     yield _row("clip, 256 px", "image token", told_big.tokens, big["image_embeds"])
-    yield _row("vae, 32 px", "condition latent", told.latent[None], record["vae.condition_latents_scaled"])
+    yield _row("vae, 32 px", "condition latent", seen.latent[None], record["vae.condition_latents_scaled"])
 
 
 def camera_rows(folder: Path) -> Iterator[Row]:
@@ -175,8 +175,8 @@ def camera_rows(folder: Path) -> Iterator[Row]:
     theirs = (solid["normals_world"] @ turn.T).reshape(code.shape)
     yield _row("cameras, ellipsoid", "world normals", code[hit], theirs[hit], EXACT)
     constants = np.load(folder / "camera_embeddings.npz")["camera_embeddings"][:, 1:]
-    told = read_table("wonder3d", "layout")["camera"]
-    ours = np.radians(np.stack([told["elevation_deg"], told["azimuth_deg"]], axis=1))
+    angles = read_table("wonder3d", "layout")["camera"]
+    ours = np.radians(np.stack([angles["elevation_deg"], angles["azimuth_deg"]], axis=1))
     yield _row("cameras, embedding", "constants of the weights, radians", ours, constants, EXACT)
 
 
@@ -236,8 +236,8 @@ by anybody who wrote this; whether a file fits them in names, shapes and counts 
 
 def _condition(see: ClipCondition, photos: Sequence[Tensor], camera: Tensor) -> Condition:
     """Rows (domain, object, view): every object sees its photo in all of its rows."""
-    told = [see(torch.cat([p, torch.ones(1, *p.shape[1:])])) for p in photos]
-    latent, tokens = (torch.stack([t[i] for t in told])[:, None].expand(-1, 6, *told[0][i].shape) for i in (0, 1))
+    seen = [see(torch.cat([p, torch.ones(1, *p.shape[1:])])) for p in photos]
+    latent, tokens = (torch.stack([t[i] for t in seen])[:, None].expand(-1, 6, *seen[0][i].shape) for i in (0, 1))
     return Condition(pack(latent, latent), pack(tokens, tokens), torch.cat([camera.sin(), camera.cos()], dim=1))
 
 

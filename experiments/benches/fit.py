@@ -79,9 +79,9 @@ def threads(truths: Sequence[Truth], repeats: int = REPEATS) -> list[Row]:
         for name, options in (("quick", QUICK), ("final", FINAL)):
             best = _best_of_turns(truths, options, repeats)
             one, two = (Spent(*np.sum([b[k] for b in best], axis=0)) for k in (0, 1))
-            told = f"{one.wall:.1f} s -> {two.wall:.1f} s (CPU {one.cpu:.1f} -> {two.cpu:.1f} s)"
+            text = f"{one.wall:.1f} s -> {two.wall:.1f} s (CPU {one.cpu:.1f} -> {two.cpu:.1f} s)"
             ratio = f"{one.wall / two.wall:.2f}x"
-            rows.append(Row(f"{name}, {len(truths)} objects, 1 -> 2 threads", f"{told}: {ratio}", "2x"))
+            rows.append(Row(f"{name}, {len(truths)} objects, 1 -> 2 threads", f"{text}: {ratio}", "2x"))
     finally:
         torch.set_num_threads(before)
     return rows
@@ -92,8 +92,8 @@ def renderers(truth: Truth, size: int = 64, steps: int = 20) -> list[Row]:
     sdf = fit(truth.views.normal, truth.views.mask, truth.views.rig, QUICK.scaled(size)).sdf
     rows = []
     for what, values in agreement(sdf, SIX_VIEWS)._asdict().items():
-        told = f"{values}" if isinstance(values, int) else " / ".join(f"{v:.4f}" for v in values)
-        rows.append(Row(f"{what}: median / 98 % / largest difference" if what != "rays" else "opaque rays", told))
+        text = f"{values}" if isinstance(values, int) else " / ".join(f"{v:.4f}" for v in values)
+        rows.append(Row(f"{what}: median / 98 % / largest difference" if what != "rays" else "opaque rays", text))
     by_nodes, by_rays, count = _steps(truth, size, steps)
     per_ray = by_nodes.cpu / count, by_rays.cpu / RAYS_BATCH
     rows += [
@@ -137,8 +137,10 @@ def agreement(sdf: Float[np.ndarray, "N N N"], rig: Rig) -> Agreement:
         unit = opaque[:, 2:5] / np.linalg.norm(opaque[:, 2:5], axis=1, keepdims=True).clip(1e-9)
         off["normal"].append(np.degrees(np.arccos((unit * other[:, 2:5]).sum(1).clip(-1, 1))))
         off["color"].append(np.abs(opaque[:, 5:] - other[:, 5:]).ravel())
-    told = {name: tuple(float(v) for v in np.quantile(np.concatenate(a), (0.5, 0.98, 1))) for name, a in off.items()}
-    return Agreement(**told, rays=sum(map(len, off["z"])))
+    differences = {
+        name: tuple(float(v) for v in np.quantile(np.concatenate(a), (0.5, 0.98, 1))) for name, a in off.items()
+    }
+    return Agreement(**differences, rays=sum(map(len, off["z"])))
 
 
 def network(truth: Truth, minutes: float = 10.0) -> list[Row]:
@@ -162,8 +164,8 @@ def network(truth: Truth, minutes: float = 10.0) -> list[Row]:
     if not (field < 0).any():
         return [*rows, Row(f"theirs after {len(times)} steps", "no surface")]
     found = score(field, views, truth.z, truth.surface.points, truth.seen)
-    told = f"IoU {found.iou:.3f}, F 0.01 / 0.02 {found.f_01:.3f} / {found.f_02:.3f}, {len(isosurface(field)[1])} faces"
-    return [*rows, Row(f"theirs after {len(times)} steps", told)]
+    text = f"IoU {found.iou:.3f}, F 0.01 / 0.02 {found.f_01:.3f} / {found.f_02:.3f}, {len(isosurface(field)[1])} faces"
+    return [*rows, Row(f"theirs after {len(times)} steps", text)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -91,35 +91,35 @@ def parts(steps: int = 2, size: int = 256, only: str = "unet,plain,crossview,min
     wanted, cells = only.split(","), size // LATENT_FACTOR
     if "unet" in wanted:
         what = f"UNet, {steps} guided steps, one branch after the other"
-        told = _need(lambda: MultiViewUNet(UNET), lambda net: net(*_given(cells)), 2 * steps)
-        yield measure(what, lambda: MultiViewUNet(UNET), _denoise(steps, cells), told)
+        forecast = _need(lambda: MultiViewUNet(UNET), lambda net: net(*_given(cells)), 2 * steps)
+        yield measure(what, lambda: MultiViewUNet(UNET), _denoise(steps, cells), forecast)
     if "plain" in wanted:
-        told = _need(lambda: SdDecoder(STILL), lambda net: net.decode(torch.empty(1, 4, cells, cells)), 1)
-        yield measure("plain decode of a view", lambda: SdDecoder(STILL), _plain(cells), told)
+        forecast = _need(lambda: SdDecoder(STILL), lambda net: net.decode(torch.empty(1, 4, cells, cells)), 1)
+        yield measure("plain decode of a view", lambda: SdDecoder(STILL), _plain(cells), forecast)
     if "crossview" in wanted:
-        told = decode_need(Decoder("svd", "", "", lambda: CrossViewDecoder(**VIDEO), VIDEO), size)
+        forecast = decode_need(Decoder("svd", "", "", lambda: CrossViewDecoder(**VIDEO), VIDEO), size)
         what = "cross-view decode of six views, SVD's size"
-        yield measure(what, lambda: CrossViewDecoder(**VIDEO), _crossview(size), told)
+        yield measure(what, lambda: CrossViewDecoder(**VIDEO), _crossview(size), forecast)
     if "mini" in wanted:
         yield from stages()
 
 
 @torch.no_grad()
-def measure(what: str, make: Callable[[], Any], call: Callable[[Any], None], told: Need) -> Part:
+def measure(what: str, make: Callable[[], Any], call: Callable[[Any], None], forecast: Need) -> Part:
     """Make a network, call it once, forget it.
 
-    told: what was counted beforehand; its seconds are those of the pace just before the call.
+    forecast: what was counted beforehand; its seconds are those of the pace just before the call.
     """
     gc.collect()
     machine.reset_peak_memory()
     before = machine.peak_memory()
     net = make().eval()
     weights = sum(p.numel() * p.element_size() for p in net.parameters())
-    foretold = told.seconds(pace(clock=time.process_time))
+    foretold = forecast.seconds(pace(clock=time.process_time))
     started = time.process_time()
     call(net)
     took = time.process_time() - started
-    return Part(what, took, weights, machine.peak_memory() - before, (foretold, float(told.peak)))
+    return Part(what, took, weights, machine.peak_memory() - before, (foretold, float(forecast.peak)))
 
 
 def stages() -> Iterator[Part]:
@@ -127,8 +127,8 @@ def stages() -> Iterator[Part]:
     loaded once in a process. Of memory nothing: in one process a stage sees what the others left.
     """
     bundle, clock = load_bundle("mini"), _Clock()
-    told = bundle.manifest["generate"]
-    need = generate_need(bundle, steps=told["steps"], guidance=told["guidance"], at_once=True)
+    settings = bundle.manifest["generate"]
+    need = generate_need(bundle, steps=settings["steps"], guidance=settings["guidance"], at_once=True)
     needs = {"generate": need, "depth": depth_need(bundle), "decode": decode_need(choose("crossview", bundle))}
     rest = {"prepare": PREPARE, "depth": QUICK_FIT, "reconstruct": FINAL_FIT, "export": EXPORT}
     with tempfile.TemporaryDirectory() as place:
@@ -217,9 +217,9 @@ def _denoise(steps: int, cells: int) -> Callable[[Any], None]:
     def call(net: Any) -> None:
         rng = torch.Generator().manual_seed(0)
         rows = 2 * len(SIX_VIEWS)
-        noise, told = (torch.randn(rows, 4, cells, cells, generator=rng) for _ in range(2))
+        noise, photo_latent = (torch.randn(rows, 4, cells, cells, generator=rng) for _ in range(2))
         camera = torch.randn(rows, UNET.camera_width, generator=rng)
-        condition = Condition(told, torch.randn(rows, 1, UNET.token_width, generator=rng), camera)
+        condition = Condition(photo_latent, torch.randn(rows, 1, UNET.token_width, generator=rng), camera)
         denoise = conditioned(net, condition, 3.0, at_once=False)
         sample(denoise, noise, SCHEDULES["sd-1.x"], steps=steps, eta=1.0, rng=rng)
 

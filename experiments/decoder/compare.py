@@ -87,8 +87,10 @@ def with_true_depth(method: Method, masks: bool = False) -> Method:
     def make(case: Case) -> Result | None:
         assert case.depth is not None
         solid = case.truth.mask >= 0.5
-        told = {"z": case.z, "hit": solid.astype(np.float32)} if masks else {"z": np.where(solid, case.z, case.depth.z)}
-        return method.make(replace(case, depth=replace(case.depth, **told)))
+        changes = (
+            {"z": case.z, "hit": solid.astype(np.float32)} if masks else {"z": np.where(solid, case.z, case.depth.z)}
+        )
+        return method.make(replace(case, depth=replace(case.depth, **changes)))
 
     return Method(make, method.digest)
 

@@ -61,9 +61,9 @@ def make_fits(
             latents = torch.stack([perturb_latents(x, torch.Generator().manual_seed(moves)) for x in resampled])
         color, normal = latents.numpy()
         photo = np.concatenate([sample.color[FRONT], sample.mask[FRONT][..., None]], axis=-1)
-        told = Latents(color, normal, photo, SIX_VIEWS, sample.framing_px, dict(bundle.vae), bundle.name, 0)
+        shown = Latents(color, normal, photo, SIX_VIEWS, sample.framing_px, dict(bundle.vae), bundle.name, 0)
         try:
-            depth = fit_depth(plain_views(told, decoder=plain), options=DepthOptions())
+            depth = fit_depth(plain_views(shown, decoder=plain), options=DepthOptions())
         except NothingFoundError as error:
             report(f"left out: {name}: {error}")
             continue

@@ -30,9 +30,9 @@ def train(variant: str, data: Path, start: str, out: Path, steps: int, seed: int
     chosen, bundle, folder = VARIANTS[variant], load_bundle(start), out / variant
     config = bundle.manifest["parts"]["plain_decoder"]["config"]
     numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    told = {"steps": steps, "seed": seed, "full": full, "network": chosen.network, "task": chosen.task}
+    chosen_options = {"steps": steps, "seed": seed, "full": full, "network": chosen.network, "task": chosen.task}
     resample, plain = resampler(bundle.generator(), seed, (250, 999)), bundle.plain_decoder().state_dict()
-    crossview.train(data, plain, folder, 1e6, numbers=numbers, resample=resample, **told)
+    crossview.train(data, plain, folder, 1e6, numbers=numbers, resample=resample, **chosen_options)
     notes = {"variant": variant, "config": config, "start": bundle.digest, "steps": steps, "seed": seed}
     (folder / NOTES).write_text(json.dumps(notes, indent=1))
     return folder
@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--full-images", action="store_true")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs"))
     options = parser.parse_args(arguments)
-    told = (options.variant, options.data, options.start, options.out, options.steps, options.seed)
-    print(train(*told, options.full_images))
+    values = (options.variant, options.data, options.start, options.out, options.steps, options.seed)
+    print(train(*values, options.full_images))
 
 
 if __name__ == "__main__":

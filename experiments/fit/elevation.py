@@ -73,9 +73,9 @@ def summary(rows: list[Row]) -> str:
         here = [row for row in rows if row.elevation_deg == elevation]
         errors = np.array([abs(row.error_deg) for row in here if np.isfinite(row.error_deg)])
         offered = sum(row.found is not None and row.found.worth_a_word for row in here)
-        told = [f"{np.median(errors):.1f}", f"{np.percentile(errors, 90):.1f}"] if len(errors) else ["-", "-"]
+        figures = [f"{np.median(errors):.1f}", f"{np.percentile(errors, 90):.1f}"] if len(errors) else ["-", "-"]
         counts = [str(int((errors > limit).sum())) for limit in (5, 15)]
-        cells = [f"{elevation:g}", str(len(here)), str(len(errors)), str(offered), *told, *counts]
+        cells = [f"{elevation:g}", str(len(here)), str(len(errors)), str(offered), *figures, *counts]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

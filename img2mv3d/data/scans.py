@@ -52,8 +52,8 @@ def gso30(folder: Path, count: int | None = None) -> Iterator[Scan]:
     folder/objects.tsv, when there, names other places and turns: columns id, and any of file, azimuth_deg, up (y or z).
     Raises InputError that names what is missing.
     """
-    told = _places(folder)
-    places = {name: _mesh_file(folder, name, told.get(name, {})) for name in list(GSO30)[:count]}
+    rows = _places(folder)
+    places = {name: _mesh_file(folder, name, rows.get(name, {})) for name in list(GSO30)[:count]}
     missing = [name for name, path in places.items() if path is None]
     if missing:
         raise InputError(
@@ -62,7 +62,7 @@ def gso30(folder: Path, count: int | None = None) -> Iterator[Scan]:
         )
     for name, path in places.items():
         assert path is not None
-        row = told.get(name, {})
+        row = rows.get(name, {})
         azimuth, up = float(row.get("azimuth_deg") or GSO30[name]), row.get("up") or "z"
         root = folder / path.relative_to(folder).parts[0]
         root = root if root.is_dir() else folder

@@ -65,8 +65,8 @@ def conditioned(network: Network, condition: Condition, guidance: float = 1.0, *
         def one_by_one(noisy: Tensor, t: Tensor) -> Tensor:
             rows = torch.cat([noisy, torch.zeros_like(c.latent)], dim=1)
             without = network(rows, t, torch.zeros_like(c.tokens), c.camera)
-            told = network(torch.cat([noisy, c.latent], dim=1), t, c.tokens, c.camera)
-            return without + guidance * (told - without)
+            conditional = network(torch.cat([noisy, c.latent], dim=1), t, c.tokens, c.camera)
+            return without + guidance * (conditional - without)
 
         return one_by_one
     latent, tokens = _quarters(torch.zeros_like(c.latent), c.latent), _quarters(torch.zeros_like(c.tokens), c.tokens)
@@ -75,8 +75,8 @@ def conditioned(network: Network, condition: Condition, guidance: float = 1.0, *
     def denoise(noisy: Tensor, t: Tensor) -> Tensor:
         rows = torch.cat([_quarters(noisy, noisy), latent], dim=1)
         normal_without, normal_with, color_without, color_with = network(rows, t, tokens, camera).chunk(4)
-        without, told = torch.cat([normal_without, color_without]), torch.cat([normal_with, color_with])
-        return without + guidance * (told - without)
+        without, conditional = torch.cat([normal_without, color_without]), torch.cat([normal_with, color_with])
+        return without + guidance * (conditional - without)
 
     return denoise
 
@@ -114,6 +114,6 @@ def as_velocity(denoise: Denoiser, schedule: Schedule) -> Denoiser:
     return predict
 
 
-def _quarters(without: Tensor, told: Tensor) -> Tensor:
-    (normal_without, color_without), (normal, color) = without.chunk(2), told.chunk(2)
+def _quarters(without: Tensor, conditional: Tensor) -> Tensor:
+    (normal_without, color_without), (normal, color) = without.chunk(2), conditional.chunk(2)
     return torch.cat([normal_without, normal, color_without, color])

@@ -140,7 +140,7 @@ def _perturbed(
     window = around(torch.from_numpy(sample.mask) / 255 >= 0.5)
     white = to_bytes(over_white(*np.split(sample.photo.astype(np.float32) / 255, [3], axis=-1)))
     white = torch.from_numpy(white).movedim(-1, 0)[None].float() / 255
-    told = photo, encode_boxed(bundle.encoder(), white)[0], window
-    made = resample_latents(bundle.generator(), latents, *told, RESAMPLE_STEP, torch.Generator().manual_seed(seed))
+    inputs = photo, encode_boxed(bundle.encoder(), white)[0], window
+    made = resample_latents(bundle.generator(), latents, *inputs, RESAMPLE_STEP, torch.Generator().manual_seed(seed))
     # both domains are moved alike
     return torch.stack([perturb_latents(x, torch.Generator().manual_seed(seed + 1)) for x in made])

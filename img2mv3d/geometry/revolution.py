@@ -23,8 +23,8 @@ def apply_revolution_prior(mask: Float[np.ndarray, "V H W"], rig: Rig, share: fl
     out = mask.astype(np.float32, copy=True)
     if share == 0 or rig.kind != ORTHOGRAPHIC or any(rig.elevation_deg) or not (mask[FRONT] >= 0.5).any():
         return out
-    told = {FRONT, *(i + j - FRONT for i, j in antipodal_views(rig) if FRONT in (i, j))}
-    for i in set(range(len(rig))) - told:
+    known = {FRONT, *(i + j - FRONT for i, j in antipodal_views(rig) if FRONT in (i, j))}
+    for i in set(range(len(rig))) - known:
         if (mask[i] >= 0.5).any():
             guess = revolved_silhouette(mask[FRONT], rig.azimuth_deg[i] - rig.azimuth_deg[FRONT])
             apart = (1 - share) * mask_distance(mask[i]) + share * mask_distance(guess)

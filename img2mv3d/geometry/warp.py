@@ -87,8 +87,8 @@ def seen_by_both(
     cameras = rig.cameras(z.shape[-1])
     solid = hit >= HIT
     here, there = (depth_cosine(cameras[i], z[i], solid[i]) for i in (view, other))
-    told = torch.stack([there, solid[other].to(z.dtype), z[other] * solid[other]])
-    picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], torch.cat([maps, told]))
+    notes = torch.stack([there, solid[other].to(z.dtype), z[other] * solid[other]])
+    picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], torch.cat([maps, notes]))
     facing, covered, surface = picked[-3:]
     near = (depth - surface / covered.clamp(min=1e-6)).abs() < SAME_SURFACE
     both = inside & solid[view] & (covered > 0.99) & near & (here > grazing) & (facing > grazing)

@@ -125,13 +125,13 @@ def ply_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
 
 def stl_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str, bytes]:
     """{name: bytes} of a binary STL: triangles and nothing else, 32-bit floats."""
-    told = f"img2mv3d {provenance.get('version', '')}, millimetres, +Z up"  # must not begin with "solid"
+    header = f"img2mv3d {provenance.get('version', '')}, millimetres, +Z up"  # must not begin with "solid"
     face = np.zeros(len(mesh.faces), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
     normal = face_normals(mesh.vertices, mesh.faces)
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     face["normal"] = normal / np.where(length > 0, length, 1)
     face["corners"] = mesh.vertices[mesh.faces]
-    return {f"{stem}.stl": told.encode()[:80].ljust(80) + struct.pack("<I", len(face)) + face.tobytes()}
+    return {f"{stem}.stl": header.encode()[:80].ljust(80) + struct.pack("<I", len(face)) + face.tobytes()}
 
 
 def linear_of_srgb(srgb: np.ndarray) -> np.ndarray:

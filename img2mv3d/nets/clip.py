@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from img2mv3d.conventions import LATENT_CHANNELS, LATENT_SCALE
 from img2mv3d.errors import WeightsError
-from img2mv3d.nets.generator import Told
+from img2mv3d.nets.generator import PhotoCondition
 
 CLIP_SIZE = 224
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's CLIP, as everywhere
@@ -85,15 +85,15 @@ class ClipCondition(nn.Module):
         super().__init__()
         self.encoder, self.clip = encoder, clip
 
-    def forward(self, photo: Float[Tensor, "4 H W"]) -> Told:
+    def forward(self, photo: Float[Tensor, "4 H W"]) -> PhotoCondition:
         """One image token: the projected embedding, not normalised. See `generator.ConditionEncoder`."""
         return self.tell(cut_to_bytes(photo), photo)
 
-    def tell(self, image: UInt8[np.ndarray, "H W 3"], like: Tensor) -> Told:
+    def tell(self, image: UInt8[np.ndarray, "H W 3"], like: Tensor) -> PhotoCondition:
         """What is told about 8-bit pixels, on the device and in the precision of `like`."""
         pixels = torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1) / 255).to(like)
         latent = self.encoder.encode(pixels[None])[0]
-        return Told(latent, self.clip(pixel_values=clip_pixels(image)[None].to(like)).image_embeds)
+        return PhotoCondition(latent, self.clip(pixel_values=clip_pixels(image)[None].to(like)).image_embeds)
 
 
 def cut_to_bytes(photo: Float[Tensor, "4 H W"]) -> UInt8[np.ndarray, "H W 3"]:

@@ -21,8 +21,8 @@ class Direct(nn.Module):
         nn.init.zeros_(self.mix.weight)
         nn.init.zeros_(self.mix.bias)
 
-    def forward(self, told: Float[Tensor, "N c h w"], embedding: Float[Tensor, "N e"]) -> Float[Tensor, "N o h w"]:
+    def forward(self, condition: Float[Tensor, "N c h w"], embedding: Float[Tensor, "N e"]) -> Float[Tensor, "N o h w"]:
         """What is added to the network's output."""
-        parts = torch.cat([told, told.flip(-1), torch.ones_like(told[:, :1])], dim=1)
+        parts = torch.cat([condition, condition.flip(-1), torch.ones_like(condition[:, :1])], dim=1)
         mix = self.mix(F.silu(embedding)).unflatten(1, (self.outputs, -1))
         return torch.einsum("noc,nchw->nohw", mix, parts)

@@ -16,8 +16,8 @@ from img2mv3d.nets.tokens import TokenEncoder
 from img2mv3d.nets.vae import Encoder
 
 
-class Told(NamedTuple):
-    """What the denoiser is told about the photo.
+class PhotoCondition(NamedTuple):
+    """What the denoiser is conditioned on of the photo.
 
     latent: scaled.
     tokens: for the cross-attention.
@@ -29,9 +29,9 @@ class Told(NamedTuple):
 
 @runtime_checkable
 class ConditionEncoder(Protocol):
-    """Photo -> `Told`. photo: RGBA in [0, 1], straight alpha, framed, [4, H, W]."""
+    """Photo -> `PhotoCondition`. photo: RGBA in [0, 1], straight alpha, framed, [4, H, W]."""
 
-    def __call__(self, photo: Float[Tensor, "4 H W"]) -> Told:
+    def __call__(self, photo: Float[Tensor, "4 H W"]) -> PhotoCondition:
         """Latent and tokens of the photo over white."""
         ...
 
@@ -43,11 +43,13 @@ class MiniCondition(nn.Module):
         super().__init__()
         self.encoder, self.tokens = encoder, tokens
 
-    def forward(self, photo: Float[Tensor, "4 H W"]) -> Told:
+    def forward(self, photo: Float[Tensor, "4 H W"]) -> PhotoCondition:
         """See `ConditionEncoder`."""
         alpha = photo[3:]
         white = photo[:3] * alpha + (1 - alpha)
-        return Told(self.encoder.encode(white[None])[0], self.tokens(torch.cat([white, alpha])[None]).tokens[0])
+        return PhotoCondition(
+            self.encoder.encode(white[None])[0], self.tokens(torch.cat([white, alpha])[None]).tokens[0]
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -166,15 +166,15 @@ class MultiViewUNet(nn.Module):
         embedding = self.time_embedding(self.time_proj(t.reshape(-1).expand(n)).to(noisy.dtype))
         embedding = embedding + self.class_embedding(camera)
         known, scale = None, None
-        latent, told = noisy.tensor_split([self.config.out_channels], dim=1)
+        latent, condition = noisy.tensor_split([self.config.out_channels], dim=1)
         if self.config.mean:
             latent, known, scale = precondition(latent, t, self.config)
-        parts = [latent, told]
+        parts = [latent, condition]
         if self.config.coordinates:
             grid = coordinates(h, w) if window is None else window.cut(coordinates(window.whole, window.whole))
             parts.append(grid.to(noisy).expand(n, -1, -1, -1))
         if self.config.mirror:
-            parts.append(told.flip(-1))
+            parts.append(condition.flip(-1))
         x = self.conv_in(torch.cat(parts, dim=1))
         skips = [x]
         for block in self.down_blocks:
@@ -184,7 +184,7 @@ class MultiViewUNet(nn.Module):
             x = block.up(x, embedding, tokens, skips)
         x = self.conv_out(F.silu(self.conv_norm_out(x)))
         if self.config.direct:
-            x = x + self.direct(told, embedding)
+            x = x + self.direct(condition, embedding)
         return x if known is None else known + scale * x
 
     def _quiet_start(self) -> None:

@@ -39,7 +39,7 @@ def train_on(
     when the base is not here.
     """
     found, folder = stock(base, bundle), out / f"crossview-{base}"
-    paints = None if isinstance(bundle, Checkpoint) else bundle.generator()
+    generator = None if isinstance(bundle, Checkpoint) else bundle.generator()
     numbers = dict(found.config)
     net = crossview.train(
         data,
@@ -50,18 +50,18 @@ def train_on(
         seed=seed,
         numbers=numbers,
         start=start_weights(found, seed),
-        resample=resampler(paints, seed, RESAMPLED),
+        resample=resampler(generator, seed, RESAMPLED),
         rates=crossview.PUBLISHED_RATES,
         device=device,
         report=report,
     )
     config = {k: list(v) if isinstance(v, tuple) else v for k, v in numbers.items()}
     command = f"img2mv3d train decoder --bundle {bundle.name} --base {base} --seed {seed}"
-    told = {k: v for k, v in bundle_notes(data, {"command": command}).items() if k != "generate"}
-    told |= {"framing_px": bundle.framing_px, "latent_space": found.space}
-    told |= {"licence": f"{found.licence} (the base), {LICENCE} (what was learnt)"}
-    told |= {"name": f"crossview-{base}", "base": base, "base_digest": found.digest}
-    write_bundle(folder / "bundle", {"crossview_decoder": (net, config)}, told)
+    notes = {k: v for k, v in bundle_notes(data, {"command": command}).items() if k != "generate"}
+    notes |= {"framing_px": bundle.framing_px, "latent_space": found.space}
+    notes |= {"licence": f"{found.licence} (the base), {LICENCE} (what was learnt)"}
+    notes |= {"name": f"crossview-{base}", "base": base, "base_digest": found.digest}
+    write_bundle(folder / "bundle", {"crossview_decoder": (net, config)}, notes)
     return folder / "bundle"
 
 

@@ -93,11 +93,11 @@ class CrossViewTask:
             if not self.whole_rows:
                 columns = tuple(LATENT_FACTOR * c for c in (scene.window.left, scene.window.left + scene.window.width))
         amplitude = self.noise_amplitude(progress, own)
-        told_z, told_hit = self.masks(z, hit, own)
-        told_z = (told_z + self.depth_noise(scene, own, amplitude)) * told_hit
-        told = (m.to(place) for m in (told_z, told_hit, scene.front(imperfect)))
+        shown_z, shown_hit = self.masks(z, hit, own)
+        shown_z = (shown_z + self.depth_noise(scene, own, amplitude)) * shown_hit
+        inputs = (m.to(place) for m in (shown_z, shown_hit, scene.front(imperfect)))
         z, hit = z.to(place), hit.to(place)
-        guides = crop(make_guides(*told, SIX_VIEWS, dropped), rows, columns)
+        guides = crop(make_guides(*inputs, SIX_VIEWS, dropped), rows, columns)
         part = (..., *(slice(a // LATENT_FACTOR, b // LATENT_FACTOR) for a, b in (rows, columns)))
         jitter = tuple(j.to(place) for j in draw_jitter(self.net, guides, own))
         found = self.net(latents[part].to(place), guides, jitter)
@@ -285,8 +285,8 @@ def _decode_held(net: nn.Module, scene: Scene, seed: int, perturbed: bool) -> Fl
     noisy = (z + structured_noise(rng, len(z), z.shape[-1], HELD_NOISE)) * hit
     latents = perturb_latents(scene.resampled, rng) if perturbed else scene.latents
     place = next(net.parameters()).device
-    told = (m.to(place) for m in (latents, noisy, hit, scene.front(False)))
-    return net.decode(*told, SIX_VIEWS).clamp(0, 1).cpu()
+    inputs = (m.to(place) for m in (latents, noisy, hit, scene.front(False)))
+    return net.decode(*inputs, SIX_VIEWS).clamp(0, 1).cpu()
 
 
 def _held_figures(net: nn.Module, scene: Scene, seed: int, perturbed: bool) -> dict[str, float]:

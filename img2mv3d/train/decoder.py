@@ -40,8 +40,8 @@ def resampler(generator: GeneratorNets | None, seed: int, steps: tuple[int, int]
     def resample(item: Item) -> Float[Tensor, "D V 4 h w"]:
         step = steps[0] + draw_int(rng, steps[1] - steps[0] + 1)
         assert item.latents is not None and item.photo_latent is not None
-        told = item.latents, item.photo, item.photo_latent, item.window
-        return resample_latents(generator, *told, step, rng)
+        inputs = item.latents, item.photo, item.photo_latent, item.window
+        return resample_latents(generator, *inputs, step, rng)
 
     return resample
 

@@ -93,11 +93,11 @@ def _generated_one(bundle: Bundle, item: Item, decoder: PlainDecoder) -> dict[st
     nets = bundle.generator()
     encoder = bundle.encoder()
     photo = as_float(over_white(item.photo))
-    told = replace(item, photo_latent=encoder.encode(photo[None])[0])
+    encoded = replace(item, photo_latent=encoder.encode(photo[None])[0])
     model = MultiViewNets(nets.unet, nets.condition.tokens)
     normal, color = generate_latents(
         model,
-        told,
+        encoded,
         SCHEDULES[nets.schedule],
         steps=nets.steps,
         seed=0,

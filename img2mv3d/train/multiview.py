@@ -229,9 +229,9 @@ def denoiser_loss(
     steps = t.repeat_interleave(views).repeat(2)
     noise = torch.randn(clean.shape, generator=rng)
     noisy = add_noise(schedule, clean, noise, steps)
-    told = condition_of(net, items, keep)
-    seen = torch.cat([noisy, window.cut(told.latent)], dim=1)
-    prediction = net.unet(seen, steps, told.tokens, told.camera, window)
+    condition = condition_of(net, items, keep)
+    seen = torch.cat([noisy, window.cut(condition.latent)], dim=1)
+    prediction = net.unet(seen, steps, condition.tokens, condition.camera, window)
     signal = schedule.table(clean)[steps]
     weight = (SNR_LIMIT * (1 - signal)).clamp(max=1)  # 1 + SNR = 1 / (1 - alpha_bar)
     error = prediction - target(schedule, clean, noise, steps)
@@ -256,13 +256,15 @@ def generate_latents(
 
     white: its latent, for networks that see the photo's rows only, as `GeneratorNets.white`.
     """
-    told = condition_of(net, [item], torch.ones(1))
-    noise = torch.randn(told.latent.shape, generator=torch.Generator().manual_seed(seed))
+    condition = condition_of(net, [item], torch.ones(1))
+    noise = torch.randn(condition.latent.shape, generator=torch.Generator().manual_seed(seed))
     if white is None:
-        rows = sample(conditioned(net.unet, told, guidance), noise, schedule, steps=steps, solver=solver)
+        rows = sample(conditioned(net.unet, condition, guidance), noise, schedule, steps=steps, solver=solver)
     else:
         window = around(item.photo[None, ..., 3] > 0).wide()
-        network = conditioned(partial(net.unet, window=window), replace(told, latent=window.cut(told.latent)), guidance)
+        network = conditioned(
+            partial(net.unet, window=window), replace(condition, latent=window.cut(condition.latent)), guidance
+        )
         rows = window.paste(sample(network, window.cut(noise), schedule, steps=steps, solver=solver), white)
     normal, color = unpack(rows, net.unet.config.views)
     return normal[0], color[0]

@@ -27,17 +27,17 @@ class ProcessGroup:
         """The first process's number, in all of them."""
         if self.size == 1:
             return number
-        told = torch.tensor([number], dtype=torch.float64)
-        dist.broadcast(told, 0)
-        return float(told)
+        agreed = torch.tensor([number], dtype=torch.float64)
+        dist.broadcast(agreed, 0)
+        return float(agreed)
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any of them."""
         if self.size == 1:
             return flag
-        told = torch.tensor([float(flag)])
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        return bool(told)
+        agreed = torch.tensor([float(flag)])
+        dist.all_reduce(agreed, dist.ReduceOp.MAX)
+        return bool(agreed)
 
     def share(self, net: nn.Module) -> None:
         """Give all of them the first one's values."""
