@@ -14,7 +14,7 @@ from img2mv3d.geometry.cameras import Camera, Rig, pixel_centres, project, unpro
 from img2mv3d.geometry.compositing import over_white
 
 SAME_SURFACE = (
-    0.04  # world units: two depths that differ by less are one surface (5 px of 256; the quick depth errs by 0.013)
+    0.04  # world units: two depths that differ by less are one surface (5 px of 256; the coarse depth errs by 0.013)
 )
 HIT = 0.5  # opacity from which a pixel has a surface
 GRAZING = 0.2  # cosine below which a surface is too slanted to compare colours on it

@@ -35,7 +35,7 @@ def page(story: Story) -> str:
         _hero(story),
         _pairs(story),
         _row("Normals", "From the plain decoder, in world axes: x red, y green, z blue.", _normals(story)),
-        _row("Depth", "Of the quick fit that told the decoder where to look. Near is light.", _depths(story)),
+        _row("Depth", "Of the coarse fit that tells the decoder where to look. Near is light.", _depths(story)),
         _lines(story) if rig else "",
         f'<div class="columns">{_table("Figures", figures(story))}{_times(story)}</div>',
         _settings(story),
