@@ -37,7 +37,7 @@ PAGES: dict[str, list[str]] = {
 WHY_NOT = {
     "view": "It serves the page until it is stopped: nothing is shown here.",
     "data": "It wants a corpus: [training.md](../training.md) says how one looks.",
-    "eval": "Its tables stand in [decoder.md](../decoder.md).",
+    "eval": "What its figures mean: [evaluation.md](../evaluation.md).",
     "train": "It takes from minutes to days: [training.md](../training.md).",
 }
 KEPT = 14  # lines of a long output, at its beginning and at its end

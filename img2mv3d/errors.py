@@ -74,4 +74,5 @@ class NothingFoundError(Img2mv3dError):
 
 
 class UnsoundError(NothingFoundError):
-    """No sound body was found in a mesh file: it has holes, crowded edges, sides that disagree, or walls too thin."""
+    """No sound body was found in a mesh file: it has holes, non-manifold or inconsistently oriented edges, or walls too
+    thin."""

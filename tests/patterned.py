@@ -1,9 +1,12 @@
-"""A ball whose colours nowhere repeat, as a case of `eval.consistency` with exact depth."""
+"""A ball whose colours nowhere repeat, as a case with clean latents and exact depth."""
 
+import numpy as np
 import torch
 
-from img2mv3d.eval.cases import Case
+from img2mv3d.eval.comparison import Case
+from img2mv3d.files.formats import encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.values import Depth, Latents, Views
 
 
 def ball_points(size: int = 128, radius: float = 0.5) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -28,6 +31,12 @@ def patterned_ball() -> Case:
     along = torch.einsum("kc,vchw->kvhw", waves, point)[:, :, None]
     color = (along + phases[:, None, :, None, None]).sin().sum(0)
     color = (0.5 + 0.1 * color).clamp(0, 1) * hit[:, None] + 1 - hit[:, None]
-    front = torch.cat([color[0], hit[:1]])
-    latents = torch.zeros(6, 4, size // 8, size // 8)
-    return Case("ball", "exact", latents, z, hit, front, color.movedim(1, -1).numpy(), z.numpy(), hit.numpy())
+    shown, mask = color.movedim(1, -1).contiguous().numpy(), hit.numpy()
+    photo = to_bytes(np.concatenate([shown[0], mask[0][..., None]], axis=-1))
+    normal = np.where(mask[..., None] > 0, np.float32([0, 0, 1]), np.float32(0))
+    truth = Views(shown, normal, mask, SIX_VIEWS)
+    cells = np.zeros((6, 4, size // 8, size // 8), np.float32)
+    latents = Latents(cells, cells, photo, SIX_VIEWS, 128, {}, "", 0)
+    coded = encode_normals(normal, mask).astype(np.float32) / 255
+    depth = Depth(z.numpy(), mask, truth)
+    return Case("ball", "clean", photo, truth, z.numpy() * mask, None, latents, depth, coded)

@@ -23,7 +23,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     for name in ("Makefile", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    for name in ("img2mv3d", "weights", "third_party"):
+    for name in ("img2mv3d", "experiments", "weights", "third_party"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "build" / "lib" / "img2mv3d").mkdir(parents=True)
     (copy / "build" / "lib" / "img2mv3d" / "gone.py").write_text("")
@@ -53,6 +53,12 @@ def run_there(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_the_wheel_holds_the_modules_of_the_checkout_and_no_others(unpacked: Path) -> None:
     here = {str(p.relative_to(ROOT)) for p in (ROOT / "img2mv3d").rglob("*.py")}
     assert {str(p.relative_to(unpacked)) for p in unpacked.rglob("*.py")} == here
+
+
+def test_the_wheel_carries_the_lists_of_ids_and_no_experiments(unpacked: Path) -> None:
+    here, there = ({p.name for p in (root / "img2mv3d" / "data").iterdir()} for root in (ROOT, unpacked))
+    assert {"held_out.txt", "tuned.txt", "gso30.tsv"} <= here & there
+    assert not list(unpacked.rglob("experiments*"))
 
 
 def test_the_wheel_carries_the_embedded_bundle_and_its_licence(unpacked: Path) -> None:

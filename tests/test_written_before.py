@@ -12,7 +12,7 @@ from img2mv3d.flow import runners
 from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.entry import Source, source_of
 from img2mv3d.flow.graph import STAGES
-from img2mv3d.geometry.rounded import rounded
+from img2mv3d.geometry.revolution import apply_revolution_prior
 from img2mv3d.plans import DepthOptions, ExportOptions, Plan
 from img2mv3d.stages import depth
 from img2mv3d.values import Latents
@@ -37,7 +37,11 @@ def test_latents_are_decoded_with_the_prior_that_they_tell_unless_one_is_typed(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, typed: float | None, used: float
 ) -> None:
     shares = []
-    monkeypatch.setattr(depth, "rounded", lambda mask, rig, share: shares.append(share) or rounded(mask, rig, share))
+    monkeypatch.setattr(
+        depth,
+        "apply_revolution_prior",
+        lambda mask, rig, share: shares.append(share) or apply_revolution_prior(mask, rig, share),
+    )
     options = DepthOptions(grid=32, effort=0.05, revolution_prior=typed)
     runners.depth(StageContext("depth", options=options, networks=bundle), Latents.load(OLD), "none")
     assert shares == [used]

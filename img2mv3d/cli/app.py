@@ -220,7 +220,7 @@ def export(path: OptionalInput = None, **flags: Any) -> None:
 @app.command()
 @with_flags("json", "debug")
 def check(file: MeshFile, repair: Mend = False, printable: Printable = False, unit: Unit = None, **flags: Any) -> None:
-    """Say whether a mesh file is a closed body: holes, crowded and twisted edges, pieces, walls, size.
+    """Say whether a mesh file is a closed body: boundary and non-manifold edges, components, walls, size.
 
     Walls are an estimate: rays from a few hundred points straight through the body. A repaired copy goes beside the
     file, NAME_repaired, never over it; a texture becomes colours at the vertices there. Exit status: 0 when all is

@@ -1,13 +1,10 @@
-"""The commands that measure what was trained.
-
-In: the words on the command line. Out: tables. Why here: the help of a command is its docstring here; `tables` does the
-work.
-"""
+"""The commands that measure: page of help and body of each."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,9 +15,71 @@ app = typer.Typer(**TEXT)
 eval_app = typer.Typer(help="Measure what was trained.", **TEXT)
 app.add_typer(eval_app, name="eval")
 
-Arms = Annotated[
-    list[str] | None, typer.Option("--arm", metavar="NAME=BUNDLE", help="A cross-view decoder; again for more.")
+CONDITIONS = ("clean", "perturbed", "generated")
+FORMER = {"exact": "clean", "spoilt": "perturbed"}  # words of version 0.1.0
+Condition = StrEnum("Condition", {name: name for name in CONDITIONS})  # typer takes no list of literals
+Setting = StrEnum("Setting", {name: name for name in (*CONDITIONS, *FORMER)})
+PROTOCOLS = ("gso30", "val")
+
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", metavar="NAME=BUNDLE|FOLDER", help="A bundle or results by object; again for more."),
 ]
+FormerMethods = Annotated[list[str] | None, typer.Option("--arm", hidden=True)]
+Meshes = Annotated[Path, typer.Argument(help="Corpus: a folder with manifest.tsv and objects/.")]
+Base = Annotated[str, typer.Option("--bundle", help="Generates for methods that have no denoiser.")]
+Count = Annotated[int, typer.Option("--count", min=1, help="Held-out objects.")]
+
+
+@eval_app.command("views")
+def eval_views(
+    meshes: Meshes,
+    out: OutFolder = Path("views"),
+    method: Methods = None,
+    bundle: Base = "mini",
+    count: Count = 30,
+    debug: Debug = False,
+) -> None:
+    """What is made of one photo, view by view: PSNR, SSIM, silhouettes, normals, agreement.
+
+    Held-out objects that nothing was tuned on, each photographed once as users do. Beside every denoiser stand its
+    latents decoded one by one, and the photo copied to all sides.
+
+    \b
+    img2mv3d eval views MESHES --method mine=runs/all/bundle
+    """
+    from img2mv3d.eval.comparison import Method, Result
+    from img2mv3d.eval.methods import copied
+    from img2mv3d.eval.scores import CONSISTENCY, VIEWS
+
+    check_corpus(meshes)
+    extra = {"photo copied": Method(lambda case: Result(copied(case.photo)), "copied")}
+    measure(meshes, out / "views", bundle, method or [], count, [VIEWS, CONSISTENCY], extra)
+
+
+@eval_app.command("mesh")
+def eval_mesh(
+    meshes: Meshes,
+    out: OutFolder = Path("mesh"),
+    method: Methods = None,
+    bundle: Base = "mini",
+    count: Count = 30,
+    debug: Debug = False,
+) -> None:
+    """What is made of one photo, as a surface: F-scores at 2, 5 and 10 %, Chamfer, volume and outline IoU.
+
+    The objects of `eval views`. Methods that make views get the final fit; FOLDER/ID.glb (.obj, .ply, .stl) is a mesh,
+    front to +Z. Every surface may first be shifted along the photo's line of sight. "true views": the fit of the truth.
+
+    \b
+    img2mv3d eval mesh MESHES --method mini --method theirs=FOLDER
+    """
+    from img2mv3d.eval.comparison import TRUTH, Method, Result
+    from img2mv3d.eval.scores import OwnSurface
+
+    check_corpus(meshes)
+    extra = {TRUTH: Method(lambda case: Result(case.truth), "truth")}
+    measure(meshes, out / "mesh", bundle, method or [], count, [OwnSurface().shape(shift=True)], extra)
 
 
 @eval_app.command("consistency")
@@ -28,66 +87,65 @@ def eval_consistency(
     data: DataFolder,
     out: OutFolder = Path("consistency"),
     bundle: Annotated[str, typer.Option("--bundle", help="Whose encoder, denoiser and plain decoder.")] = "mini",
-    arm: Arms = None,
-    count: Annotated[int, typer.Option("--count", help="Held-out objects.")] = 60,
-    setting: Annotated[
+    method: Annotated[
         list[str] | None,
-        typer.Option("--setting", help="exact, spoilt, generated; again for more. [exact and spoilt]"),
+        typer.Option("--method", metavar="NAME=BUNDLE", help="A cross-view decoder; again for more."),
     ] = None,
+    arm: FormerMethods = None,
+    count: Count = 60,
+    condition: Annotated[
+        list[Condition] | None,
+        typer.Option("--condition", help="How latents are made; again for more.", show_default="clean and perturbed"),
+    ] = None,
+    setting: Annotated[list[Setting] | None, typer.Option("--setting", hidden=True)] = None,
     rerender: Annotated[
-        bool, typer.Option("--rerender", help="Final fits to every arm's views, seen again: a minute an object.")
+        bool, typer.Option("--rerender", help="Final fits to every method's views, seen again: a minute an object.")
     ] = False,
     meshes: Annotated[
         Path | None, typer.Option("--meshes", help="Corpus of DATA (rendered with seed 0): F-scores of these fits.")
     ] = None,
-    zooms: Annotated[
-        int, typer.Option("--zooms", min=0, help="Sheets of the first so many objects: the same points enlarged.")
-    ] = 0,
-    more: Annotated[
-        bool, typer.Option("--more", help="Each arm also with its other parts off, with true depth, in a second pass.")
-    ] = False,
-    soften: Annotated[
-        str | None,
-        typer.Option("--soften", metavar="NAME", help="This arm and every other one at equal sharpness."),
-    ] = None,
     debug: Debug = False,
 ) -> None:
-    """How well decoded views agree: PSNR, SSIM, warp error, matches.
+    """How well decoded views agree: PSNR, SSIM, reprojection error, matches.
 
     \b
-    exact      latents of the true views, true depth
-    spoilt     latents that disagree from view to view, depth of a quick fit to what they show; truth known
-    generated  what the bundle makes of the photo: no truth, each arm by the surface of its own views
+    clean      latents of the true views, true depth
+    perturbed  latents that disagree from view to view, depth of a coarse fit to what they show; truth known
+    generated  what the bundle makes of the photo: no truth, each method by the surface of its own views
 
-    --rerender adds, for spoilt and generated ones, what the final fit to an arm's views looks like from their cameras.
-    --zooms shows what the figures mean: a row an arm, neighbouring views enlarged round the same surface points
-    (exact and spoilt; OUT/zooms).
-    --soften makes warp errors fair, since whatever is blurred agrees better: in two more rows a pair of arms, the
-    sharper one blurred view by view (exact and spoilt).
-    Figures that OUT holds are kept as long as bundles are the same.
+    --rerender adds, for perturbed and generated ones, what the final fit to a method's views looks like from their
+    cameras. Figures that OUT holds are kept as long as bundles are the same.
 
     \b
-    img2mv3d eval consistency DATA --arm mine=runs/decoder/rough-outlines/bundle
-    img2mv3d eval consistency DATA --setting generated --rerender --count 20
+    img2mv3d eval consistency DATA --method mine=runs/decoder/bundle
+    img2mv3d eval consistency DATA --condition generated --rerender --count 20
     """
-    from img2mv3d.cli import tables
+    from img2mv3d.cli.lab import check_data
+    from img2mv3d.errors import UsageError
 
-    settings = setting or ["exact", "spoilt"]
-    tables.consistency(data, out, bundle, arm or [], count, settings, rerender, meshes, zooms, more, soften)
+    conditions = [FORMER.get(str(c), str(c)) for c in (*(condition or ()), *(setting or ()))] or ["clean", "perturbed"]
+    if rerender and conditions == ["clean"]:
+        raise UsageError("--rerender: true depth needs no fit; add --condition perturbed or --condition generated")
+    if meshes is not None and not rerender:
+        raise UsageError("--meshes: surfaces are only fitted with --rerender")
+    check_data(data)
+    if meshes is not None:
+        check_corpus(meshes)
+    consistency(data, out, bundle, [*(method or ()), *(arm or ())], count, conditions, rerender, meshes)
 
 
 @eval_app.command("protocol")
 def eval_protocol(
-    which: Annotated[str, typer.Argument(metavar="gso30|val", help="Whose objects, see below.")],
+    which: Annotated[Literal[*PROTOCOLS], typer.Argument(help="Whose objects, see below.")],
     meshes: Annotated[Path, typer.Argument(help="Folder of their meshes.")],
     out: OutFolder = Path("protocol"),
-    arm: Annotated[
-        list[str] | None,
-        typer.Option("--arm", metavar="NAME=BUNDLE|FOLDER", help="A bundle or views by object; again for more. [mini]"),
-    ] = None,
-    bundle: Annotated[str, typer.Option("--bundle", help="Generates for arms that have no denoiser.")] = "mini",
+    method: Methods = None,
+    arm: FormerMethods = None,
+    bundle: Base = "mini",
     count: Annotated[int | None, typer.Option("--count", help="Only the first so many objects.")] = None,
-    rerender: Annotated[bool, typer.Option("--rerender", help="Final fits to every arm's views, seen again.")] = False,
+    rerender: Annotated[
+        bool, typer.Option("--rerender", help="Final fits to every method's views, seen again.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """The same objects from the same sides for everybody, and one table.
@@ -101,8 +159,92 @@ def eval_protocol(
     compare where they are equal.
 
     \b
-    img2mv3d eval protocol gso30 GSO --arm mini --arm wonder3d=theirs/
+    img2mv3d eval protocol gso30 GSO --method mini --method wonder3d=theirs/
     """
-    from img2mv3d.cli import tables
+    if which == "val":
+        check_corpus(meshes)
+    protocol(which, meshes, out, bundle, [*(method or ()), *(arm or ())], count, rerender)
 
-    tables.protocol(which, meshes, out, bundle, arm or [], count, rerender)
+
+def check_corpus(meshes: Path) -> None:
+    """Raises InputError where no corpus lies."""
+    from img2mv3d.errors import InputError
+
+    if not (meshes / "manifest.tsv").is_file() or not (meshes / "objects").is_dir():
+        raise InputError(f"{meshes}: no corpus (manifest.tsv and objects/) in there")
+
+
+def measure(meshes: Path, out: Path, bundle: str, given: list[str], count: int, metrics: list, extra: dict) -> None:
+    """Methods that see a photo, and `extra` ones, on photographed objects; the table on stdout and beside the rows."""
+    from img2mv3d.cli.lab import ready_torch, say
+
+    ready_torch()
+    from img2mv3d.bundles.weights import load_bundle
+    from img2mv3d.eval import objects
+    from img2mv3d.eval.comparison import paired_table, run
+    from img2mv3d.eval.methods import photo_methods
+
+    methods = photo_methods(bundle, given)
+    cases = objects.planned(meshes, count, load_bundle(bundle).framing_px)
+    table = paired_table(run(methods | extra, cases, metrics, out.with_suffix(".tsv"), say), next(reversed(methods)))
+    out.with_suffix(".md").write_text(table, encoding="utf-8")
+    print(table)
+
+
+def consistency(
+    data: Path,
+    out: Path,
+    name: str,
+    given: list[str],
+    count: int,
+    conditions: list[str],
+    rerender: bool,
+    meshes: Path | None,
+) -> None:
+    """Decoders on held-out renders: by the truth, then each by the surface of its own views."""
+    from img2mv3d.cli.lab import ready_torch, say
+
+    ready_torch()
+    from img2mv3d.bundles.weights import load_bundle
+    from img2mv3d.eval import conditions as renders
+    from img2mv3d.eval.comparison import paired_table, run
+    from img2mv3d.eval.methods import PLAIN, decoders
+    from img2mv3d.eval.scores import CONSISTENCY, VIEWS, OwnSurface
+
+    bundle, own = load_bundle(name), OwnSurface()
+    methods = decoders(bundle, name, given)
+    by_own = [own.consistency(), *([own.rerendering()] if rerender else []), *([own.shape()] if meshes else [])]
+    shown = (
+        ("consistency", [c for c in conditions if c != "generated"], [VIEWS, CONSISTENCY]),
+        ("own_surface", [c for c in conditions if c == "generated" or (rerender and c == "perturbed")], by_own),
+    )
+    for file, wanted, metrics in shown:
+        if wanted:
+            cases = renders.planned(bundle, data, count, wanted, meshes)
+            table = paired_table(run(methods, cases, metrics, out / f"{file}.tsv", say), PLAIN)
+            (out / f"{file}.md").write_text(table, encoding="utf-8")
+            print(table)
+
+
+def protocol(
+    which: str, meshes: Path, out: Path, bundle: str, given: list[str], count: int | None, rerender: bool
+) -> None:
+    """Methods that see a photo on a protocol's objects."""
+    from img2mv3d.cli.lab import ready_torch, say
+    from img2mv3d.errors import InputError
+
+    ready_torch()
+    from img2mv3d.eval import protocol as protocols
+    from img2mv3d.eval.comparison import paired_table, run
+    from img2mv3d.eval.methods import photo_methods
+    from img2mv3d.eval.scores import CONSISTENCY, VIEWS, OwnSurface
+
+    protocols.check_notes(out, which)
+    methods, objects, own = photo_methods(bundle, given), {}, OwnSurface()
+    cases = protocols.planned(which, meshes, count, out, objects)
+    metrics = [VIEWS, CONSISTENCY, own.consistency(), *([own.rerendering()] if rerender else [])]
+    rows = run(methods, cases, metrics, out / "protocol.tsv", say)
+    if not objects:
+        raise InputError(f"{meshes}: no objects for the protocol {which}")
+    table = paired_table(rows, next(iter(methods))) if rows else "\nno method has views of them\n"
+    print(protocols.write_notes(out, which, objects, table))

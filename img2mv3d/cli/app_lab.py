@@ -42,19 +42,6 @@ def data_render(
     lab.render(meshes, out, poses, seed, limit)
 
 
-@data_app.command("fits")
-def data_fits(
-    data: DataFolder,
-    bundle: Annotated[str, typer.Option("--bundle", help="Whose denoiser and plain decoder.")] = "mini",
-    limit: Annotated[int | None, typer.Option("--limit", help="At most so many sets.")] = None,
-    debug: Debug = False,
-) -> None:
-    """Quick fits to the views of every set's latents: how far their depth is off, for --variant fitted-noise."""
-    from img2mv3d.cli import lab
-
-    lab.fits(data, bundle, limit)
-
-
 @train_app.command("encoder")
 def train_encoder(
     data: DataFolder,
@@ -75,7 +62,7 @@ def train_decoder(
     data: DataFolder,
     out: OutFolder = Path("runs/decoder"),
     minutes: Minutes = 120.0,
-    variant: Annotated[str, typer.Option("--variant", help="Which cross-view decoder, see above.")] = "rough-outlines",
+    variant: Annotated[str | None, typer.Option("--variant", hidden=True)] = None,  # of version 0.1.0
     steps: Annotated[int | None, typer.Option("--steps", help="Cross-view steps, instead of minutes.")] = None,
     keep_plain: Annotated[
         bool, typer.Option("--keep-plain", help="Stand on --start's plain decoder as it is; nothing else is taken.")
@@ -92,28 +79,7 @@ def train_decoder(
     start: FirstBundle = None,
     debug: Debug = False,
 ) -> None:
-    """The plain decoder, then the parts that look across views.
-
-    \b
-    rough-outlines     everything, outlines as far off as those of fits
-    ours               everything, true outlines
-    no-epipolar        photo branches only, nothing looks into other views
-    full-epipolar      the whole line instead of a piece round the depth
-    coarse-only        the piece of the line where the whole line is, too
-    no-depth-noise     trained on exact depth
-    full-noise         depth is off by the paper's whole amplitude always
-    independent-noise  every pixel's depth is off on its own
-    no-carry           the photo's pixels do not travel
-    no-visibility      the attention is not told what is hidden
-    front-to-all       the photo's pyramid to every view, not to the front alone
-    mean-mixing        views are averaged, not known by their place
-    open-start         the new parts start a little open
-    no-agreement       without the loss on disagreement
-    forgiving          that loss only where latents are spoilt
-    paper              the paper's parts alone, our loss on colours
-    paper-no-epipolar  its front condition alone
-    fitted-noise       depth is off as real fits are; `img2mv3d data fits` first
-    feature-loss       with a loss on what EfficientNet-Lite0 sees
+    """The plain decoder, then the parts that look across views: OUT/bundle.
 
     On several processors or cards: torchrun --nproc-per-node N -m img2mv3d train decoder ...
 
@@ -124,12 +90,14 @@ def train_decoder(
     from img2mv3d.cli import lab
     from img2mv3d.errors import UsageError
 
+    if variant not in (None, "rough-outlines"):
+        raise UsageError(f"--variant {variant}: ablations are trained by `python -m experiments.decoder.train`")
     if base is not None:
         if start is not None or keep_plain or full:
             raise UsageError("--base begins with a published decoder; leave --start, --keep-plain, --full-images out")
-        lab.train_decoder_on(base, bundle, data, out, minutes, seed, variant, steps, device)
+        lab.train_decoder_on(base, bundle, data, out, minutes, seed, steps, device)
         return
-    lab.train_decoder(data, out, minutes, seed, start, variant, steps, keep_plain, full, device)
+    lab.train_decoder(data, out, minutes, seed, start, steps, keep_plain, full, device)
 
 
 @train_app.command("multiview")

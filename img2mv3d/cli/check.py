@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 
 ROWS = (
     ("triangles", "faces"),
-    ("open edges", "open_edges"),
-    ("crowded edges", "crowded_edges"),
-    ("twisted edges", "twisted_edges"),
-    ("triangles without area", "flat"),
-    ("double triangles", "double"),
-    ("pieces", "pieces"),
-    ("pieces inside out", "inside_out"),
+    ("boundary edges", "boundary_edges"),
+    ("non-manifold edges", "nonmanifold_edges"),
+    ("inconsistently oriented edges", "inconsistent_edges"),
+    ("degenerate faces", "degenerate_faces"),
+    ("duplicate faces", "duplicate_faces"),
+    ("connected components", "components"),
+    ("components inside out", "inside_out"),
 )
-MUST_BE_ZERO = {"open_edges", "crowded_edges", "twisted_edges", "flat", "double", "inside_out"}
+MUST_BE_ZERO = {
+    "boundary_edges",
+    "nonmanifold_edges",
+    "inconsistent_edges",
+    "degenerate_faces",
+    "duplicate_faces",
+    "inside_out",
+}
 
 
 def check_file(path: Path, *, mend: bool, printable: bool, unit: str | None, as_json: bool) -> None:

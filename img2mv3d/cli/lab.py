@@ -33,18 +33,6 @@ def render(meshes: Path, out: Path, poses: int, seed: int, limit: int | None) ->
     print(out.absolute())
 
 
-def fits(data: Path, bundle: str, limit: int | None) -> None:
-    """Fits to the views of the sets that have latents, beside these; started again, it goes on where it stopped."""
-    check_data(data)
-    ready_torch()
-    from img2mv3d.bundles.weights import load_bundle
-    from img2mv3d.train.fitted import make_fits
-
-    if not make_fits(data, load_bundle(bundle), limit=limit, report=say):
-        raise InputError(f"{data}: no training set has latents yet; `img2mv3d train encoder` makes them")
-    print((data / "fits").absolute())
-
-
 def train(what: str, data: Path, out: Path, minutes: float, seed: int, start: str | None) -> None:
     """Train one network for so many minutes; started again, it goes on where it stopped. start: a bundle whose
     networks it begins with, instead of random ones."""
@@ -62,85 +50,65 @@ def train_decoder(
     minutes: float,
     seed: int,
     start: str | None,
-    variant: str,
     steps: int | None,
     keep: bool,
     full: bool = False,
     device: str = "cpu",
 ) -> None:
-    """The plain decoder and one variant of what stands on it; out/VARIANT/bundle holds both, for `eval consistency`.
+    """The plain decoder and the cross-view decoder that stands on it; out/bundle holds both, for `eval consistency`.
 
-    start: a bundle; its denoiser paints half of the latents that both learn from, and its decoders are gone on with
-    (the cross-view one by the variant BEST alone, which it is of).
-    keep: its plain decoder is left as it is, and the variant starts from nothing.
+    start: a bundle; its denoiser resamples half of the latents that both learn from, and its decoders are gone on with.
+    keep: its plain decoder is left as it is, and the cross-view decoder starts from nothing.
     """
-    from img2mv3d.train.variants import BEST, VARIANTS
-
-    if variant not in VARIANTS:
-        raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
     if keep and start is None:
         raise UsageError("--keep-plain: say with --start whose plain decoder")
     check_data(data)
     place = ready_torch(device)
     from img2mv3d.bundles.weights import load_bundle, write_bundle
     from img2mv3d.train import crossview, decoder
-    from img2mv3d.train.corruption import imagination
     from img2mv3d.train.everything import bundle_notes
-    from img2mv3d.train.team import joined, left
+    from img2mv3d.train.process_group import joined, left
 
     bundle = None if start is None else load_bundle(start)
-    paint = partial(imagination, None if bundle is None else bundle.generator(), seed)
+    resample = partial(decoder.resampler, None if bundle is None else bundle.generator(), seed)
     plain = None if bundle is None else bundle.plain_decoder().requires_grad_(True)
     if not keep:  # a third of the time: what looks across views stands on it
-        told = {"seed": seed, "net": plain, "imagine": paint((999, 999)), "report": say}
+        told = {"seed": seed, "net": plain, "resample": resample((999, 999)), "report": say}
         plain = decoder.train(data, out / "plain", minutes / 3, **told)
     numbers = _numbers(bundle)
-    former = bundle.crossview_decoder().state_dict() if bundle and not keep and variant == BEST else None
-    told = {"variant": variant, "steps": steps, "seed": seed, "imagine": paint((250, 999)), "report": say, "full": full}
-    told["device"] = place
+    former = bundle.crossview_decoder().state_dict() if bundle and not keep else None
+    told = {"steps": steps, "seed": seed, "resample": resample((250, 999)), "report": say, "full": full}
     left_over = minutes if keep else minutes * 2 / 3
-    across = crossview.train(data, plain.state_dict(), out / variant, left_over, numbers=numbers, start=former, **told)
-    parts = {
-        "plain_decoder": (plain.eval(), numbers),
-        "crossview_decoder": (across, {**numbers, **VARIANTS[variant].net}),
-    }
+    folder = crossview.folder_in(out)
+    across = crossview.train(
+        data, plain.state_dict(), folder, left_over, numbers=numbers, start=former, device=place, **told
+    )
+    parts = {"plain_decoder": (plain.eval(), numbers), "crossview_decoder": (across, numbers)}
     if joined().first:
-        words = [f"--variant {variant} --seed {seed}", f"--steps {steps}" if steps else f"--minutes {minutes:g}"]
+        words = [f"--seed {seed}", f"--steps {steps}" if steps else f"--minutes {minutes:g}"]
         words += [] if start is None else [f"--start {Path(start).name}"]
         words += ["--keep-plain"] * keep + ["--full-images"] * full
         training = {"command": " ".join(["img2mv3d train decoder DATA", *words])}
         training |= {"processes": joined().size} if joined().size > 1 else {}
-        notes = bundle_notes(data, training)
-        write_bundle(out / variant / "bundle", parts, {"name": variant, **notes})
-        print((out / variant / "bundle").absolute())
+        write_bundle(out / "bundle", parts, {"name": "crossview", **bundle_notes(data, training)})
+        print((out / "bundle").absolute())
     left()
 
 
 def train_decoder_on(
-    base: str,
-    bundle: str,
-    data: Path,
-    out: Path,
-    minutes: float,
-    seed: int,
-    variant: str,
-    steps: int | None,
-    device: str = "cpu",
+    base: str, bundle: str, data: Path, out: Path, minutes: float, seed: int, steps: int | None, device: str = "cpu"
 ) -> None:
-    """One variant on a published decoder that was brought with `weights add`; `weights add` takes what comes of it."""
+    """A cross-view decoder on a published one that was brought with `weights add`, which takes what comes of it."""
     from img2mv3d.bundles.decoders import BASES
-    from img2mv3d.train.variants import VARIANTS
 
     if base not in BASES:
         raise UsageError(f"--base {base}: expected one of {', '.join(BASES)}")
-    if variant not in VARIANTS:
-        raise UsageError(f"--variant {variant}: expected one of {', '.join(VARIANTS)}")
     check_data(data)
     place = ready_torch(device)
     from img2mv3d.bundles.weights import load_bundle
     from img2mv3d.train.bases import train_on
 
-    told = {"variant": variant, "steps": steps, "seed": seed, "device": place, "report": say}
+    told = {"steps": steps, "seed": seed, "device": place, "report": say}
     made = train_on(base, load_bundle(bundle), data, out, minutes, **told)
     say(f"`img2mv3d weights add {made}` takes it; --decoder {base} uses it then")
     print(made.absolute())
@@ -171,16 +139,16 @@ def check_data(data: Path) -> None:
 
 def ready_torch(device: str = "cpu") -> torch.device:
     """As many threads as the machine has to give, shared with the processes beside this one; the device by that name,
-    in a team the card that is this process's own. Raises as `runners.ready_torch`."""
+    in a group the card that is this process's own. Raises as `runners.ready_torch`."""
     import torch
 
     from img2mv3d import machine
     from img2mv3d.flow import runners
 
     device = machine.guess_device() if device == "auto" else device
-    team = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    place = runners.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and team > 1 else device)
-    torch.set_num_threads(max(machine.thread_count() // team, 1))
+    group = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    place = runners.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and group > 1 else device)
+    torch.set_num_threads(max(machine.thread_count() // group, 1))
     if place.index is not None:
         torch.cuda.set_device(place)
     return place

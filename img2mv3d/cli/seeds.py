@@ -92,7 +92,7 @@ def _sheet(out: Path, choice: Choice) -> Any:
         words = [
             f"seed {seed}{taken}",
             f"score {found.score:.3f}",
-            f"warp {found.warp_error:.3f}",
+            f"reprojection error {found.reprojection_error:.3f}",
             f"IoU {found.iou:.3f}",
         ]
         rows.append([(w, p) for w, p in zip((words + [""] * len(pictures))[: len(pictures)], pictures, strict=True)])

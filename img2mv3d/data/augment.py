@@ -1,9 +1,4 @@
-"""A clean render of the front view -> what a photo of it, cut out of its background, would look like.
-
-In: colours, mask, a generator of random numbers. Out: uint8 RGBA, straight alpha.
-Why here: the networks must forgive cameras and cut-outs. Exposure and white balance of a photo hold for all views and
-are therefore in the light of the render (`scene.random_light`); here only a remainder of them is left.
-"""
+"""A clean render of the front view -> what a photo of it, cut out of its background, would look like."""
 
 from __future__ import annotations
 

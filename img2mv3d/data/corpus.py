@@ -1,9 +1,4 @@
-"""Coloured meshes on disk and the list that says what may be used for what.
-
-In: a folder `meshes/` with `objects/<id>.npz` and `manifest.tsv`. Out: `Solid` (one mesh), `Entry` (one line of the
-list, with a training weight).
-Why here: the renderer and the evaluation read the same objects, and only here is decided what weights may learn from.
-"""
+"""Coloured meshes on disk, and the manifest that says what weights may learn from."""
 
 from __future__ import annotations
 

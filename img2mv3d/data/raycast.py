@@ -1,8 +1,4 @@
-"""First hits of rays on a triangle mesh, on one CPU core (Embree through `embreex`).
-
-In: vertices, faces, rays. Out: which face, how far, where on it; directions to look in.
-Why here: the renderer and the evaluation of surfaces shoot the same rays; nobody else needs Embree.
-"""
+"""First hits of rays on a triangle mesh, on one CPU core (Embree through `embreex`)."""
 
 from __future__ import annotations
 
@@ -15,8 +11,11 @@ from img2mv3d.errors import UsageError
 
 
 class Hits(NamedTuple):
-    """One entry per ray. face: -1 for a miss. t: length along the ray, inf for a miss. u, v: weights of the face's
-    second and third corner.
+    """One entry per ray.
+
+    face: -1 for a miss.
+    t: length along the ray, inf for a miss.
+    u, v: weights of the face's second and third corner.
     """
 
     face: Int[np.ndarray, " R"]
@@ -28,7 +27,10 @@ class Hits(NamedTuple):
 class Raycaster:
     """A mesh that rays can be shot at; both sides of every face count. Sizes about 1 (float32 inside).
 
-    vertices: [N, 3]; faces: [F, 3]. Raises UsageError when the package `embreex` is missing.
+    Raises UsageError when the package `embreex` is missing.
+
+    vertices: [N, 3];
+    faces: [F, 3].
     """
 
     def __init__(self, vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"]) -> None:

@@ -1,9 +1,4 @@
-"""A folder of meshes -> a folder of ground truth, and the way to read it.
-
-In: `meshes/` (manifest.tsv, objects/). Out: `DATA/sets/<id>.<pose>.npz`, `DATA/index.tsv`; `RenderSet` reads them,
-also while they are being made.
-Why here: the one place that knows how the data lies on disk; trainings and evaluation use names and `Sample`s.
-"""
+"""A corpus -> rendered sets on disk, and the way to read them, also while they are being made."""
 
 from __future__ import annotations
 
@@ -15,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float16, Float32
+from jaxtyping import Float32
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.augment import photograph
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest, without_twins
-from img2mv3d.data.scene import place, random_framing, random_light, random_pose, shoot
+from img2mv3d.data.scene import place, random_framing, random_light, random_pose
+from img2mv3d.data.scene import render as render_scene
 from img2mv3d.errors import InputError, NothingFoundError
 from img2mv3d.files.formats import encode_normals, read_npz, to_bytes, write_npz
 
@@ -32,9 +28,11 @@ LEAST_PIXELS = 300  # of the front silhouette; smaller is no picture of anything
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One pose of one object. color uint8 [6, 256, 256, 3] over white; mask uint8 [6, 256, 256]; normal uint8
-    [6, 256, 256, 3] (coded, over white); z float16 [6, 256, 256], world units, 0 where mask is 0; photo uint8
-    [256, 256, 4], the front view as a photo, straight alpha; framing_px: long side of its silhouette.
+    """One pose of one object. color uint8 [6, 256, 256, 3] over white; mask uint8 [6, 256, 256]; normal uint8 [6, 256,
+    256, 3] (coded, over white); z float16 [6, 256, 256], world units, 0 where mask is 0; photo uint8 [256, 256, 4],
+    the front view as a photo, straight alpha;
+
+    framing_px: long side of its silhouette.
     """
 
     color: np.ndarray
@@ -77,15 +75,6 @@ class RenderSet:
         """Where its latents lie, or will."""
         return self.folder / "latents" / f"{name}.npz"
 
-    def fits_path(self, name: str) -> Path:
-        """Where the depth error of a fit to its views lies, or will (`train.fitted`)."""
-        return self.folder / "fits" / f"{name}.npz"
-
-    def fit_error(self, name: str) -> Float16[np.ndarray, "V H W"] | None:
-        """How far off the z of that fit is, world units; None when there is none."""
-        path = self.fits_path(name)
-        return read_npz(path, InputError, required=("error",))["error"] if path.exists() else None
-
     def load(self, name: str) -> Sample:
         """Read one set. Raises InputError when it is missing or damaged."""
         arrays = read_npz(self.set_path(name), InputError, required=SET_KEYS)
@@ -100,7 +89,10 @@ class RenderSet:
         return {key: arrays[key].astype(np.float32) for key in LATENT_KEYS}
 
     def write_latents(self, name: str, source: str, **latents: np.ndarray) -> None:
-        """Store float16 `color`, `normal`, `photo`; source: "teacher" or "mini"."""
+        """Store float16 `color`, `normal`, `photo`;
+
+        source: "teacher" or "mini".
+        """
         arrays = {key: np.asarray(latents[key], np.float16) for key in LATENT_KEYS}
         write_atomically(self.latents_path(name), **arrays, source=np.array(source))
 
@@ -118,9 +110,12 @@ def render_corpus(
     """Render what the corpus allows to learn from (weight above 0), and of its held-out objects those without twins
     among the others; sets that exist are kept, so it can be resumed.
 
-    meshes: folder with manifest.tsv and objects/; objects that are not there are passed over. poses: of everyday
-    objects; others get half as many. limit: at most that many sets in all. wanted: keep only some entries.
     Returns the names of objects that could not be rendered, each with its reason.
+
+    meshes: folder with manifest.tsv and objects/; objects that are not there are passed over.
+    poses: of everyday objects; others get half as many.
+    limit: at most that many sets in all.
+    wanted: keep only some entries.
     """
     listed = read_manifest(meshes / "manifest.tsv")
     fit = {e.id for e in listed if e.split == "train"} | {e.id for e in without_twins(listed)}
@@ -149,16 +144,16 @@ def render_corpus(
 
 def render(solid: Solid, rng: np.random.Generator) -> Sample:
     """One random pose, framing and light of one object. Raises NothingFoundError when hardly anything is to be seen."""
-    shots = shoot(solid, random_pose(rng), random_framing(rng), random_light(rng), rng)
-    if (shots.mask[FRONT] > 0.5).sum() < LEAST_PIXELS:
+    renders = render_scene(solid, random_pose(rng), random_framing(rng), random_light(rng), rng)
+    if (renders.mask[FRONT] > 0.5).sum() < LEAST_PIXELS:
         raise NothingFoundError(f"less than {LEAST_PIXELS} px are covered in the front view")
     return Sample(
-        to_bytes(shots.color),
-        to_bytes(shots.mask),
-        encode_normals(shots.normal, shots.mask),
-        shots.z.astype(np.float16),
-        photograph(shots.color[FRONT], shots.mask[FRONT], rng),
-        shots.framing_px,
+        to_bytes(renders.color),
+        to_bytes(renders.mask),
+        encode_normals(renders.normal, renders.mask),
+        renders.z.astype(np.float16),
+        photograph(renders.color[FRONT], renders.mask[FRONT], rng),
+        renders.framing_px,
     )
 
 

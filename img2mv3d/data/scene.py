@@ -1,9 +1,4 @@
-"""One object, posed, framed, softly lit and seen by the six cameras: colours, masks, normals, depth.
-
-In: a `Solid`, a rotation, a light, a framing. Out: `Shots`, floats at 256 px.
-Why here: the ground truth of every training and of every table; two-sided throughout, since the corpus' winding is not
-to be trusted.
-"""
+"""One object, posed, framed, softly lit and seen by the six cameras: colours, masks, normals, depth."""
 
 from __future__ import annotations
 
@@ -50,7 +45,7 @@ class Light:
 
 
 @dataclass(frozen=True, eq=False)
-class Shots:
+class Renders:
     """The six views of one pose. color float32 [V, H, W, 3] in [0, 1] over white; mask float32 [V, H, W], the covered
     share of a pixel; normal float32 [V, H, W, 3], world, unit, 0 where mask is 0; z float32 [V, H, W], world units, of
     the front surface, 0 where mask is 0. framing_px: long side of the front silhouette.
@@ -122,14 +117,14 @@ def place(
     return (turned * scale).astype(np.float32), reached
 
 
-def shoot(
+def render(
     solid: Solid,
     rotation: Float[np.ndarray, "3 3"],
     framing_px: int,
     light: Light,
     rng: np.random.Generator,
     size: int = IMAGE_SIZE,
-) -> Shots:
+) -> Renders:
     """Render the six views. rng: directions of the ambient rays. size: px of a view (framing stays in px of 256)."""
     fine = _subdivided(solid, AO_EDGE) if light.occlusion > 0 else solid
     placed, framing_px = place(fine.vertices, rotation, framing_px)
@@ -137,9 +132,9 @@ def shoot(
     reach = AO_REACH * float(np.linalg.norm(np.ptp(placed, axis=0)) / np.linalg.norm(np.ptp(fine.vertices, axis=0)))
     model = _Model(fine, placed, face_normals(placed, fine.faces), world)
     shade = _Shade(light, *(_occlusion(model, reach, rng) if light.occlusion > 0 else (None, None)))
-    shots = [_view(model, shade, camera) for camera in SIX_VIEWS.cameras(size)]
-    color, mask, normal, z = (np.stack(parts) for parts in zip(*shots, strict=True))
-    return Shots(color, mask, normal, z, framing_px)
+    renders = [_view(model, shade, camera) for camera in SIX_VIEWS.cameras(size)]
+    color, mask, normal, z = (np.stack(parts) for parts in zip(*renders, strict=True))
+    return Renders(color, mask, normal, z, framing_px)
 
 
 # ----------------------------------------------------------------------------------------------------- one view

@@ -1,7 +1,6 @@
-"""The latent space that everything here is trained in: a tiny stand-in for Stable Diffusion's encoder.
+"""The latent space that everything here is trained in: TAESD, a small stand-in for Stable Diffusion's encoder.
 
-In: pictures [0, 1]. Out: scaled latents, and back. The weights are not ours and not shipped: `--teacher DIR`.
-Why here: latents of the renders are data, made once, kept on disk.
+Its weights are not ours and not shipped: `--teacher DIR`.
 """
 
 from __future__ import annotations
@@ -25,9 +24,11 @@ MARGIN = 1  # latent cells kept round the object; the docstring of `Teacher.enco
 
 
 class Teacher:
-    """A TAESD autoencoder. folder: with taesd_encoder.safetensors and taesd_decoder.safetensors, as published.
+    """A TAESD autoencoder.
 
     Raises WeightsError when the files are missing or have other tensors.
+
+    folder: with taesd_encoder.safetensors and taesd_decoder.safetensors, as published.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -106,8 +107,12 @@ def encode_sets(
     overwrite: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Write latents of the named sets; those that exist are kept. encode: pictures [N, 3, H, W] -> scaled latents; one
-    picture at a time, so that boxes stay small. source: "teacher" or "mini". Returns how many were made.
+    """Write latents of the named sets; those that exist are kept.
+
+    Returns how many were made.
+
+    encode: pictures [N, 3, H, W] -> scaled latents; one picture at a time, so that boxes stay small.
+    source: "teacher" or "mini".
     """
     made = 0
     for name in names:

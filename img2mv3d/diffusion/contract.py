@@ -1,7 +1,4 @@
-"""The one contract between networks and solvers: a denoiser takes (noisy, t) and gives a prediction.
-In: a network with its condition. Out: a `Denoiser`; guidance and the kind of prediction are dealt with here.
-Why here: solvers never learn what a network is told beside the latents, nor how its batch is ordered.
-"""
+"""The one contract between networks and solvers: a denoiser takes (noisy, t) and gives a prediction."""
 
 from __future__ import annotations
 
@@ -40,7 +37,9 @@ class Condition:
     """What the network is told, row by row: N = 2 * B * V rows, normals of all objects first, then colours, the view
     fastest.
 
-    latent: of the condition photo, scaled. tokens: of the photo. camera: numbers of view and domain.
+    latent: of the condition photo, scaled.
+    tokens: of the photo.
+    camera: numbers of view and domain.
     """
 
     latent: Float[Tensor, "N c h w"]
@@ -51,11 +50,12 @@ class Condition:
 def conditioned(network: Network, condition: Condition, guidance: float = 1.0, *, at_once: bool = True) -> Denoiser:
     """The denoiser of one condition, with classifier-free guidance unless `guidance` is exactly 1.
 
-    The unconditional branch has zeros for photo latent and tokens and keeps its cameras. The four quarters of a
-    guided batch are (normal without, normal with, colour without, colour with): the network's joint attention pairs
-    the halves of the batch, so this order pairs the same view of the same branch in the two domains.
+    The unconditional branch has zeros for photo latent and tokens and keeps its cameras. The four quarters of a guided
+    batch are (normal without, normal with, colour without, colour with): the network's joint attention pairs the halves
+    of the batch, so this order pairs the same view of the same branch in the two domains.
+
     at_once: False calls the network for one branch after the other, with half of the rows: the same but for rounding,
-    in about half of the memory.
+        in about half of the memory.
     """
     c = condition
     if guidance == 1.0:
@@ -65,8 +65,8 @@ def conditioned(network: Network, condition: Condition, guidance: float = 1.0, *
         def one_by_one(noisy: Tensor, t: Tensor) -> Tensor:
             rows = torch.cat([noisy, torch.zeros_like(c.latent)], dim=1)
             without = network(rows, t, torch.zeros_like(c.tokens), c.camera)
-            told = network(torch.cat([noisy, c.latent], dim=1), t, c.tokens, c.camera)
-            return without + guidance * (told - without)
+            conditional = network(torch.cat([noisy, c.latent], dim=1), t, c.tokens, c.camera)
+            return without + guidance * (conditional - without)
 
         return one_by_one
     latent, tokens = _quarters(torch.zeros_like(c.latent), c.latent), _quarters(torch.zeros_like(c.tokens), c.tokens)
@@ -75,8 +75,8 @@ def conditioned(network: Network, condition: Condition, guidance: float = 1.0, *
     def denoise(noisy: Tensor, t: Tensor) -> Tensor:
         rows = torch.cat([_quarters(noisy, noisy), latent], dim=1)
         normal_without, normal_with, color_without, color_with = network(rows, t, tokens, camera).chunk(4)
-        without, told = torch.cat([normal_without, color_without]), torch.cat([normal_with, color_with])
-        return without + guidance * (told - without)
+        without, conditional = torch.cat([normal_without, color_without]), torch.cat([normal_with, color_with])
+        return without + guidance * (conditional - without)
 
     return denoise
 
@@ -114,6 +114,6 @@ def as_velocity(denoise: Denoiser, schedule: Schedule) -> Denoiser:
     return predict
 
 
-def _quarters(without: Tensor, told: Tensor) -> Tensor:
-    (normal_without, color_without), (normal, color) = without.chunk(2), told.chunk(2)
+def _quarters(without: Tensor, conditional: Tensor) -> Tensor:
+    (normal_without, color_without), (normal, color) = without.chunk(2), conditional.chunk(2)
     return torch.cat([normal_without, normal, color_without, color])

@@ -1,7 +1,4 @@
-"""From noise to latents: solvers as data, one loop.
-In: a denoiser, its schedule, noise. Out: clean latents. Why here: generation and the corruption of training latents
-share it.
-"""
+"""From noise to latents: solvers as data, one loop."""
 
 from __future__ import annotations
 
@@ -25,8 +22,9 @@ MOST_ETA = 1 - 1e-6  # out of pure noise, eta 1 leaves the root of a rounded zer
 
 @dataclass(frozen=True)
 class Solver:
-    """A scheduler of diffusers and its settings. noisy: whether eta (noise added again at each step, 0..1) means
-    something to it.
+    """A scheduler of diffusers and its settings.
+
+    noisy: whether eta (noise added again at each step, 0..1) means something to it.
     """
 
     scheduler: type
@@ -55,9 +53,10 @@ def sample(
 ) -> Float[Tensor, "N c h w"]:
     """Latents that `denoise` brings out of `noise` (standard normal) in `steps` calls.
 
-    eta: share of fresh noise in every step, 0 none .. 1 all that fits; drawn from `rng`, a CPU generator, once per
-    step (the last one too), so that a seed means the same on every device. Raises ValueError on an unknown solver,
-    steps outside of 1..T, or an eta that the solver cannot use.
+    Raises ValueError on an unknown solver, steps outside of 1..T, or an eta that the solver cannot use.
+
+    eta: share of fresh noise in every step, 0 none .. 1 all that fits; drawn from `rng`, a CPU generator, once per step
+        (the last one too), so that a seed means the same on every device.
     """
     scheduler = make_scheduler(schedule, solver, steps)
     if not 0.0 <= eta <= 1.0 or (eta and not SOLVERS[solver].noisy):

@@ -1,7 +1,4 @@
-"""Noise levels as data, and the two sums of training: the noisy latents and what the network shall say about them.
-In: a schedule's name. Out: `Schedule` (alpha_bar of 1000 steps, kind of prediction), `add_noise`, `target`, `to_clean`.
-Why here: training, solvers and both bundles read the same tuples.
-"""
+"""Noise schedules as data, and the two sums of training: noisy latents and the target of the prediction."""
 
 from __future__ import annotations
 
@@ -18,10 +15,12 @@ PREDICTIONS = ("epsilon", "v_prediction")  # diffusers' words
 
 @dataclass(frozen=True)
 class Schedule:
-    """alpha_bar: share of the clean latent's variance at steps 0..T-1, falling; the noisy latent is
-    sqrt(alpha_bar) * clean + sqrt(1 - alpha_bar) * noise. prediction: "epsilon" (the noise) or "v_prediction". final:
-    alpha_bar of the clean end, where DDIM's last step lands. spacing, offset: which steps a solver visits (diffusers'
-    words)."""
+    """alpha_bar: share of the clean latent's variance at steps 0..T-1, falling; the noisy latent is sqrt(alpha_bar) *
+        clean + sqrt(1 - alpha_bar) * noise.
+    prediction: "epsilon" (the noise) or "v_prediction".
+    final: alpha_bar of the clean end, where DDIM's last step lands.
+    spacing, offset: which steps a solver visits (diffusers' words).
+    """
 
     name: str
     alpha_bar: tuple[float, ...]

@@ -1,22 +1,16 @@
-"""How close pictures are to the truth, and how well views of one object agree. Pure functions: arrays in, numbers out.
-
-In: pictures in [0, 1], masks, normals, depth, the rig. Out: plain floats and small tuples; identical input gives the
-perfect score (inf, 1 or 0).
-Why here: every table and every claim about views is made of these and nothing else.
-"""
+"""Metrics of pictures and views: SSIM, angles of normals, SIFT matches, sharpness. Arrays in, numbers out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from img2mv3d.geometry.cameras import Rig, project, unproject
-from img2mv3d.geometry.warp import warp_error
+from img2mv3d.geometry.rings import ring_pairs
 
 SSIM_SIGMA = 1.5  # px, of the window; with the constants of Wang et al. 2004
 SIFT_RATIO = 0.8  # Lowe's: a match must be this much better than the second best
@@ -24,40 +18,17 @@ SIFT_SIDE = 512  # px to which views are enlarged: fewer keypoints are found on 
 SIFT_TOLERANCE_PX = 3.0  # of SIFT_SIDE
 
 
-class Angles(NamedTuple):
-    """Angles between two fields of normals in degrees; NaN-free: 0 where nothing was compared."""
-
-    mean: float
-    median: float
-    pixels: int
-
-
 class Matches(NamedTuple):
-    """Matches between neighbouring views, summed over the ring. total: found by SIFT. epipolar: of these, on the
-    epipolar line within the tolerance. agreeing: of these, also at the depth that the surface has there.
+    """SIFT matches between neighbouring views.
+
+    total: mutual ones that pass the ratio test.
+    epipolar: of these, on the epipolar line, which needs no depth.
+    inliers: of these, at the depth that the surface has there.
     """
 
     total: int
     epipolar: int
-    agreeing: int
-
-
-def psnr(
-    image: Float[np.ndarray, "*shape 3"],
-    truth: Float[np.ndarray, "*shape 3"],
-    mask: Float[np.ndarray, "*shape"] | None = None,
-) -> float:
-    """Peak signal to noise ratio in dB for pictures in [0, 1]; inf for equal ones. mask: weights of the pixels, e.g.
-    the object's; without one all count. Raises ValueError when the mask is empty.
-    """
-    squared = (np.clip(image, 0, 1).astype(np.float64) - truth) ** 2
-    if mask is None:
-        error = squared.mean()
-    else:
-        if not mask.sum() > 0:
-            raise ValueError("psnr: the mask is empty")
-        error = (squared.mean(-1) * mask).sum() / mask.sum()
-    return float("inf") if error == 0 else float(-10 * np.log10(error))
+    inliers: int
 
 
 def ssim(image: Float[np.ndarray, "H W 3"], truth: Float[np.ndarray, "H W 3"]) -> float:
@@ -76,34 +47,18 @@ def ssim(image: Float[np.ndarray, "H W 3"], truth: Float[np.ndarray, "H W 3"]) -
     return float(score[5:-5, 5:-5].mean())
 
 
-def mask_iou(mask: Float[np.ndarray, "*shape"], truth: Float[np.ndarray, "*shape"]) -> float:
-    """Intersection over union of two masks cut at 1/2; 1 when both are empty."""
-    a, b = mask >= 0.5, truth >= 0.5
-    union = (a | b).sum()
-    return float((a & b).sum() / union) if union else 1.0
-
-
-def normal_angle(
+def normal_angles(
     normal: Float[np.ndarray, "*shape 3"], truth: Float[np.ndarray, "*shape 3"], mask: Float[np.ndarray, "*shape"]
-) -> Angles:
-    """Angles between normals where the mask is at least 1/2 and both have one (any length above 0.1)."""
-    lengths = np.linalg.norm(normal, axis=-1), np.linalg.norm(truth, axis=-1)
-    use = (mask >= 0.5) & (lengths[0] > 0.1) & (lengths[1] > 0.1)
-    if not use.any():
-        return Angles(0.0, 0.0, 0)
-    cosine = (normal[use].astype(np.float64) * truth[use]).sum(-1) / (lengths[0][use] * lengths[1][use])
-    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-    return Angles(float(angle.mean()), float(np.median(angle)), int(use.sum()))
+) -> Float[np.ndarray, " P"]:
+    """Degrees between normals at the pixels where the mask is at least 1/2 and the truth has one.
 
-
-def depth_warp_error(
-    color: Float[np.ndarray, "V H W 3"], z: Float[np.ndarray, "V H W"], hit: Float[np.ndarray, "V H W"], rig: Rig
-) -> float:
-    """Mean absolute colour difference of points that two neighbouring views of the ring both see, by the given depth
-    (the true one, for a figure). True views score above 0, by shading and resampling: compare with theirs.
+    A missing normal counts as 90 degrees: a method that covers the easy middle alone must not gain by it.
     """
-    tensors = [torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (color, z, hit)]
-    return float(warp_error(*tensors, rig))
+    use = (mask >= 0.5) & (np.linalg.norm(truth, axis=-1) > 0.1)
+    found, wanted = normal[use].astype(np.float64), truth[use]
+    length = np.linalg.norm(found, axis=-1)
+    cosine = (found * wanted).sum(-1) / np.maximum(length * np.linalg.norm(wanted, axis=-1), 1e-9)
+    return np.degrees(np.arccos(np.where(length > 0.1, cosine, 0.0).clip(-1, 1)))
 
 
 def sift_matches(
@@ -112,25 +67,14 @@ def sift_matches(
     hit: Float[np.ndarray, "V H W"],
     rig: Rig,
     within_deg: float = 180.0,
-) -> Matches:
-    """`sift_matches_by_pair`, summed."""
-    found = sift_matches_by_pair(color, z, hit, rig, within_deg).values()
-    return Matches(*(sum(column) for column in zip(*found, strict=True))) if found else Matches(0, 0, 0)
-
-
-def sift_matches_by_pair(
-    color: Float[np.ndarray, "V H W 3"],
-    z: Float[np.ndarray, "V H W"],
-    hit: Float[np.ndarray, "V H W"],
-    rig: Rig,
-    within_deg: float = 180.0,
 ) -> dict[tuple[int, int], Matches]:
-    """SIFT matches (OpenCV, ratio 0.8, mutual) of each pair of neighbouring views, and how many the known cameras
-    confirm.
+    """SIFT matches (OpenCV) of each pair of neighbouring views, verified by the known cameras and a surface.
 
-    Views are enlarged to 512 px; keypoints off the object (hit below 1/2, within two px) do not take part. A match is
-    `epipolar` when its second point is within 3 px of the line of all depths of the first, `agreeing` when it is within
-    3 px of where the first point's surface stands in the other view. within_deg: neighbours further apart do not count.
+    Views are enlarged to SIFT_SIDE; keypoints off the object do not take part. A match is on the line, or on the
+    surface, within SIFT_TOLERANCE_PX.
+
+    z, hit: of the surface, world units and 0..1.
+    within_deg: neighbours further apart do not count.
     """
     cameras = rig.cameras(z.shape[-1])
     scale = SIFT_SIDE / z.shape[-1]
@@ -156,6 +100,11 @@ def sift_matches_by_pair(
     return result
 
 
+def summed(matches: Mapping[tuple[int, int], Matches]) -> Matches:
+    """All pairs of `sift_matches` together."""
+    return Matches(*(sum(column) for column in zip(*matches.values(), strict=True))) if matches else Matches(0, 0, 0)
+
+
 def edge_sharpness(image: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H W"]) -> float:
     """Mean length of the brightness gradient (per px) inside the mask, three px away from its edge: of value as a ratio
     to the truth's. 0 for an empty mask.
@@ -164,31 +113,6 @@ def edge_sharpness(image: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H
     inner = cv2.erode((mask >= 0.5).astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=0) > 0
     gradient = np.hypot(*np.gradient(gray))
     return float(gradient[inner].mean()) if inner.any() else 0.0
-
-
-def feature_distance(
-    image: Float[np.ndarray, "H W 3"],
-    truth: Float[np.ndarray, "H W 3"],
-    features: Callable[[torch.Tensor], Sequence[torch.Tensor]],
-) -> float:
-    """Squared distance of unit-normalised features, mean over pixels, summed over layers. features: pictures
-    [N, 3, H, W] in [0, 1] -> maps [N, C, h, w], such as a classifier's. Never to be called LPIPS: nothing here was
-    fitted to what people see.
-    """
-    both = torch.from_numpy(np.stack([image, truth]).transpose(0, 3, 1, 2).astype(np.float32).copy())
-    with torch.inference_mode():
-        maps = [torch.nn.functional.normalize(m, dim=1) for m in features(both)]
-    return float(sum((m[0] - m[1]).square().sum(0).mean() for m in maps))
-
-
-def ring_pairs(rig: Rig, within_deg: float = 180.0) -> list[tuple[int, int]]:
-    """Neighbours round the object up to `within_deg` apart, each pair once: views in the order of their azimuth, the
-    last with the first."""
-    order = sorted(range(len(rig)), key=lambda i: rig.azimuth_deg[i] % 360)
-    pairs = list(zip(order, order[1:] + order[:1], strict=True))
-    pairs = pairs[: 1 if len(rig) == 2 else None] if len(rig) > 1 else []
-    turns = [(rig.azimuth_deg[j] - rig.azimuth_deg[i] + 180) % 360 - 180 for i, j in pairs]
-    return [pair for pair, turn in zip(pairs, turns, strict=True) if abs(turn) <= within_deg + 1e-6]
 
 
 def _keypoints(image: np.ndarray, inside: Bool[np.ndarray, "H W"]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,144 +1,138 @@
-"""One command, one table: arms on the objects of a frozen protocol, with digests of what they were measured against.
-
-In: a protocol's name, a folder of meshes, arms. Out: protocol.json, protocol.md, photos for other programs. Why here:
-what is shown stands in `protocol_cases`, who shows views in `protocol_arms`; here they are compared.
-"""
+"""The frozen protocols: which objects are shown from which sides, with digests of meshes and of renders."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
-from img2mv3d.conventions import FRONT
-from img2mv3d.errors import InputError, NothingFoundError
-from img2mv3d.eval.consistency import LEVEL_DB, NEAR_DEG, NOTHING, seen_apart, table
-from img2mv3d.eval.metrics import depth_warp_error, mask_iou, psnr, sift_matches, ssim
-from img2mv3d.eval.ownfit import measure as own_measure
-from img2mv3d.eval.protocol_arms import Arm, brought_to_size
-from img2mv3d.eval.protocol_cases import PROTOCOLS, VERSION, Case, case_of, settings
-from img2mv3d.eval.rerendered import Fits
-from img2mv3d.files.formats import write_json, write_png
+from img2mv3d.conventions import FRONT, IMAGE_SIZE
+from img2mv3d.data import scans
+from img2mv3d.data.corpus import Solid, load_solid
+from img2mv3d.data.scene import Light, Renders, place, random_pose, render
+from img2mv3d.errors import InputError
+from img2mv3d.eval.comparison import Case, Planned
+from img2mv3d.eval.objects import untouched
+from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes, write_json, write_png
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.geometry.compositing import from_white
 from img2mv3d.values import Views
 
+VERSION = 1
+FRAMING_PX = 144  # long side of the front silhouette, px of 256: all six views stay inside of their frames
+ELEVATION_DEG = 30.0  # from which a photo of GSO-30 is taken: SyncDreamer's; the six views stand round that camera
+LIGHT = Light(ambient=1.0, sky=0.0, key=0.0, fill=0.0, occlusion=0.0)  # even and white: colours of the texture
+VAL_COUNT = 60
 
-@dataclass(frozen=True)
-class Record:
-    """One arm on one object. psnr, psnr_mask (dB; whole pictures over white, and inside the true mask), ssim, features
-    (distance by EfficientNet-Lite0, NaN without its package), iou (of masks): means over the five views that the photo
-    does not show; psnr_front: of the one that it shows, whole. warp: disagreement of neighbours by the true depth, less
-    the true views'; agreeing: matches on the true surface. own_warp: disagreement by a fit to the arm's own views;
-    epipolar, matches, re_...: as in `ownfit.Record`. What needs the true pictures is NaN where the cameras are others.
-    """
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One object as the protocol shows it. rotation: world from the mesh's own axes. mesh: digest of its files."""
 
     id: str
-    setting: str
-    arm: str
-    psnr: float
-    psnr_mask: float
-    psnr_front: float
-    ssim: float
-    features: float
-    iou: float
-    warp: float
-    agreeing: float
-    own_warp: float
-    epipolar: float
-    matches: float
-    re_psnr: float = NOTHING
-    re_ssim: float = NOTHING
-    re_iou: float = NOTHING
+    solid: Solid
+    rotation: Float[np.ndarray, "3 3"]
+    mesh: str
+    notes: Mapping[str, Any]
 
 
-def measure(which: str, case: Case, arm: str, views: Views, rerender: bool = False, fits: Fits | None = None) -> Record:
-    """The figures of one arm's views, brought to the true ones' size."""
-    truth, rig = case.views, views.rig
-    if rig == SIX_VIEWS:
-        views = brought_to_size(views, truth.mask)
-    own = own_measure(case.subject.id, which, arm, views, fits or Fits(), rerender)
-    ends = (own.warp, own.epipolar, own.matches, own.re_psnr, own.re_ssim, own.re_iou)
-    if rig != SIX_VIEWS:
-        return Record(case.subject.id, which, arm, *[NOTHING] * 8, *ends)
-    unseen = [i for i in range(len(rig)) if i != FRONT]
-    hit = (truth.mask >= 0.5).astype(np.float32)
-    floor = depth_warp_error(truth.color, case.z, hit, rig)
-
-    def mean(figure: Callable[[int], float]) -> float:
-        return float(np.mean([figure(i) for i in unseen]))
-
-    def db(i: int, mask: Any = None) -> float:
-        return min(psnr(views.color[i], truth.color[i], mask), LEVEL_DB)
-
-    return Record(
-        case.subject.id,
-        which,
-        arm,
-        mean(db),
-        mean(lambda i: db(i, hit[i]) if hit[i].any() else LEVEL_DB),
-        db(FRONT),
-        mean(lambda i: ssim(views.color[i], truth.color[i])),
-        mean(lambda i: seen_apart(views.color[i], truth.color[i])),
-        mean(lambda i: mask_iou(views.mask[i], truth.mask[i])),
-        depth_warp_error(views.color, case.z, hit, rig) - floor,
-        float(sift_matches(views.color, case.z, hit, rig, NEAR_DEG).agreeing),
-        *ends,
-    )
+def gso30(folder: Path, count: int | None = None) -> Iterator[Subject]:
+    """The first `count` of Google Scanned Objects' thirty, see `data.scans.gso30`."""
+    for scan in scans.gso30(folder, count):
+        yield Subject(scan.id, scan.solid, rotation(scan.azimuth_deg, ELEVATION_DEG, scan.up), scan.digest, scan.notes)
 
 
-def run(
-    which: str,
-    folder: Path,
-    arms: Mapping[str, Arm],
-    out: Path,
-    *,
-    count: int | None = None,
-    rerender: bool = False,
-    report: Callable[[str], None] = print,
-) -> str:
-    """All arms on a protocol's objects; the table, which also lies in out/protocol.md.
+def val(folder: Path, count: int = VAL_COUNT) -> Iterator[Subject]:
+    """Held-out objects of our corpus on which nothing was tuned, everyday things first, each in a pose drawn from its
+    name: yaw free, pitch -15 to 30 degrees."""
+    for entry in untouched(folder, count):
+        path = folder / "objects" / f"{entry.id}.npz"
+        pose = random_pose(np.random.default_rng(zlib.crc32(entry.id.encode())))
+        yield Subject(entry.id, load_solid(path), pose, hashlib.sha256(path.read_bytes()).hexdigest(), {})
 
-    out/protocol.json: what was rendered (digests), by which settings, and all figures; those of equal renders and arms
-    are kept, and under "former" what was measured there before of other arms, weights and objects.
-    out/photos/NAME.png: what other programs are to be given. An arm without views of an object has no line for it.
-    Raises InputError when an object is missing.
+
+PROTOCOLS: Mapping[str, Callable[..., Iterator[Subject]]] = {"gso30": gso30, "val": val}
+
+
+def rotation(azimuth_deg: float, elevation_deg: float, up: str = "z") -> Float[np.ndarray, "3 3"]:
+    """World from a mesh's axes, for a front camera that stands at these angles. azimuth_deg: from the mesh's +X,
+    counter-clockwise seen from above. up: "z" or "y". Raises InputError on another."""
+    if up not in ("y", "z"):
+        raise InputError(f"up {up!r}: expected y or z")
+    turn, tilt = np.radians(-90.0 - azimuth_deg), np.radians(elevation_deg)
+    cy, sy, cp, sp = np.cos(turn), np.sin(turn), np.cos(tilt), np.sin(tilt)
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])  # +Y towards +Z: the top turns to the front camera
+    upright = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) if up == "z" else np.eye(3)
+    return about_x @ about_y @ upright
+
+
+def planned(
+    which: str, folder: Path, count: int | None = None, out: Path | None = None, objects: dict[str, Any] | None = None
+) -> Iterator[Planned]:
+    """The cases of a protocol, rendered one by one.
+
+    out: where out/photos/NAME.png is written, what other programs are to be given.
+    objects: filled with what was shown, by name: digests of mesh and render, notes.
     """
-    path = out / "protocol.json"
-    (out / "photos").mkdir(parents=True, exist_ok=True)
     subjects = PROTOCOLS[which](folder) if count is None else PROTOCOLS[which](folder, count)
-    kept = _kept(path, which)
-    objects: dict[str, Any] = {}
-    records: list[Record] = []
     for subject in subjects:
-        case = case_of(subject)
-        name = subject.id
-        objects[name] = {"mesh": subject.mesh, "render": case.render, **subject.notes}
-        write_png(out / "photos" / f"{name}.png", case.photo)
-        for called, arm in arms.items():
-            found = kept.get((name, called, case.render, arm.digest))
-            if found is None or (rerender and np.isnan(found.re_psnr)):
-                try:
-                    views = arm.views(case)
-                except NothingFoundError as error:
-                    report(f"{name}, {called}: {error}")
-                    continue
-                if views is None:
-                    report(f"{name}: no views of {called}")
-                    continue
-                found = measure(which, case, called, views, rerender)
-            records.append(found)
-            kept.pop((name, called, case.render, arm.digest), None)
-        _write(path, which, arms, objects, records, kept)
-        (out / "protocol.md").write_text(_page(which, objects, records), encoding="utf-8")
-        report(f"{len(objects)}: {name}")
-    if not objects:
-        raise InputError(f"{folder}: no objects for the protocol {which}")
-    return _page(which, objects, records)
+        case, digest = case_of(subject, which)
+        if out is not None:
+            (out / "photos").mkdir(parents=True, exist_ok=True)
+            write_png(out / "photos" / f"{subject.id}.png", case.photo)
+        if objects is not None:
+            objects[subject.id] = {"mesh": subject.mesh, "render": digest, **subject.notes}
+        yield Planned(subject.id, which, digest, lambda case=case: case)
+
+
+def case_of(subject: Subject, which: str) -> tuple[Case, str]:
+    """The true views and the photo, and a digest of the six pictures' bytes with alpha and normals."""
+    solid, pose = subject.solid, subject.rotation
+    renders = render(solid, pose, FRAMING_PX, LIGHT, np.random.default_rng(0))
+    color, mask, coded = to_bytes(renders.color), to_bytes(renders.mask), encode_normals(renders.normal, renders.mask)
+    digest = hashlib.sha256(b"".join(a.tobytes() for a in (color, mask, coded))).hexdigest()
+    soft = mask.astype(np.float32) / 255
+    views = Views(color.astype(np.float32) / 255, decode_normals(coded, soft), soft, SIX_VIEWS, "exact")
+    z = np.where(soft >= 0.5, renders.z, 0).astype(np.float32)
+
+    def reframed(framing_px: int) -> UInt8[np.ndarray, "H W 4"]:
+        same = framing_px == FRAMING_PX
+        return photo_of(renders if same else render(solid, pose, framing_px, LIGHT, np.random.default_rng(0)))
+
+    placed = place(solid.vertices, pose, FRAMING_PX)[0], solid.faces
+    return Case(subject.id, which, photo_of(renders), views, z, placed, reframed=reframed), digest
+
+
+def photo_of(renders: Renders) -> UInt8[np.ndarray, "H W 4"]:
+    """The front view cut out, straight alpha."""
+    alpha = renders.mask[FRONT][..., None]
+    return to_bytes(np.concatenate([from_white(renders.color[FRONT], alpha), alpha], axis=-1))
+
+
+def write_notes(out: Path, which: str, objects: Mapping[str, Any], table: str) -> str:
+    """out/protocol.json (what was rendered, by which settings) and out/protocol.md; the page's text."""
+    notes = {"protocol": which, "version": VERSION, "settings": settings(which), "digest": digest_of(objects)}
+    write_json(out / "protocol.json", notes | {"objects": dict(objects)})
+    head = f"Protocol {which}, version {VERSION}: {len(objects)} objects, renders {digest_of(objects)[:16]}.\n"
+    (out / "protocol.md").write_text(head + table, encoding="utf-8")
+    return head + table
+
+
+def check_notes(out: Path, which: str) -> None:
+    """Raises InputError where another protocol, or another version of it, was measured."""
+    path = out / "protocol.json"
+    if path.exists():
+        former = json.loads(path.read_text(encoding="utf-8"))
+        if (former.get("protocol"), former.get("version")) != (which, VERSION):
+            raise InputError(f"{path}: of another protocol or version; name another folder with -o")
 
 
 def digest_of(objects: Mapping[str, Any]) -> str:
@@ -147,41 +141,7 @@ def digest_of(objects: Mapping[str, Any]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _page(which: str, objects: Mapping[str, Any], records: Sequence[Record]) -> str:
-    head = f"Protocol {which}, version {VERSION}: {len(objects)} objects, renders {digest_of(objects)[:16]}.\n"
-    return head + (table(records, records[0].arm) if records else "\nno arm has views of them\n")
-
-
-def _write(
-    path: Path,
-    which: str,
-    arms: Mapping[str, Arm],
-    objects: Mapping[str, Any],
-    records: Sequence[Record],
-    former: Mapping[tuple[str, str, str, str], Record],
-) -> None:
-    plain = [_as_json(r) for r in records]
-    before = [{"render": render, "made_by": arm, **_as_json(r)} for (_, _, render, arm), r in former.items()]
-    notes = {"protocol": which, "version": VERSION, "settings": settings(which), "digest": digest_of(objects)}
-    told = {"arms": {name: arm.digest for name, arm in arms.items()}, "objects": dict(objects), "records": plain}
-    write_json(path, notes | told | {"former": before})
-
-
-def _as_json(record: Record) -> dict[str, Any]:
-    return {k: None if v != v else v for k, v in asdict(record).items()}  # NaN is no JSON
-
-
-def _kept(path: Path, which: str) -> dict[tuple[str, str, str, str], Record]:
-    """Figures of former runs, by object, arm, digest of the render and of the arm."""
-    if not path.exists():
-        return {}
-    former = json.loads(path.read_text(encoding="utf-8"))
-    if (former.get("protocol"), former.get("version")) != (which, VERSION):
-        raise InputError(f"{path}: of another protocol or version; name another folder with -o")
-    names, found = {f.name for f in fields(Record)}, {}
-    for row in (*former.get("former", []), *former["records"]):
-        record = Record(**{k: NOTHING if v is None else v for k, v in row.items() if k in names})
-        render = row.get("render") or former["objects"][record.id]["render"]
-        arm = row.get("made_by") or former["arms"][record.arm]
-        found[record.id, record.arm, render, arm] = record
-    return found
+def settings(which: str) -> dict[str, Any]:
+    """All that decides what is rendered, in plain numbers."""
+    pose = {"elevation_deg": ELEVATION_DEG} if which == "gso30" else {"pose": "drawn from the name"}
+    return {"rig": SIX_VIEWS.to_dict(), "framing_px": FRAMING_PX, "size_px": IMAGE_SIZE, "light": asdict(LIGHT), **pose}

@@ -1,10 +1,4 @@
-"""How far one surface is from another: only what can be seen from outside counts.
-
-In: two triangle meshes in the same frame. Out: Chamfer distance, F-scores, completeness, as plain numbers; which points
-of a surface some cameras see, and which lie on thin plates.
-Why here: meshes of real corpora are open, single-sided and full of inner walls; comparing volumes or hidden faces would
-judge the modeller, not the reconstruction.
-"""
+"""Distances between two surfaces, by what can be seen from outside: meshes of corpora are open and full of walls."""
 
 from __future__ import annotations
 
@@ -15,21 +9,24 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from img2mv3d.data.raycast import Raycaster, sphere_directions
-from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Rig
+from img2mv3d.geometry.cameras import Rig, pixel_centres, rays
+from img2mv3d.geometry.similarity import pixel_iou
 
 DIRECTIONS = 48  # from which a surface is looked at
 SAMPLES = 20_000  # on each surface, spread evenly over its visible area: 0.5 % of a sphere's box diagonal apart
 MOST_ROUNDS = 5  # of sampling, for surfaces that are mostly hidden
 FRACTIONS = (0.01, 0.02, 0.05)  # of the truth's box diagonal: thresholds of the F-scores
 GRAZING = 0.05  # cosine: a face that is seen at less shows nothing
-LEVEL = 0.9  # of a normal's vertical part: the face of a plate that lies
-SIDEWAYS = 0.5  # of a direction's vertical part: a way out between two boards, not through a house without a floor
+VOLUME_NODES, VOLUME_DIRECTIONS = 40, 32  # a side of the box; ways out that are tried
 
 
 class SurfaceScore(NamedTuple):
-    """chamfer: mean of the two mean distances, in units of the truth's box diagonal. precision, recall, f_score: by
-    fraction of the diagonal, 0..1. diagonal: of the truth's visible points, in their units. missing: mean distance from
-    the truth to what was found, in units of the diagonal.
+    """How far one surface is from another.
+
+    chamfer: mean of the two mean distances, in units of the truth's box diagonal.
+    precision, recall, f_score: by fraction of the diagonal, 0..1.
+    diagonal: of the truth's visible points, in their units.
+    missing: mean distance from the truth to what was found, in units of the diagonal.
     """
 
     chamfer: float
@@ -48,14 +45,10 @@ class SurfacePoints(NamedTuple):
 
 
 def visible_points(
-    vertices: Float[np.ndarray, "N 3"],
-    faces: Int[np.ndarray, "F 3"],
-    rng: np.random.Generator,
-    samples: int = SAMPLES,
-    directions: int = DIRECTIONS,
+    vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], rng: np.random.Generator, samples: int = SAMPLES
 ) -> Float[np.ndarray, "P 3"]:
     """The points of `visible_surface`."""
-    return visible_surface(vertices, faces, rng, samples, directions).points
+    return visible_surface(vertices, faces, rng, samples).points
 
 
 def visible_surface(
@@ -77,7 +70,7 @@ def visible_surface(
     area = np.linalg.norm(cross, axis=1)
     if not area.sum() > 0:
         return SurfacePoints(np.zeros((0, 3)), np.zeros((0, 3)))
-    centre, size = _centre_size(vertices)
+    centre, size = centre_size(vertices)
     world = Raycaster((vertices - centre) / size, faces)
     found: list[np.ndarray] = []
     for _ in range(MOST_ROUNDS):
@@ -86,45 +79,12 @@ def visible_surface(
         first, second, third = corners[chosen].transpose(1, 0, 2)
         points = (1 - a) * first + a * (1 - b) * second + a * b * third
         normals = cross[chosen] / np.maximum(area[chosen, None], 1e-300)
-        seen = _seen(world, (points - centre) / size, normals, sphere_directions(directions))
+        seen = seen_along(world, (points - centre) / size, normals, sphere_directions(directions))
         found.append(np.concatenate([points, normals], axis=1)[seen])
         if sum(map(len, found)) >= samples:
             break
     both = np.concatenate(found)[:samples]
     return SurfacePoints(both[:, :3], both[:, 3:])
-
-
-def seen_by(
-    surface: SurfacePoints, vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], rig: Rig
-) -> Bool[np.ndarray, " P"]:
-    """Which of the mesh's points at least one of the rig's cameras sees, not only edge-on. The rig is orthographic."""
-    if rig.kind != ORTHOGRAPHIC:
-        raise ValueError("seen_by: expected an orthographic rig")
-    centre, size = _centre_size(vertices)
-    world = Raycaster((vertices - centre) / size, faces)
-    towards = -np.stack([camera.forward for camera in rig.cameras(8)])
-    return _seen(world, (surface.points - centre) / size, surface.normals, towards)
-
-
-def thin_plates(
-    surface: SurfacePoints, vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], thickness: float
-) -> Bool[np.ndarray, " P"]:
-    """Which of the mesh's points lie on a level plate (or sheet) thinner than `thickness` (units of the mesh): the
-    point sees the outside sideways above, and so does a place so far below it; or upside down.
-    """
-    centre, size = _centre_size(vertices)
-    world = Raycaster((vertices - centre) / size, faces)
-    lying = np.flatnonzero(np.abs(surface.normals[:, 1]) > LEVEL)
-    points, normals = (surface.points[lying] - centre) / size, surface.normals[lying]
-    sideways = sphere_directions(DIRECTIONS)
-    sideways = sideways[np.abs(sideways[:, 1]) < SIDEWAYS]
-    thin = np.zeros(len(surface.points), bool)
-    for side in (-1.0, 1.0):
-        open_ = _seen(world, points, normals, sideways[side * sideways[:, 1] > 0])
-        behind = points - [0.0, side * thickness / size, 0.0]
-        open_[open_] = _free(world, behind[open_], sideways)
-        thin[lying[open_]] = True
-    return thin
 
 
 def surface_score(
@@ -158,25 +118,46 @@ def surface_score(
     return SurfaceScore((float(to_truth.mean()) + missing) / 2, precision, recall, f_score, diagonal, missing)
 
 
-def compare_meshes(
+def volume_iou(
     found: tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "F 3"]],
     truth: tuple[Float[np.ndarray, "M 3"], Int[np.ndarray, "G 3"]],
-    rng: np.random.Generator,
-    fractions: tuple[float, ...] = FRACTIONS,
-    samples: int = SAMPLES,
-) -> SurfaceScore:
-    """`surface_score` of the visible points of two meshes (vertices, faces) in the same frame and units."""
-    points = visible_points(*truth, rng, samples)
-    return surface_score(visible_points(*found, rng, samples), points, fractions)
+    nodes: int = VOLUME_NODES,
+) -> float:
+    """Intersection over union of two bodies on a grid over the truth's box and half as much around it.
+
+    Inside is where no way out is free, so that open and wrongly wound meshes have a volume, too.
+
+    found, truth: vertices, faces, in one frame.
+    """
+    low, high = truth[0].min(0).astype(np.float64), truth[0].max(0).astype(np.float64)
+    middle, half = (low + high) / 2, 0.75 * float((high - low).max())
+    line = (np.arange(nodes) + 0.5) * 2 / nodes - 1
+    points = middle + half * np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
+    return pixel_iou(*(_inside(points, *mesh) for mesh in (found, truth)))
 
 
-def _centre_size(vertices: np.ndarray) -> tuple[np.ndarray, float]:
+def outline_iou(
+    vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], mask: Float[np.ndarray, "V H W"], rig: Rig
+) -> float:
+    """Intersection over union of a mesh's silhouettes with masks cut at 1/2, mean over the views."""
+    size = mask.shape[1]
+    if not len(faces):
+        return float(np.mean([pixel_iou(np.zeros_like(view, bool), view > 0.5) for view in mask]))
+    world, found = Raycaster(vertices, faces), []
+    for view, camera in zip(mask > 0.5, rig.cameras(size), strict=True):
+        origin, direction = rays(camera, pixel_centres(size).astype(np.float64).reshape(-1, 2))
+        hit = world.first(origin - 2 * direction, direction).face >= 0
+        found.append(pixel_iou(hit.reshape(size, size), view))
+    return float(np.mean(found))
+
+
+def centre_size(vertices: np.ndarray) -> tuple[np.ndarray, float]:
     """What brings a mesh to the size that the ray caster's float32 is made for."""
     low, high = vertices.min(0).astype(np.float64), vertices.max(0).astype(np.float64)
     return (low + high) / 2, max(float(np.linalg.norm(high - low)), 1e-12)
 
 
-def _seen(
+def seen_along(
     world: Raycaster, points: np.ndarray, normals: np.ndarray, directions: Float[np.ndarray, "D 3"]
 ) -> Bool[np.ndarray, " P"]:
     """Whether the way out is free along at least one direction, on the side of the face that looks there."""
@@ -190,15 +171,21 @@ def _seen(
     return seen
 
 
-def _free(
-    world: Raycaster, points: Float[np.ndarray, "P 3"], directions: Float[np.ndarray, "D 3"]
+def _inside(
+    points: Float[np.ndarray, "P 3"], vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"]
 ) -> Bool[np.ndarray, " P"]:
-    """Whether nothing stands on at least one of the ways from each point."""
-    free = np.zeros(len(points), bool)
-    for direction in directions:
-        left = np.flatnonzero(~free)
-        free[left] = ~world.blocked(points[left], np.broadcast_to(direction, (len(left), 3)))
-    return free
+    """Which points have no free way out of the mesh."""
+    inside = np.zeros(len(points), bool)
+    if not len(faces):
+        return inside
+    centre, size = centre_size(vertices)
+    world = Raycaster((vertices - centre) / size, faces)
+    left = np.flatnonzero(((points >= vertices.min(0)) & (points <= vertices.max(0))).all(1))
+    for direction in sphere_directions(VOLUME_DIRECTIONS):
+        start = (points[left] - centre) / size
+        left = left[world.blocked(start, np.broadcast_to(direction, start.shape))]
+    inside[left] = True
+    return inside
 
 
 def _harmonic(a: float, b: float) -> float:

@@ -1,8 +1,4 @@
-"""Files that survive whatever happens while they are written, and digests that tell whether they did.
-
-In: bytes, plain facts, paths. Out: files replaced atomically, copies verified or synced, sha256 digests.
-Why here: the cache and a run's folder promise the same, and a promise is kept in one place.
-"""
+"""Files that survive whatever happens while they are written, and digests that tell whether they did."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""File formats: what lies in a PNG, a JSON, an npz and latents.pt, and what is refused when one is read.
+"""Contents of a PNG, a JSON, an npz and latents.pt, and what is refused when one is read.
 
-In: arrays and plain numbers, a path; `error`: the class that a bad file of this kind raises. Out: the same arrays and
-numbers. Equal content gives equal bytes, inverses stand side by side, sizes are checked before anything is allocated.
-Why here: values.py says what each noun consists of, this page how numbers become bytes. Torch is imported only where a
-latents file is read or written, so that a cached run stays light.
+Equal content gives equal bytes, inverses stand side by side, sizes are checked before anything is allocated. Torch is
+imported only where a latents file is read or written, so that a cached run stays light.
 """
 
 from __future__ import annotations
@@ -154,7 +152,7 @@ def decode_normals(code: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def write_latents(path: Path, record: dict[str, Any]) -> None:
-    """Write the dict that DESIGN section 2 describes, out of the form that `read_latents` gives. The bytes depend on
+    """Write latents.pt out of the form that `read_latents` gives. The bytes depend on
     the values alone, not on the file's name.
     """
     import torch

@@ -1,8 +1,4 @@
-"""How far views agree with each other and with the surface fitted to them, without knowing the truth.
-
-In: views and the depth of a run. Out: `Agreement`. Why here: reports and the choice among seeds ask it of finished
-runs, where loading torch would cost more than the answer; `warp.warp_error` is the twin in torch.
-"""
+"""How well views agree with each other and with a surface, the truth unknown. NumPy, so that reports stay light."""
 
 from __future__ import annotations
 
@@ -12,27 +8,31 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from img2mv3d.geometry.cameras import Camera, Rig, pixel_centres, project, unproject
+from img2mv3d.geometry.rings import next_views
+from img2mv3d.geometry.similarity import mask_iou
 
 SAME_SURFACE = 0.04  # world units, HIT, GRAZING: those of `warp`; a test holds the two together
 HIT = 0.5
 GRAZING = 0.2
-COLOR_WEIGHT = 2.0  # of the warp error in the score: good runs have 0.03 to 0.08 of it, and IoUs of 0.9 to 0.97
+COLOR_WEIGHT = 2.0  # of the error in the score: good runs have 0.03 to 0.08 of it, and IoUs of 0.9 to 0.97
 
 
 class Agreement(NamedTuple):
-    """warp_error: mean absolute colour difference (0..1) between neighbouring views at surface points that both see, 0
-    when they share none. shared: share of the object's pixels that could be compared. iou: mean over views of the
-    intersection over union of mask and fitted silhouette.
+    """How far the views of a run agree.
+
+    reprojection_error: see `reprojection_error`.
+    shared: share of the object's pixels that could be compared.
+    iou: mean over views of the intersection over union of mask and fitted silhouette.
     """
 
-    warp_error: float
+    reprojection_error: float
     shared: float
     iou: float
 
     @property
     def score(self) -> float:
         """One number to choose by, larger is better: outlines that fit one body, colours that meet on it."""
-        return self.iou - COLOR_WEIGHT * self.warp_error
+        return self.iou - COLOR_WEIGHT * self.reprojection_error
 
 
 def agreement(
@@ -42,17 +42,38 @@ def agreement(
     hit: Float[np.ndarray, "V H W"],
     rig: Rig,
 ) -> Agreement:
-    """Compare each view with its next neighbour in azimuth through the depth z (world units; hit: opacity 0..1).
+    """Compare each view with its next neighbour in azimuth, and its mask with the surface's silhouette.
 
     Agreement with a fitted depth is no proof of a right shape: views that are wrong alike agree as well.
+
+    z, hit: world units, opacity 0..1.
     """
+    error, shared = _reprojection(color, z, hit, rig)
+    iou = [mask_iou(m, h) if ((m >= HIT) | (h >= HIT)).any() else 0.0 for m, h in zip(mask, hit, strict=True)]
+    return Agreement(error, shared, float(np.mean(iou)))
+
+
+def reprojection_error(
+    color: Float[np.ndarray, "V H W 3"], z: Float[np.ndarray, "V H W"], hit: Float[np.ndarray, "V H W"], rig: Rig
+) -> float:
+    """Mean absolute colour difference between neighbouring views at points that both see; 0 when they share none.
+
+    Points count when both views see one surface there (SAME_SURFACE) and neither looks along it (GRAZING). Even true
+    views differ a little, by shading and resampling: compare with theirs.
+
+    color: [0, 1].
+    z, hit: world units, opacity 0..1.
+    """
+    return _reprojection(color, z, hit, rig)[0]
+
+
+def _reprojection(color: np.ndarray, z: np.ndarray, hit: np.ndarray, rig: Rig) -> tuple[float, float]:
+    """(the error, the share of the surface's pixels that were compared)."""
     cameras = rig.cameras(z.shape[-1])
     solid = hit >= HIT
     facing = [_cosine(camera, z[i], solid[i]) for i, camera in enumerate(cameras)]
-    ring = sorted(range(len(rig)), key=lambda i: (rig.azimuth_deg[i] % 360.0, i))
     total, count = 0.0, 0
-    for place, view in enumerate(ring if len(rig) > 1 else ()):
-        other = ring[(place + 1) % len(ring)]
+    for view, other in next_views(rig):
         maps = np.dstack([color[other], facing[other], solid[other], np.where(solid[other], z[other], 0)])
         seen, depth = project(cameras[other], unproject(cameras[view], pixel_centres(*z.shape[1:]), z[view]))
         picked = _bilinear(maps, seen)
@@ -62,9 +83,7 @@ def agreement(
         both &= (facing[view] > GRAZING) & (picked[..., 3] > GRAZING)
         total += float(np.abs(picked[..., :3] - color[view]).mean(-1)[both].sum())
         count += int(both.sum())
-    union = ((mask >= 0.5) | solid).sum((1, 2))
-    iou = ((mask >= 0.5) & solid).sum((1, 2)) / np.maximum(union, 1)
-    return Agreement(total / max(count, 1), count / max(int(solid.sum()), 1), float(iou.mean()))
+    return total / max(count, 1), count / max(int(solid.sum()), 1)
 
 
 def _cosine(camera: Camera, z: Float[np.ndarray, "H W"], solid: Bool[np.ndarray, "H W"]) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Cameras and rigs as values, and the one path between pixels and points for both projections.
 
-In: angles and sizes. Out: `Camera`, `Rig`, `rays`, `project`, `unproject`.
-Why here: everything spatial stands on it. Functions take numpy arrays or torch tensors and return the same kind; this
-module imports no torch, so that a cached run stays light.
+Functions take numpy arrays or torch tensors and return the same kind; no torch is imported, so a cached run stays
+light.
 """
 
 from __future__ import annotations
@@ -85,7 +84,8 @@ class Camera:
         """A camera that looks at the world's origin from the given angles (degrees).
 
         distance: None for an orthographic camera with `half_width` in world units; else a perspective camera that far
-        from the origin (world units), whose image is 2 * half_width wide at the origin. size: px.
+            from the origin (world units), whose image is 2 * half_width wide at the origin.
+        size: px.
         """
         azimuth, elevation = math.radians(azimuth_deg), math.radians(elevation_deg)
         right = np.array([math.cos(azimuth), 0.0, -math.sin(azimuth)])
@@ -104,9 +104,13 @@ class Camera:
 class Rig:
     """An ordered set of cameras round the origin, in plain numbers (it travels in JSON and in latents.pt).
 
-    kind: as `Camera.kind`. names: one per view. azimuth_deg, elevation_deg: degrees, one per view. width: of the
-    image, in world units (perspective: at the origin). distance: perspective only, from the origin, world units.
     Raises ValueError when the lists differ in length, are empty, or numbers are not finite.
+
+    kind: as `Camera.kind`.
+    names: one per view.
+    azimuth_deg, elevation_deg: degrees, one per view.
+    width: of the image, in world units (perspective: at the origin).
+    distance: perspective only, from the origin, world units.
     """
 
     names: tuple[str, ...] = VIEW_NAMES
@@ -202,9 +206,11 @@ def pixel_centres(height: int, width: int | None = None) -> np.ndarray:
 def rays(camera: Camera, uv: Any) -> tuple[Any, Any]:
     """The rays through pixels, scaled so that **point = origin + z * direction** for both projections.
 
-    uv: [..., 2] px. Returns (origin [..., 3], direction [..., 3]) in world axes and units. Orthographic: origins lie
-    on the plane through the world's origin, directions are unit. Perspective: every origin is the camera's centre and
-    directions have length 1 / cos (their part along the axis is 1). Divide by the norm for a unit ray.
+    Returns (origin [..., 3], direction [..., 3]) in world axes and units. Orthographic: origins lie on the plane
+    through the world's origin, directions are unit. Perspective: every origin is the camera's centre and directions
+    have length 1 / cos (their part along the axis is 1). Divide by the norm for a unit ray.
+
+    uv: [..., 2] px.
     """
     rotation = _like(camera.world_from_cam[:3, :3], uv)
     centre = _like(camera.world_from_cam[:3, 3], uv)

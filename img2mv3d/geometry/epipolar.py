@@ -1,10 +1,4 @@
-"""Where a viewing ray is seen from other cameras: neighbours in a fixed order, points along the ray, taps into
-feature maps.
-
-In: a `Rig`, pixels with a depth. Out: for every point along a pixel's ray, which feature cells of another view it
-meets, with which weights. Why here: the cross-view attention and its plain twin share the geometry, and training
-draws its noise here.
-"""
+"""Points along viewing rays, and the feature cells of other views that they meet, with interpolation weights."""
 
 from __future__ import annotations
 
@@ -17,7 +11,6 @@ from torch import Tensor
 
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Camera, Rig, pixel_centres, project, rays, unproject
 
-SLOTS = 5  # other views that a pixel looks into: the five others of a six-view rig (paper: N = 5)
 NOISE_CELLS = (3, 64, 128)  # grids of the structured depth noise, paper eq. 3
 NOISE_SHARE = (1.0, 1 / 3, 1 / 9)  # their amplitudes relative to the first: the printed scale 0.1 = s1 = 3 s2 = 9 s3
 
@@ -33,31 +26,6 @@ class Taps(NamedTuple):
     weight: Float[Tensor, "P S T"]
     inside: Float[Tensor, "P S"]
     z: Float[Tensor, "P S"]
-
-
-def neighbours(rig: Rig, slots: int = SLOTS, dropped: tuple[int, ...] = ()) -> tuple[tuple[int | None, ...], ...]:
-    """For each view the views that fill its slots, next one in azimuth first; None for an empty slot.
-
-    Fewer others than slots: the nearest keep their places at both ends (next views first, previous views last), so
-    that a slot keeps its meaning. More: the nearest in azimuth. `dropped` views fill no slot (training; a slot
-    they would have filled stays empty).
-    """
-    count = len(rig)
-    ring = sorted(range(count), key=lambda i: (rig.azimuth_deg[i] % 360.0, i))
-    table = []
-    for view in range(count):
-        place = ring.index(view)
-        others = [ring[(place + j) % count] for j in range(1, count)]
-        if len(others) > slots:
-            near = sorted(
-                others, key=lambda i: abs((rig.azimuth_deg[i] - rig.azimuth_deg[view] + 180.0) % 360.0 - 180.0)
-            )
-            others = [i for i in others if i in near[:slots]]
-        ahead = (len(others) + 1) // 2
-        empty: list[int | None] = [None] * (slots - len(others))
-        row = [*others[:ahead], *empty, *others[ahead:]]
-        table.append(tuple(None if i in dropped else i for i in row))
-    return tuple(table)
 
 
 def rows_are_epipolar(rig: Rig) -> bool:
@@ -90,8 +58,9 @@ def ray_depths(
 
 
 def row_taps(rig: Rig, view: int, other: int, pixels: Int[Tensor, "P"], z: Float[Tensor, "P S"], width: int) -> Taps:
-    """Two taps along the pixel's own row; only for rigs with `rows_are_epipolar`. pixels: row * width + column, any
-    band of rows.
+    """Two taps along the pixel's own row; only for rigs with `rows_are_epipolar`.
+
+    pixels: row * width + column, any band of rows.
     """
     turn = math.radians(rig.azimuth_deg[other] - rig.azimuth_deg[view])
     half = rig.width / 2
@@ -159,8 +128,9 @@ def structured_noise(
     """Noise for depth maps that survives pooling, paper eq. 3: uniform on grids of 3, 64 and 128 cells, bilinear to
     size px, added.
 
-    amplitude: of the coarsest grid, world units (half the image width is 1); the finer ones get a third and a ninth.
     Independent per view.
+
+    amplitude: of the coarsest grid, world units (half the image width is 1); the finer ones get a third and a ninth.
     """
     total = torch.zeros(views, size, size)
     for cells, share in zip(NOISE_CELLS, NOISE_SHARE, strict=True):

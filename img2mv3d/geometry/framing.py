@@ -1,7 +1,4 @@
-"""Framing: where the object's silhouette stands in the 256 px picture that the generator sees. One rule for renders and
-photos. In: a box in px, or an RGBA cut-out. Out: `Framing` (where every pixel went), the framed picture.
-Why here: data renders and `prepare` must agree to the pixel, or the generator meets photos it was not trained on.
-"""
+"""Framing: where the object's silhouette stands in the generator's 256 px picture, for renders and photos alike."""
 
 from __future__ import annotations
 
@@ -39,8 +36,10 @@ class Framing:
 def fit_box(box: Box, framing_px: int, size: int = IMAGE_SIZE) -> Framing:
     """The framing that puts a box into the middle of a square picture: its long side becomes `framing_px`.
 
-    box: (left, top, right, bottom) edges in px, not pixel indices. size: side of the picture, px. Raises ValueError on
-    an empty or infinite box, or a framing that does not fit the picture.
+    Raises ValueError on an empty or infinite box, or a framing that does not fit the picture.
+
+    box: (left, top, right, bottom) edges in px, not pixel indices.
+    size: side of the picture, px.
     """
     left, top, right, bottom = (float(edge) for edge in box)
     _check_size(framing_px, size)
@@ -60,10 +59,12 @@ def frame(
     """The cut-out in the middle of a transparent `size` px picture, its box's long side at `framing_px`: `fit_box` in
     whole pixels, exactly as Wonder3D's data loader does it (facts: cameras and views, 4; golden/preprocess).
 
-    rgba: straight alpha. Returns the picture (straight alpha, uint8) and where the pixels went. As there: the box is
-    that of alpha > 0, its last row and column are left out, sizes are truncated (so 191 is possible for 192), bicubic
-    on premultiplied colours. Unlike there, boxes of a single row or column keep it, and no side shrinks below one
-    pixel. Raises NothingFoundError when the alpha is zero everywhere.
+    Returns the picture (straight alpha, uint8) and where the pixels went. As there: the box is that of alpha > 0, its
+    last row and column are left out, sizes are truncated (so 191 is possible for 192), bicubic on premultiplied
+    colours. Unlike there, boxes of a single row or column keep it, and no side shrinks below one pixel. Raises
+    NothingFoundError when the alpha is zero everywhere.
+
+    rgba: straight alpha.
     """
     from PIL import Image  # late: `values` imports this module, and a cached run needs no imaging
 

@@ -1,8 +1,4 @@
-"""The visual hull as a field: what the silhouettes of all views leave over.
-
-In: soft masks and the rig. Out: signed distances of each mask in its picture; the hull's field on a grid for any rig.
-Why here: the fit starts from it, is repaired with it, is judged against it and falls back to it.
-"""
+"""The visual hull: signed distances to soft masks, and the hull's field on a grid, for any rig."""
 
 from __future__ import annotations
 
@@ -36,8 +32,11 @@ def mask_distance(mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
 def carve(mask: Float[np.ndarray, "V H W"], rig: Rig, nodes: int, *, missing: int = 0) -> Float[np.ndarray, "N N N"]:
     """The hull of soft masks on a grid, for any rig: float32 [N, N, N] in world units, axes x, y, z, negative inside.
 
-    The largest of the views' distances at each node's pixel; a lower bound of the true distance outside. missing: so
-    many views may contradict (their distances are ignored, largest first). What lies outside of a frame is unknown.
+    The largest of the views' distances at each node's pixel; a lower bound of the true distance outside.
+
+    What lies outside of a frame is unknown.
+
+    missing: so many views may contradict (their distances are ignored, largest first).
     """
     line = np.linspace(-1, 1, nodes, dtype=np.float32)
     fields = []

@@ -1,7 +1,4 @@
-"""The masks of generated views: which part of every pixel shows the object.
-In: colour and normal maps over white, the photo's alpha. Out: soft masks [V, H, W].
-Why here: depth, reconstruction and export must cut the same silhouettes, and a decoder writes no alpha.
-"""
+"""Soft masks of generated views, from colour and normal maps over white: a decoder writes no alpha."""
 
 from __future__ import annotations
 
@@ -28,11 +25,14 @@ def view_masks(
 ) -> Float32[np.ndarray, "V H W"]:
     """The covered share of every pixel, in [0, 1], soft along silhouettes, of views that are painted over white.
 
-    color: [0, 1]. normal: *codes* n / 2 + 1/2 over white, about [0, 1] (values a decoder overshoots are clipped).
+    An object pixel's code is at least WHITE_TO_NORMAL_MIN away from white, so the silhouette is where normal and colour
+    maps together have left half of the way from white to the nearest pixel that surely shows the object. Small or dim
+    holes are closed, specks and pieces away from the object removed. A view without any object is all 0.
+
+    color: [0, 1].
+    normal: *codes* n / 2 + 1/2 over white, about [0, 1] (values a decoder overshoots are clipped).
     front_alpha: the framed photo's alpha in [0, 1], which becomes the first view's mask as it is; None when there is no
-    photo. An object pixel's code is at least WHITE_TO_NORMAL_MIN away from white, so the silhouette is where normal
-    and colour maps together have left half of the way from white to the nearest pixel that surely shows the object.
-    Small or dim holes are closed, specks and pieces away from the object removed. A view without any object is all 0.
+        photo.
     """
     masks = [_view_mask(c, n) for c, n in zip(color, normal, strict=True)]
     if front_alpha is not None:

@@ -1,8 +1,4 @@
-"""Solids with exact distances, and pictures of them from any rig: the worlds that tests and benchmarks know to the bit.
-
-In: a solid, a `Rig`, a size. Out: colour, normals, mask and z of every view (numpy), or the solid's field on a grid.
-Why here: everything that claims to see or rebuild a shape is measured against shapes that need no mesh and no renderer.
-"""
+"""Solids with exact distances, and renderings of them from any rig: known truth for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -72,7 +68,10 @@ class Box(Solid):
 
 @dataclass(frozen=True)
 class Torus(Solid):
-    """centre [3], ring radius, tube radius: world units. axis: 0, 1 or 2, the axis of turning (1: lies flat)."""
+    """centre [3], ring radius, tube radius: world units.
+
+    axis: 0, 1 or 2, the axis of turning (1: lies flat).
+    """
 
     centre: Point = (0.0, 0.0, 0.0)
     ring: Number = 0.45

@@ -1,9 +1,4 @@
-"""Carry pixels between views by depth: the photo onto every view, and every view onto its neighbours.
-
-In: depth (z, hit) of all views of a `Rig`, pictures. Out: the front photo's colour at each pixel's surface point
-with how far to trust it; how much neighbouring views disagree. Why here: the decoder, its stage and the figures
-look through the same depth.
-"""
+"""Backward warping between views by depth: the photo onto every view, and every view onto the others."""
 
 from __future__ import annotations
 
@@ -16,22 +11,24 @@ from torch.nn.functional import grid_sample
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.geometry.cameras import Camera, Rig, pixel_centres, project, unproject
-from img2mv3d.geometry.epipolar import neighbours
+from img2mv3d.geometry.compositing import over_white
 
 SAME_SURFACE = (
-    0.04  # world units: two depths that differ by less are one surface (5 px of 256; the quick depth errs by 0.013)
+    0.04  # world units: two depths that differ by less are one surface (5 px of 256; the coarse depth errs by 0.013)
 )
 HIT = 0.5  # opacity from which a pixel has a surface
 GRAZING = 0.2  # cosine below which a surface is too slanted to compare colours on it
 
 
-class Carried(NamedTuple):
+class Warped(NamedTuple):
     """The front photo, seen from every view. Zero wherever a view has no surface.
 
-    color: over white, [0, 1]. visible: 0..1, whether the front camera sees the point. gap: clip((z of the point
-    seen from the front - the front view's own depth there) / SAME_SURFACE, -1, 1). cosine: of the angle between
-    the surface and the front camera's axis, 1 when they face. In the front view itself: the photo, visible
-    wherever it is not transparent, gap 0, cosine by the depth.
+    In the front view itself: the photo, visible wherever it is not transparent, gap 0, cosine by the depth.
+
+    color: over white, [0, 1].
+    visible: 0..1, whether the front camera sees the point.
+    gap: clip((z of the point seen from the front - the front view's own depth there) / SAME_SURFACE, -1, 1).
+    cosine: of the angle between the surface and the front camera's axis, 1 when they face.
     """
 
     color: Float[Tensor, "V 3 H W"]
@@ -40,23 +37,19 @@ class Carried(NamedTuple):
     cosine: Float[Tensor, "V H W"]
 
 
-def over_white(rgba: Float[Tensor, "4 H W"]) -> Float[Tensor, "3 H W"]:
-    """A picture with straight alpha in [0, 1], laid over white."""
-    return rgba[:3] * rgba[3:] + (1.0 - rgba[3:])
-
-
-def carry_front(
+def warp_photo(
     front: Float[Tensor, "4 H W"], z: Float[Tensor, "V H W"], hit: Float[Tensor, "V H W"], rig: Rig
-) -> Carried:
-    """The photo's colour at the surface point behind every pixel of every view. front: RGBA in [0, 1], straight
-    alpha; the rig's first view.
+) -> Warped:
+    """The photo's colour at the surface point behind every pixel of every view.
 
-    z in world units, hit in 0..1 (`conventions`). The sampled alpha lowers `visible`, so that background never
-    lands on the object.
+    z in world units, hit in 0..1 (`conventions`). The sampled alpha lowers `visible`, so that background never lands on
+    the object.
+
+    front: RGBA in [0, 1], straight alpha; the rig's first view.
     """
     cameras = rig.cameras(z.shape[-1])
     solid = hit >= HIT
-    photo, alpha = over_white(front), front[3]
+    photo, alpha = over_white(front[:3], front[3:]), front[3]
     facing = depth_cosine(cameras[FRONT], z[FRONT], solid[FRONT])
     source = torch.cat([photo, torch.stack([alpha, facing, solid[FRONT].to(z.dtype), z[FRONT] * solid[FRONT]])])
     color, visible, gap, cosine = [], [], [], []
@@ -77,26 +70,7 @@ def carry_front(
         visible.append(torch.where(seen, trust * opaque, 0.0))
         gap.append(torch.where(seen, ahead.clamp(-1.0, 1.0), -1.0) * solid[view])
         cosine.append(torch.where(seen, picked[4], 0.0))
-    return Carried(torch.stack(color), torch.stack(visible), torch.stack(gap), torch.stack(cosine))
-
-
-def warp_error(
-    color: Float[Tensor, "V H W 3"], z: Float[Tensor, "V H W"], hit: Float[Tensor, "V H W"], rig: Rig
-) -> float:
-    """Mean absolute colour difference between neighbouring views at points that both see; 0 when they share none.
-
-    color in [0, 1]. Points count when both views see one surface there (SAME_SURFACE) and neither looks along it
-    (GRAZING). Even true views differ a little, by shading and resampling: compare with theirs.
-    """
-    total, count = 0.0, 0
-    for view, row in enumerate(neighbours(rig)):
-        other = row[0]
-        if other is None:
-            continue
-        picked, both = seen_by_both(color[other].permute(2, 0, 1), z, hit, rig, view, other)
-        total += float((picked.permute(1, 2, 0) - color[view]).abs().mean(-1)[both].sum())
-        count += int(both.sum())
-    return total / count if count else 0.0
+    return Warped(torch.stack(color), torch.stack(visible), torch.stack(gap), torch.stack(cosine))
 
 
 def seen_by_both(
@@ -113,8 +87,8 @@ def seen_by_both(
     cameras = rig.cameras(z.shape[-1])
     solid = hit >= HIT
     here, there = (depth_cosine(cameras[i], z[i], solid[i]) for i in (view, other))
-    told = torch.stack([there, solid[other].to(z.dtype), z[other] * solid[other]])
-    picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], torch.cat([maps, told]))
+    notes = torch.stack([there, solid[other].to(z.dtype), z[other] * solid[other]])
+    picked, depth, inside = seen_from(cameras[view], cameras[other], z[view], torch.cat([maps, notes]))
     facing, covered, surface = picked[-3:]
     near = (depth - surface / covered.clamp(min=1e-6)).abs() < SAME_SURFACE
     both = inside & solid[view] & (covered > 0.99) & near & (here > grazing) & (facing > grazing)

@@ -1,7 +1,4 @@
-"""Plain backgrounds: one colour or a gentle gradient behind the object, as product photos have them.
-In: RGB. Out: alpha [H, W], or None when the border of the photo is not plain.
-Why here: a background that can be modelled gives sharper edges than any network, and holes where there are holes.
-"""
+"""Keying: plain backgrounds, one colour or a gentle gradient, as product photos have them."""
 
 from __future__ import annotations
 
@@ -26,7 +23,10 @@ SHADOW_SLOPE = 3.0  # 8 bit L a px at 512: steeper is an edge
 
 
 class Key(NamedTuple):
-    """alpha float32 [H, W] in [0, 1]. doubt: bool [H, W], what is taken for object but could be a shadow."""
+    """alpha float32 [H, W] in [0, 1].
+
+    doubt: bool [H, W], what is taken for object but could be a shadow.
+    """
 
     alpha: np.ndarray
     doubt: np.ndarray

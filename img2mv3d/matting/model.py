@@ -1,7 +1,4 @@
-"""Photo -> where a person would look: U2-Netp's saliency, when its file and onnxruntime are there.
-In: RGB. Out: saliency [H, W] in [0, 1]; `find_model` tells what would be used.
-Why here: the model is optional and comes out of another package's wheel; nobody else shall know from where.
-"""
+"""Saliency by U2-Netp, where its file and onnxruntime are there."""
 
 from __future__ import annotations
 
@@ -47,7 +44,11 @@ def find_model() -> Path | None:
 
 def saliency(rgb: UInt8[np.ndarray, "H W 3"], model: Path) -> tuple[Float32[np.ndarray, "H W"], float]:
     """(saliency in [0, 1], stretched so that the surest pixel is 1; the surest pixel before stretching, low when there
-    is nothing to see). model: as `find_model` gives it. Raises WeightsError when the file is not U2-Netp.
+    is nothing to see).
+
+    Raises WeightsError when the file is not U2-Netp.
+
+    model: as `find_model` gives it.
     """
     from PIL import Image
 

@@ -1,7 +1,4 @@
-"""A rough mask -> an alpha that follows the photo's edges, and colours without the background's tinge.
-In: RGB and a rough alpha or a trimap. Out: alpha [H, W], clean RGB.
-Why here: every remover but a drawn mask ends with this.
-"""
+"""A rough mask -> an alpha that follows the photo's edges, and colours without the background's tinge."""
 
 from __future__ import annotations
 
@@ -19,8 +16,11 @@ BACKGROUND, OBJECT, MAYBE_BACKGROUND, MAYBE_OBJECT = cv2.GC_BGD, cv2.GC_FGD, cv2
 def grab_cut(
     rgb: UInt8[np.ndarray, "H W 3"], labels: UInt8[np.ndarray, "H W"], rounds: int = 4
 ) -> Float32[np.ndarray, "H W"]:
-    """A binary cut by colour and edges (GrabCut), 1 is object. labels: BACKGROUND, OBJECT, MAYBE_BACKGROUND or
-    MAYBE_OBJECT per pixel. Computed at GRAB_SIDE px. The same input gives the same cut.
+    """A binary cut by colour and edges (GrabCut), 1 is object.
+
+    Computed at GRAB_SIDE px. The same input gives the same cut.
+
+    labels: BACKGROUND, OBJECT, MAYBE_BACKGROUND or MAYBE_OBJECT per pixel.
     """
     height, width = labels.shape
     scale = min(1.0, GRAB_SIDE / max(height, width))
@@ -40,8 +40,10 @@ def follow_edges(
     rgb: UInt8[np.ndarray, "H W 3"], alpha: Float32[np.ndarray, "h w"], radius: int = 6, epsilon: float = 1e-4
 ) -> Float32[np.ndarray, "H W"]:
     """`alpha` drawn to the photo's edges and to its resolution (guided filter with a colour guide, He et al. 2013, its
-    coefficients computed at alpha's resolution as in the fast variant). radius: px there; epsilon: variance of colours
-    in [0, 1] below which an area is flat.
+    coefficients computed at alpha's resolution as in the fast variant).
+
+    radius: px there;
+    epsilon: variance of colours in [0, 1] below which an area is flat.
     """
     small = cv2.resize(rgb, alpha.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     line = _guided_line(small, alpha, radius, epsilon)

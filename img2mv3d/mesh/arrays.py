@@ -1,8 +1,4 @@
-"""What every part of mesh/ takes: vertices, faces, colours, and perhaps a texture.
-
-In and out: numpy arrays under fixed names. Why here: mesh/ stands below values.py, so it names the shape of a mesh
-itself; `values.Mesh` fits `MeshLike`, and `read_mesh` and the painter return `MeshArrays`.
-"""
+"""The arrays that every part of mesh/ takes: vertices, faces, colours, and perhaps a texture."""
 
 from __future__ import annotations
 

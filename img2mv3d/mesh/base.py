@@ -1,8 +1,4 @@
-"""The plane that an object seems to stand on, and by how much the photo's camera looked down on it.
-
-In: a mesh as the front camera saw it (its rows are the photo's rows). Out: `Base`, or None. Why here: the views' world
-is level with the photo's camera, so what was taken from above leans towards it; its base tells by how much.
-"""
+"""The plane that an object seems to stand on, and by how much the photo's camera looked down on it."""
 
 from __future__ import annotations
 
@@ -20,8 +16,9 @@ OFFER_DEG = 8.0  # from here on it is worth a word: the estimate errs by less
 
 
 class Base(NamedTuple):
-    """elevation_deg: of the camera above the plane, degrees. share: 0..1, of the object's outline seen along the
-    plane's normal, how much lies in the plane (four feet span their whole rectangle).
+    """elevation_deg: of the camera above the plane, degrees.
+    share: 0..1, of the object's outline seen along the plane's normal, how much lies in the plane (four feet span their
+        whole rectangle).
     """
 
     elevation_deg: float

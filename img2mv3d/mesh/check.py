@@ -1,8 +1,4 @@
-"""Is a mesh a body that can be made? Counted edge by edge; walls measured with a sample of rays.
-
-In: a mesh as a file holds it, and how many millimetres its unit is. Out: `Health`, and the sentences that say what is
-wrong. Why here: a file may open and look right, and still have no inside.
-"""
+"""Whether a mesh is a body that can be printed: edges counted, walls measured with a sample of rays."""
 
 from __future__ import annotations
 
@@ -24,26 +20,33 @@ BLOCK = 400_000  # rays x triangles at a time
 THIN_SHARE = 0.05  # of the surface; single rays near a sharp edge say little
 WALL_MM = 0.8  # two lines of a common 0.4 mm nozzle
 SLACK = 1e-9  # of a triangle's side: no ray slips through between two
+FORMER = {  # keys of version 0.1.0
+    **{"open_edges": "boundary_edges", "crowded_edges": "nonmanifold_edges", "twisted_edges": "inconsistent_edges"},
+    **{"flat": "degenerate_faces", "double": "duplicate_faces", "pieces": "components"},
+}
 FLAT = 1e-12  # of the squared extent: a triangle of less area has no direction
 
 
 @dataclass(frozen=True)
 class Health:
-    """What was found. Edges: open (one triangle), crowded (more than two), twisted (two that look to different sides).
-    flat: triangles without area; double: on the same corners as another. pieces: connected parts; inside_out: closed
-    ones that look inwards and lie in no other. volume_mm3 is None while it is not closed; box_mm: sides along x, y, z.
-    wall_mm: below it lie 5 % of the sampled walls, thinnest_mm: the least of `rays` samples; None while not closed.
+    """What was found.
+
+    boundary_edges: of one face. nonmanifold_edges: of more than two. inconsistent_edges: of two with different sides.
+    degenerate_faces: without area. duplicate_faces: on the same corners as another.
+    components: connected ones (shells). inside_out: closed ones that look inwards and lie in no other.
+    volume_mm3: None while it is not closed. box_mm: sides along x, y, z.
+    wall_mm: below it lie 5 % of the sampled walls; thinnest_mm: the least of `rays` samples; None while not closed.
     manifold3d: what that library says, None where it is not installed.
     """
 
     vertices: int
     faces: int
-    open_edges: int
-    crowded_edges: int
-    twisted_edges: int
-    flat: int
-    double: int
-    pieces: int
+    boundary_edges: int
+    nonmanifold_edges: int
+    inconsistent_edges: int
+    degenerate_faces: int
+    duplicate_faces: int
+    components: int
     inside_out: int
     volume_mm3: float | None
     box_mm: tuple[float, float, float]
@@ -54,8 +57,8 @@ class Health:
 
     @property
     def watertight(self) -> bool:
-        """No edge is open, none crowded."""
-        return self.open_edges == 0 and self.crowded_edges == 0
+        """No boundary and no non-manifold edge."""
+        return self.boundary_edges == 0 and self.nonmanifold_edges == 0
 
     @property
     def sound(self) -> bool:
@@ -65,12 +68,12 @@ class Health:
     def faults(self) -> list[str]:
         """What is wrong, a sentence each; nothing when the mesh is sound."""
         words = {
-            "open_edges": "edges belong to one triangle only: it has holes",
-            "crowded_edges": "edges belong to more than two triangles: sheets meet there",
-            "twisted_edges": "edges lie between triangles that look to different sides",
-            "flat": "triangles have no area",
-            "double": "triangles lie on others",
-            "inside_out": "closed pieces are inside out",
+            "boundary_edges": "boundary edges: it has holes",
+            "nonmanifold_edges": "non-manifold edges: more than two faces meet there",
+            "inconsistent_edges": "inconsistently oriented edges: their two faces look to different sides",
+            "degenerate_faces": "faces are degenerate: they have no area",
+            "duplicate_faces": "faces are duplicates of others",
+            "inside_out": "closed components are inside out",
         }
         said = [f"{count} {text}" for name, text in words.items() if (count := getattr(self, name))]
         if not said and self.manifold3d not in (None, "NoError"):
@@ -85,13 +88,17 @@ class Health:
         return f"{share} are thinner than {self.wall_mm:.2g} mm, {WALL_MM} mm wanted: make it larger"
 
     def facts(self) -> dict[str, Any]:
-        """Everything as plain values."""
-        return {**asdict(self), "watertight": self.watertight, "sound": self.sound, "faults": self.faults()}
+        """Everything as plain values, also under the names of version 0.1.0."""
+        plain = asdict(self)
+        former = {name: plain[today] for name, today in FORMER.items()}
+        return {**plain, **former, "watertight": self.watertight, "sound": self.sound, "faults": self.faults()}
 
 
 def check(mesh: MeshLike, mm_per_unit: float = 1.0, rays: int = RAYS) -> Health:
     """The health of a mesh whose unit is so many millimetres. Vertices at one place count as one: files may split them
-    for their texture. rays: how many walls are sampled; fewer on huge meshes.
+    for their texture.
+
+    rays: how many walls are sampled; fewer on huge meshes.
     """
     vertices, faces = merged(mesh.vertices, mesh.faces)
     vertices = vertices * mm_per_unit
@@ -105,12 +112,12 @@ def check(mesh: MeshLike, mm_per_unit: float = 1.0, rays: int = RAYS) -> Health:
     return Health(
         vertices=len(vertices),
         faces=len(faces),
-        open_edges=int((uses == 1).sum()),
-        crowded_edges=int((uses > 2).sum()),
-        twisted_edges=int(twisted.sum()),
-        flat=int(flat.sum()),
-        double=int(double.sum()),
-        pieces=count,
+        boundary_edges=int((uses == 1).sum()),
+        nonmanifold_edges=int((uses > 2).sum()),
+        inconsistent_edges=int(twisted.sum()),
+        degenerate_faces=int(flat.sum()),
+        duplicate_faces=int(double.sum()),
+        components=count,
         inside_out=int(inside_out(vertices, whole, count, piece).sum()) if outward else 0,
         volume_mm3=float(f"{volume(vertices, whole):.6g}") if outward else None,
         box_mm=tuple(float(f"{side:.5g}") for side in np.ptp(vertices, axis=0)),

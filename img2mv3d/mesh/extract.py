@@ -1,8 +1,4 @@
-"""A signed distance grid -> a closed triangle mesh of a wanted size.
-
-In: the field of a `Surface`. Out: vertices, faces and what was dropped on the way. Why here: the only isosurface of the
-project; depth from a surface, figures and the exported file must all see the same one.
-"""
+"""A signed distance grid -> a closed triangle mesh of a requested size. The only isosurface of the project."""
 
 from __future__ import annotations
 
@@ -32,10 +28,10 @@ VOLUME_KEPT = 0.05  # a decimation that changes the volume by more has folded so
 
 
 class Extraction(NamedTuple):
-    """vertices: float64 [N, 3], world units. faces: int64 [F, 3], counter-clockwise seen from outside.
-
+    """vertices: float64 [N, 3], world units.
+    faces: int64 [F, 3], counter-clockwise seen from outside.
     notes: watertight (bool), faces, faces_before (decimation), pieces, pieces_dropped (floaters), voids_dropped (hollow
-    spaces that nobody can see), volume (world units cubed), warnings (list of sentences).
+        spaces that nobody can see), volume (world units cubed), warnings (list of sentences).
     """
 
     vertices: np.ndarray
@@ -46,10 +42,11 @@ class Extraction(NamedTuple):
 def extract(sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: float = SMOOTHING) -> Extraction:
     """The zero level of `sdf` (world units, negative inside, nodes linspace(-1, 1, N) along x, y, z), always closed.
 
-    faces: at most so many triangles (more only when no closed mesh with so few was found, with a warning). smoothing:
-    standard deviation in cells of the blur of the field; thin parts are left as they are. Where the body reaches the
-    grid's border it is capped there.
-    Raises NothingFoundError when nothing is inside, SurfaceError on NaN, ValueError when `faces` is below 12.
+    Where the body reaches the grid's border it is capped there. Raises NothingFoundError when nothing is inside,
+    SurfaceError on NaN, ValueError when `faces` is below 12.
+
+    faces: at most so many triangles (more only when no closed mesh with so few was found, with a warning).
+    smoothing: standard deviation in cells of the blur of the field; thin parts are left as they are.
     """
     if faces < 12:
         raise ValueError(f"faces {faces}: a body wants at least 12")
@@ -65,7 +62,7 @@ def extract(sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: 
     notes["watertight"] = is_closed(triangles)
     notes["volume"] = volume(vertices, triangles)
     if not notes["watertight"]:
-        notes["warnings"].append("the mesh has open or doubled edges; a program for printing may have to mend it")
+        notes["warnings"].append("the mesh has boundary or non-manifold edges; a slicer may have to mend it")
     return Extraction(vertices, triangles, notes)
 
 

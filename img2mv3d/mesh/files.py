@@ -1,8 +1,4 @@
-"""Meshes on disk: written whole and checked before they get their name; read strictly.
-
-In and out: `MeshLike` and paths. Why here: the file is what a user takes away, so another program's reader (trimesh)
-must agree with us about it before anybody sees it.
-"""
+"""Meshes on disk: written whole and read back by trimesh before they get their name; read strictly."""
 
 from __future__ import annotations
 
@@ -20,9 +16,9 @@ import trimesh
 
 from img2mv3d.errors import Img2mv3dError, InputError, ResourceError, UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, face_normals
-from img2mv3d.mesh.doors import check_claims
 from img2mv3d.mesh.extract import volume
 from img2mv3d.mesh.formats import glb_files, obj_files, ply_files, srgb_of_linear, stl_files
+from img2mv3d.mesh.headers import check_header
 from img2mv3d.mesh.placement import PLACINGS, Placing, place
 from img2mv3d.mesh.raster import sample_bilinear
 from img2mv3d.mesh.threemf import read_threemf, threemf_files
@@ -57,17 +53,18 @@ def write_mesh(
     provenance: dict[str, Any] | None = None,
     placed: bool = False,
 ) -> dict[str, Any]:
-    """Write `mesh` (world axes and units) to `path` and return what was checked: format, files, bytes, vertices,
-    faces, volume, box, textured, and where it stands: unit and up of the file, file_from_world.
+    """Write `mesh` (world axes and units) to `path` and return what was checked: format, files, bytes, vertices, faces,
+    volume, box, textured, and where it stands: unit and up of the file, file_from_world.
 
-    format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending. size_mm,
-    height_mm, up: as `placement.place` takes them; volume and box are in the file's units. placed: the mesh stands in
-    the file's axes and units already. Everything is written into a
-    folder of its own next to `path`, synced, read back, compared and only then renamed. provenance: plain values for
-    glTF's asset.extras, next to the tool's name and version. Same mesh, same bytes.
-    Raises UsageError on an unknown format, one whose package is missing or a place that cannot be written,
-    ResourceError when the disk is full or gives back something else; then nothing is left behind and an older file
-    stays as it was.
+    Same mesh, same bytes. Raises UsageError on an unknown format, one whose package is missing or a place that cannot
+    be written, ResourceError when the disk is full or gives back something else; then nothing is left behind and an
+    older file stays as it was.
+
+    format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending.
+    size_mm, height_mm, up: as `placement.place` takes them; volume and box are in the file's units.
+    placed: the mesh stands in the file's axes and units already. Everything is written into a folder of its own next to
+        `path`, synced, read back, compared and only then renamed.
+    provenance: plain values for glTF's asset.extras, next to the tool's name and version.
     """
     path = Path(path)
     kind = (format or path.suffix.lstrip(".")).lower()
@@ -156,7 +153,7 @@ def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
 def _load(path: Path, kind: str, error: type[InputError]) -> MeshArrays:
     try:
         with np.errstate(all="ignore"):
-            check_claims(path, kind, MAX_FACES)
+            check_header(path, kind, MAX_FACES)
             if kind in READERS:
                 return _joined(READERS[kind](path), path, error)
             scene = trimesh.load_scene(path, file_type=kind, process=False, maintain_order=True)

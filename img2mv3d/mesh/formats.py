@@ -1,8 +1,4 @@
-"""A mesh -> the bytes of glb, obj, ply and stl files. Equal meshes give equal bytes.
-
-In: `MeshLike` as `placement.place` leaves it, in the file's own axes and units. Out: file names and bytes. Why here:
-own writers of a few lines each leave trimesh, which reads the files back, as an independent witness.
-"""
+"""A mesh -> the bytes of glb, obj, ply and stl files. Equal meshes give equal bytes."""
 
 from __future__ import annotations
 
@@ -129,13 +125,13 @@ def ply_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
 
 def stl_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str, bytes]:
     """{name: bytes} of a binary STL: triangles and nothing else, 32-bit floats."""
-    told = f"img2mv3d {provenance.get('version', '')}, millimetres, +Z up"  # must not begin with "solid"
+    header = f"img2mv3d {provenance.get('version', '')}, millimetres, +Z up"  # must not begin with "solid"
     face = np.zeros(len(mesh.faces), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
     normal = face_normals(mesh.vertices, mesh.faces)
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     face["normal"] = normal / np.where(length > 0, length, 1)
     face["corners"] = mesh.vertices[mesh.faces]
-    return {f"{stem}.stl": told.encode()[:80].ljust(80) + struct.pack("<I", len(face)) + face.tobytes()}
+    return {f"{stem}.stl": header.encode()[:80].ljust(80) + struct.pack("<I", len(face)) + face.tobytes()}
 
 
 def linear_of_srgb(srgb: np.ndarray) -> np.ndarray:

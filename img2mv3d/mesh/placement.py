@@ -1,8 +1,5 @@
-"""Where a mesh stands in a file: units, which way is up and how large, as the users of each format expect it.
-
-In: `MeshLike` in world axes and units (+Y up, front to +Z). Out: the same mesh in the file's, and the matrix that led
-there. Why here: the only outgoing turn of axes; the formats write what they are given.
-"""
+"""Where a mesh stands in a file: units, up axis and size, as users of each format expect. The only outgoing turn of
+axes."""
 
 from __future__ import annotations
 
@@ -19,9 +16,14 @@ Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # +Y up, front +Z -> +Z u
 
 @dataclass(frozen=True)
 class Placing:
-    """How a format is meant. unit: mm or m, what one unit in the file is. up: Y or Z. default_mm: longest side when
-    nobody says a size; None: one world unit is one unit of the file. standing: on the ground, above the origin.
-    texture, colors: can the file hold them? shared: do faces share their vertices in it?
+    """How a format is meant.
+
+    unit: mm or m, what one unit in the file is.
+    up: Y or Z.
+    default_mm: longest side when nobody says a size; None: one world unit is one unit of the file.
+    standing: on the ground, above the origin.
+    texture, colors: can the file hold them?
+    shared: do faces share their vertices in it?
     """
 
     unit: str
@@ -48,9 +50,11 @@ def place(
 ) -> tuple[MeshLike, Float[np.ndarray, "4 4"]]:
     """The mesh in the axes and units of `format`, and file_from_world [4, 4].
 
-    size_mm: of the longest side; height_mm: of the vertical one, which wins. With neither, the format's own default.
-    up: y or z, the file's axis that points up where that shall not be the format's own. Right hands stay right hands.
-    Raises ValueError when the mesh has no extent to be measured.
+    Right hands stay right hands. Raises ValueError when the mesh has no extent to be measured.
+
+    size_mm: of the longest side;
+    height_mm: of the vertical one, which wins. With neither, the format's own default.
+    up: y or z, the file's axis that points up where that shall not be the format's own.
     """
     rule = PLACINGS[format]
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)

@@ -1,8 +1,4 @@
-"""A mesh -> a picture, for sheets, the README and tests of exported files.
-
-In: a mesh (`MeshLike`) and a camera. Out: RGBA pixels. Why here: one look for every picture of a mesh, without a GPU
-or a window.
-"""
+"""A mesh -> a picture, without a GPU or a window."""
 
 from __future__ import annotations
 
@@ -24,9 +20,11 @@ def render_mesh(
 ) -> UInt8[np.ndarray, "H W 4"]:
     """The mesh seen by `camera` with `size` px a side: uint8 RGBA, straight alpha, sRGB.
 
-    style: "shaded" (two soft lights that move with the camera), "unlit" (texture or vertex colours as they are),
-    "clay" (shape only), "normal" (world normals coded n / 2 + 1/2). samples: sub-pixels a side for smooth edges.
     Raises ValueError on an unknown style.
+
+    style: "shaded" (two soft lights that move with the camera), "unlit" (texture or vertex colours as they are), "clay"
+        (shape only), "normal" (world normals coded n / 2 + 1/2).
+    samples: sub-pixels a side for smooth edges.
     """
     if style not in STYLES:
         raise ValueError(f"style {style!r}: expected one of {', '.join(STYLES)}")

@@ -1,8 +1,4 @@
-"""Triangles -> pixels: which face each pixel centre sees, and where inside of that face.
-
-In: a mesh and a camera (or points in px). Out: face index, barycentric coordinates, z. Why here: the painter needs
-visibility and texel positions, the previews and tests need pictures, and none of them may need a ray-casting extra.
-"""
+"""Rasterisation on the CPU: which face each pixel centre sees, and where inside of that face."""
 
 from __future__ import annotations
 
@@ -18,8 +14,9 @@ INCLUSIVE = 1e-9  # a pixel centre on an edge belongs to both triangles, so that
 
 
 class Raster(NamedTuple):
-    """face: int64 [H, W], index of the nearest face, -1 where there is none. bary: float64 [H, W, 3], weights of its
-    corners (sum 1; 0 where there is none). z: float64 [H, W], see `conventions`; inf where there is none.
+    """face: int64 [H, W], index of the nearest face, -1 where there is none.
+    bary: float64 [H, W, 3], weights of its corners (sum 1; 0 where there is none).
+    z: float64 [H, W], see `conventions`; inf where there is none.
     """
 
     face: np.ndarray
@@ -57,7 +54,10 @@ def cover(
 ) -> tuple[Int[np.ndarray, "H W"], Float[np.ndarray, "H W 3"]]:
     """Triangles in the plane -> (face [H, W], -1 for none; bary [H, W, 3] in the plane).
 
-    points: (u, v) in px. key: affine over a triangle; the smallest wins a pixel. Degenerate triangles cover nothing.
+    Degenerate triangles cover nothing.
+
+    points: (u, v) in px.
+    key: affine over a triangle; the smallest wins a pixel.
     """
     plane, found = _candidates(points, key, faces, height, width)
     face = np.full(height * width, -1, np.int64)

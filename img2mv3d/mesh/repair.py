@@ -1,8 +1,4 @@
-"""A mesh with holes and loose ends -> a closed body, as far as that can be done without guessing a shape.
-
-In: a mesh as a file holds it. Out: another mesh and what was done to it, a sentence each. Why here: the one place that
-changes triangles of other people's meshes; whether the result is sound, `check` says.
-"""
+"""A mesh with holes and loose ends -> a closed body, as far as that can be done without guessing a shape."""
 
 from __future__ import annotations
 
@@ -28,8 +24,8 @@ class Repair(NamedTuple):
 
 
 def repair(mesh: MeshLike) -> Repair:
-    """Take away triangles without area, doubles and sheets that hang on crowded edges, let all look the same way, close
-    every hole with a fan about its middle, and turn pieces that are inside out. Units and place stay.
+    """Remove degenerate faces, duplicates and sheets on non-manifold edges, orient all alike, close every hole with a
+    fan about its middle, and turn components that are inside out. Units and place stay.
     """
     vertices, faces = merged(mesh.vertices, mesh.faces)
     colors = _colors_of(mesh, vertices, faces)
@@ -42,22 +38,22 @@ def repair(mesh: MeshLike) -> Repair:
     for _ in range(ROUNDS):
         before = len(faces)
         faces = faces[~flat_faces(vertices, faces)]
-        note("triangles without area taken away", before - len(faces))
+        note("degenerate faces removed", before - len(faces))
         doubles = double_faces(faces) if len(faces) else np.zeros(0, bool)
         faces = faces[~doubles]
-        note("double triangles taken away", int(doubles.sum()))
+        note("duplicate faces removed", int(doubles.sum()))
         if len(faces) == 0:
             break
         uses, _, index = edges(faces)
-        crowded = (uses > 2)[index].any(1)
-        note("triangles on crowded edges taken away", int(crowded.sum()))
-        faces = faces[~crowded]
+        nonmanifold = (uses > 2)[index].any(1)
+        note("faces on non-manifold edges removed", int(nonmanifold.sum()))
+        faces = faces[~nonmanifold]
         if len(faces) == 0:
             break
         faces, turned = oriented(faces)
-        note("triangles turned round", turned)
+        note("faces reoriented", turned)
         loose = shards(faces)
-        note("triangles of loose shards taken away", int(loose.sum()))
+        note("faces of loose shards removed", int(loose.sum()))
         faces = faces[~loose]
         loops = holes(faces)
         note("holes closed", len(loops))
@@ -75,12 +71,19 @@ def repair(mesh: MeshLike) -> Repair:
             count, piece = pieces(faces)
             wrong = inside_out(vertices, faces, count, piece)
             faces = np.where(wrong[piece][:, None], faces[:, ::-1], faces)
-            note("pieces turned inside out", int(wrong.sum()))
+            note("components turned inside out", int(wrong.sum()))
             if not flat_faces(vertices, faces).any():
                 break
     used, index = np.unique(faces, return_inverse=True)
     result = MeshArrays(vertices[used], index.reshape(-1, 3).astype(np.int64), colors[used])
-    return Repair(result, tuple(f"{count} {what}" for what, count in done.items()))
+    return Repair(result, tuple(_counted(count, what) for what, count in done.items()))
+
+
+def _counted(count: int, what: str) -> str:
+    """`1 hole closed`, `2 holes closed`."""
+    if count == 1:
+        what = what.replace("faces", "face").replace("holes", "hole").replace("components", "component")
+    return f"{count} {what}"
 
 
 def oriented(faces: Int[np.ndarray, "F 3"]) -> tuple[Int[np.ndarray, "F 3"], int]:

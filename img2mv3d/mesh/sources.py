@@ -1,8 +1,4 @@
-"""Pictures as sources of colour: what a picture knows about surface points, and how far it can be trusted there.
-
-In: a camera, a picture with alpha, surface points. Out: colours in two bands and weights. Why here: texels and vertices
-are painted by one rule, and the rule is about single pictures; putting pictures together is `texture`.
-"""
+"""Pictures as texture sources: the colours that one picture gives to surface points, and their weights."""
 
 from __future__ import annotations
 
@@ -28,9 +24,14 @@ LOW_PX = 6.0  # px of 256: what is larger belongs to the low band, where picture
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One picture. camera: whose `project` gives px of a square frame. color: float32 [H, W, 3], sRGB in [0, 1],
-    straight (not mixed with a background). alpha: float32 [H, W]. scale, offset: frame px * scale + offset = px of
-    `color`, per axis. priority: factor on the weight. is_photo: whether it is the user's photo.
+    """One picture.
+
+    camera: whose `project` gives px of a square frame.
+    color: float32 [H, W, 3], sRGB in [0, 1], straight (not mixed with a background).
+    alpha: float32 [H, W].
+    scale, offset: frame px * scale + offset = px of `color`, per axis.
+    priority: factor on the weight.
+    is_photo: whether it is the user's photo.
     """
 
     camera: Camera
@@ -42,9 +43,12 @@ class Source:
     is_photo: bool = False
 
 
-class Sight(NamedTuple):
-    """What one source says about those points it sees. index: int64 [K], which points. low, high: float32 [K, 3],
-    colour below and above `LOW_PX` (they add up). weight: float32 [K], priority times trust, > 0.
+class Projection(NamedTuple):
+    """What one source says about those points it sees.
+
+    index: int64 [K], which points.
+    low, high: float32 [K, 3], colour below and above `LOW_PX` (they add up).
+    weight: float32 [K], priority times trust, > 0.
     """
 
     index: np.ndarray
@@ -53,8 +57,9 @@ class Sight(NamedTuple):
     weight: np.ndarray
 
 
-class Looker:
-    """A source made ready for one mesh: z-buffer, distances to rims, bands. `look` may then be called with any points.
+class TextureSource:
+    """A source made ready for one mesh: z-buffer, distances to rims, bands. `project` may then be called with any
+    points.
 
     density: samples per world unit on the surface; a finer picture is averaged down to it, or it would flicker.
     """
@@ -77,7 +82,7 @@ class Looker:
         self.low = (_blur(source.color * weight, sigma) / np.maximum(share, 1e-4)).astype(np.float32)
         self.premultiplied = np.concatenate([source.color * weight, weight], axis=-1).astype(np.float32)
 
-    def look(self, points: Float[np.ndarray, "P 3"], normals: Float[np.ndarray, "P 3"]) -> Sight:
+    def project(self, points: Float[np.ndarray, "P 3"], normals: Float[np.ndarray, "P 3"]) -> Projection:
         """Colours and weights at surface points (world units) with unit normals."""
         source = self.source
         camera = source.camera
@@ -107,7 +112,7 @@ class Looker:
         else:
             trust = trust * source.priority
         kept = trust > 1e-6
-        return Sight(index[kept], low[kept], (color - low)[kept], trust[kept].astype(np.float32))
+        return Projection(index[kept], low[kept], (color - low)[kept], trust[kept].astype(np.float32))
 
 
 def camera_near(camera: Camera) -> float:

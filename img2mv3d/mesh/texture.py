@@ -1,8 +1,4 @@
-"""Pictures -> the mesh's colours: a texture, colours of vertices, and an account of who saw what.
-
-In: a mesh and sources (views, the photo). Out: `Painting`. Why here: the last step where views and surface meet; it
-takes plain arrays, so that any rig and any number of pictures will do.
-"""
+"""Pictures -> the mesh's colours: a texture, colours of vertices, and an account of who saw what."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import spsolve
 
 from img2mv3d.mesh.arrays import MeshArrays, face_normals, vertex_normals
-from img2mv3d.mesh.sources import Looker, Source
+from img2mv3d.mesh.sources import Source, TextureSource
 from img2mv3d.mesh.unwrap import Chart, unwrap
 
 SHARPNESS = 4  # power of the weights in the high band: nearly one picture only, or details would show twice
@@ -26,10 +22,11 @@ BLOCK = 1 << 18  # texels painted together
 
 
 class Painting(NamedTuple):
-    """mesh: `MeshArrays`; with a texture its vertices are doubled along seams. shares: of the surface's area seen by
-    the photo, by views only, by none (they add up to 1). shifts: the corrections, float64 [S, 3]. coverage: share of
-    the texture's texels that charts use (0 without texture). by_photo: float64 [N], the photo's share in the colour of
-    each vertex as it was given, 0 where nobody sees it.
+    """mesh: `MeshArrays`; with a texture its vertices are doubled along seams.
+    shares: of the surface's area seen by the photo, by views only, by none (they add up to 1).
+    shifts: the corrections, float64 [S, 3].
+    coverage: share of the texture's texels that charts use (0 without texture).
+    by_photo: float64 [N], the photo's share in the colour of each vertex as it was given, 0 where nobody sees it.
     """
 
     mesh: MeshArrays
@@ -42,12 +39,13 @@ class Painting(NamedTuple):
 def paint(
     vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], sources: list[Source], *, texture_size: int
 ) -> Painting:
-    """The mesh (world units, closed or not) coloured by `sources`; texture_size: px a side, 0 for vertex colours
-    (which a texture too small for its charts becomes, too).
+    """The mesh (world units, closed or not) coloured by `sources`;
 
     Each point takes its colour from the pictures that see it: weight = priority * cos^2 * distance to rims; the low
     band is their mean, the high band nearly the best one's alone; before that each picture is shifted by a constant
     colour so that overlaps agree (the photo stands still). What nobody sees is filled by diffusion over the mesh.
+
+    texture_size: px a side, 0 for vertex colours (which a texture too small for its charts becomes, too).
     """
     normals = vertex_normals(vertices, faces)
     area = np.linalg.norm(face_normals(vertices, faces), axis=1) / 2
@@ -55,7 +53,7 @@ def paint(
     if chart is not None and chart.density == 0:  # more charts than so small a texture has room for
         chart = None
     density = 128.0 if chart is None else max(chart.density, 1.0)
-    coarse = [Looker(s, vertices, faces, min(density, 160.0)) for s in sources]
+    coarse = [TextureSource(s, vertices, faces, min(density, 160.0)) for s in sources]
     shifts, color, total, photo = _on_vertices(vertices, normals, coarse)
     filled = _diffuse(vertices, faces, color, total)
     shares = _shares(faces, area, total, photo)
@@ -64,7 +62,9 @@ def paint(
     if chart is None:
         mesh = MeshArrays(vertices.astype(np.float64), faces.astype(np.int64), colors)
         return Painting(mesh, shares, shifts, 0.0, by_photo)
-    sharp = [Looker(s, vertices, faces, density) if s.is_photo else c for s, c in zip(sources, coarse, strict=True)]
+    sharp = [
+        TextureSource(s, vertices, faces, density) if s.is_photo else c for s, c in zip(sources, coarse, strict=True)
+    ]
     texture = _bake(chart, vertices, normals, filled, sharp, shifts)
     mesh = MeshArrays(
         vertices[chart.original].astype(np.float64), chart.faces, colors[chart.original], chart.uv, texture
@@ -72,16 +72,18 @@ def paint(
     return Painting(mesh, shares, shifts, float((chart.face >= 0).mean()), by_photo)
 
 
-def _mix(count: int, sights: list, shifts: np.ndarray, fill: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _mix(
+    count: int, projections: list, shifts: np.ndarray, fill: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """(colour [P, 3], sum of weights [P]) of `count` points; `fill` [P, 3] takes over where the weights run out."""
     low, high = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
     total, sharp = np.zeros(count, np.float32), np.zeros(count, np.float32)
-    for sight, shift in zip(sights, shifts, strict=True):
-        peak = (sight.weight.astype(np.float64) ** SHARPNESS).astype(np.float32) + np.float32(1e-30)
-        low[sight.index] += sight.weight[:, None] * (sight.low + shift.astype(np.float32))
-        high[sight.index] += peak[:, None] * sight.high
-        total[sight.index] += sight.weight
-        sharp[sight.index] += peak
+    for projection, shift in zip(projections, shifts, strict=True):
+        peak = (projection.weight.astype(np.float64) ** SHARPNESS).astype(np.float32) + np.float32(1e-30)
+        low[projection.index] += projection.weight[:, None] * (projection.low + shift.astype(np.float32))
+        high[projection.index] += peak[:, None] * projection.high
+        total[projection.index] += projection.weight
+        sharp[projection.index] += peak
     color = low / np.maximum(total, 1e-12)[:, None] + high / np.maximum(sharp, 1e-30)[:, None]
     if fill is not None:
         known = (total / (total + UNSEEN))[:, None]
@@ -90,28 +92,28 @@ def _mix(count: int, sights: list, shifts: np.ndarray, fill: np.ndarray | None =
 
 
 def _on_vertices(
-    vertices: np.ndarray, normals: np.ndarray, lookers: list[Looker]
+    vertices: np.ndarray, normals: np.ndarray, ready: list[TextureSource]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(shifts [S, 3], colours [N, 3], weights [N], the photo's weights [N])."""
-    sights = [looker.look(vertices, normals) for looker in lookers]
-    shifts = _level(len(vertices), sights, [looker.source.is_photo for looker in lookers])
-    color, total = _mix(len(vertices), sights, shifts)
+    projections = [one.project(vertices, normals) for one in ready]
+    shifts = _level(len(vertices), projections, [one.source.is_photo for one in ready])
+    color, total = _mix(len(vertices), projections, shifts)
     photo = np.zeros(len(vertices))
-    for sight, looker in zip(sights, lookers, strict=True):
-        if looker.source.is_photo:
-            photo[sight.index] += sight.weight
+    for projection, one in zip(projections, ready, strict=True):
+        if one.source.is_photo:
+            photo[projection.index] += projection.weight
     return shifts, color, total, photo
 
 
-def _level(count: int, sights: list, fixed: list[bool]) -> np.ndarray:
+def _level(count: int, projections: list, fixed: list[bool]) -> np.ndarray:
     """One colour per picture, so that the low bands of pictures agree where both look: least squares over pairs,
     twice, the second time with pairs that differ much (they see different things) weighted down.
     """
-    many = len(sights)
+    many = len(projections)
     weight, color = np.zeros((many, count)), np.zeros((many, count, 3))
-    for i, sight in enumerate(sights):
-        weight[i, sight.index] = np.minimum(sight.weight, 1.0)
-        color[i, sight.index] = sight.low
+    for i, projection in enumerate(projections):
+        weight[i, projection.index] = np.minimum(projection.weight, 1.0)
+        color[i, projection.index] = projection.low
     shifts = np.zeros((many, 3))
     for _ in range(2):
         matrix, right = np.zeros((many, many)), np.zeros((many, 3))
@@ -162,7 +164,7 @@ def _bake(
     vertices: np.ndarray,
     normals: np.ndarray,
     filled: np.ndarray,
-    lookers: list[Looker],
+    ready: list[TextureSource],
     shifts: np.ndarray,
 ) -> UInt8[np.ndarray, "T T 3"]:
     """The texture; gutters hold the colour of the nearest texel, so that no filter of a viewer shows a seam."""
@@ -177,8 +179,8 @@ def _bake(
             np.einsum("pk,pkc->pc", weight[part], values[corner[part]]) for values in (vertices, normals, filled)
         )
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-        sights = [looker.look(point, normal) for looker in lookers]
-        image[used[part]], _ = _mix(len(point), sights, shifts, fill)
+        projections = [one.project(point, normal) for one in ready]
+        image[used[part]], _ = _mix(len(point), projections, shifts, fill)
     picture = _to_bytes(image.reshape(size, size, 3))
     empty = (chart.face < 0).astype(np.uint8)
     if not empty.any() or empty.all():

@@ -1,8 +1,5 @@
-"""3MF, the file of today's printers: written and read, since trimesh's reader wants lxml and knows no colours.
-
-In: a mesh in millimetres, +Z up, with vertex colours. Out: the bytes of a zip; and from such bytes the meshes again.
-Why here: both directions of one format side by side; only what the core specification and its colour groups say.
-"""
+"""3MF written and read: the core specification and its colour groups. trimesh's reader wants lxml and knows no
+colours."""
 
 from __future__ import annotations
 
@@ -43,11 +40,11 @@ def threemf_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict
     """{name: bytes} of a 3MF with one object and its vertex colours; `mesh` in millimetres, +Z up."""
     colors, which = np.unique(mesh.colors, axis=0, return_inverse=True)
     of_vertex = which.reshape(-1)
-    told = quoteattr(f"img2mv3d {provenance.get('version', '')}".rstrip())[1:-1]
+    application = quoteattr(f"img2mv3d {provenance.get('version', '')}".rstrip())[1:-1]
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f'<model unit="millimeter" xml:lang="en-US" xmlns="{CORE}" xmlns:m="{COLOURS}">',
-        f'<metadata name="Application">{told}</metadata>',
+        f'<metadata name="Application">{application}</metadata>',
         '<resources><m:colorgroup id="1">',
         *(f'<m:color color="#{r:02X}{g:02X}{b:02X}"/>' for r, g, b in colors.tolist()),
         f'</m:colorgroup><object id="2" name={quoteattr(stem)} type="model" pid="1" pindex="0"><mesh><vertices>',

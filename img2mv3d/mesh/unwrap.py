@@ -1,8 +1,5 @@
-"""A mesh -> charts in a square: every face gets its own place in a texture.
-
-In: vertices, faces, the texture's size. Out: `Chart`. Why here: faces are grouped by the axis they look along and laid
-flat by projection, front with front and side with side, as the pictures that paint them are; on our dense meshes this
-takes a tenth of the time of a general unwrapper, and letters stay straight.
+"""A mesh -> charts in a square. Faces are grouped by the axis they look along and laid flat by projection, which takes
+a tenth of the time of a general unwrapper on our dense meshes, and keeps letters straight.
 """
 
 from __future__ import annotations
@@ -26,10 +23,14 @@ SPLITS = 6  # rounds of taking apart what lies on itself
 
 
 class Chart(NamedTuple):
-    """original: int64 [M], old vertex of each new one (vertices are doubled along seams). faces: int64 [F, 3] into the
-    new vertices, in the old order. uv: float64 [M, 2], v upwards. face: int64 [T, T], the face at each texel's centre,
-    -1 for none. bary: float64 [T, T, 3], where inside of it. density: texels per world unit where a face looks straight
-    along its axis; 0 when the texture is too small for the charts, and then uv means nothing. charts: how many.
+    """original: int64 [M], old vertex of each new one (vertices are doubled along seams).
+    faces: int64 [F, 3] into the new vertices, in the old order.
+    uv: float64 [M, 2], v upwards.
+    face: int64 [T, T], the face at each texel's centre, -1 for none.
+    bary: float64 [T, T, 3], where inside of it.
+    density: texels per world unit where a face looks straight along its axis; 0 when the texture is too small for the
+        charts, and then uv means nothing.
+    charts: how many.
     """
 
     original: np.ndarray

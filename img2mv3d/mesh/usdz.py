@@ -1,8 +1,4 @@
-"""USDZ, the file of Apple's viewers and of film pipelines; needs usd-core (the extra `usd`).
-
-In: a mesh in metres, +Y up. Out: the bytes of a package with one binary layer and the texture; and from such a file
-the meshes again. Why here: both directions of one format side by side; pxr is imported when it is used.
-"""
+"""USDZ written and read; needs usd-core (the extra `usd`)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Depth-truncated epipolar attention: a pixel looks, from its own depth, into the other views (paper eq. 1 and 2).
-
-In: features of all views and a `Level` (depth, hits, rays at their size). Out: the features with what the others
-saw added. Why here: this is the method. `EpipolarAttention.forward` is the fast path, `epipolar_attention_plain`
-its readable twin.
-"""
+"""Depth-truncated epipolar attention across views (paper, eq. 1 and 2), a fast path and its readable twin."""
 
 from __future__ import annotations
 
@@ -14,19 +9,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from img2mv3d.conventions import WORLD_WIDTH
 from img2mv3d.geometry.cameras import Rig, pixel_centres, project, unproject
 from img2mv3d.geometry.epipolar import (
-    SLOTS,
     Taps,
     depth_gap,
     image_taps,
-    neighbours,
     pool_depth,
     ray_depths,
     row_taps,
     rows_are_epipolar,
 )
+from img2mv3d.geometry.rings import SLOTS, neighbours
 
 RAY = 6  # Pluecker numbers of a ray
 PHOTO = 4  # the front photo's colour and a flag, beside the front view's features only
@@ -37,9 +30,12 @@ CHUNK = 1 << 21  # numbers of hidden features held at once: 8 MB in float32
 class Level(NamedTuple):
     """What the attention needs to know at one feature size; `hit` False and z 0 outside of the object.
 
-    z: world units. ray: Pluecker coordinates. photo: RGB over white in [-1, 1] and a 1 in the front view, zeros in
-    the others. slots: `neighbours(rig)`. Where `rows_are_epipolar` the maps may be a band of rows; otherwise they
-    are whole images.
+    Where `rows_are_epipolar` the maps may be a band of rows; otherwise they are whole images.
+
+    z: world units.
+    ray: Pluecker coordinates.
+    photo: RGB over white in [-1, 1] and a 1 in the front view, zeros in the others.
+    slots: `neighbours(rig)`.
     """
 
     z: Float[Tensor, "V h w"]
@@ -54,43 +50,33 @@ class EpipolarAttention(nn.Module):
     """For every hit pixel: points along its ray near its depth, features of the other views there, mixed (eq. 1),
     attended to (eq. 2).
 
-    channels: of the features. points: N_p. radius: half length of the ray's piece, world units. groups: of the
-    norm. head_width: of a head (one head when there are fewer channels). whole_line: the points are spread over the
-    whole ray through the world's cube, whatever the depth (the paper's full epipolar attention). occlusion: give the
-    mixing MLP, per sample and view, whether the point is inside of that image and how far it is behind that view's own
-    surface; photo: and the photo's colour beside the front view's features (the paper has neither). by_slot: the MLP
-    knows the views by their place round the ring (paper); else its first layer looks at each view alone, with one set
-    of weights, and what it finds is averaged, which is the same for any order and number. start: deviation of the
-    output projection's first values; at 0 nothing is added.
+    The mixing MLP knows the views by their place round the ring. Beside the paper's it gets, per sample and view,
+    whether the point is inside of that image and how far it is behind that view's own surface, and the photo's colour
+    beside the front view's features. Its output projection starts at zero: a fresh block adds nothing.
+
+    channels: of the features.
+    points: N_p.
+    radius: half length of the ray's piece, world units.
+    groups: of the norm.
+    head_width: of a head (one head when there are fewer channels).
     """
 
+    slots = SLOTS  # that the mixing MLP tells apart
+
     def __init__(
-        self,
-        channels: int,
-        points: int,
-        *,
-        radius: float = 0.1,
-        groups: int = 8,
-        head_width: int = 64,
-        occlusion: bool = True,
-        photo: bool = True,
-        by_slot: bool = True,
-        whole_line: bool = False,
-        start: float = 0.0,
+        self, channels: int, points: int, *, radius: float = 0.1, groups: int = 8, head_width: int = 64
     ) -> None:
         super().__init__()
-        self.points, self.occlusion, self.whole_line = points, occlusion, whole_line
-        self.photo, self.by_slot = photo, by_slot
-        self.radius = radius
+        self.points, self.radius = points, radius
         self.heads = max(1, channels // head_width)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
-        self.mix_in = nn.Linear((SLOTS if by_slot else 1) * (channels + RAY + PHOTO + SEEN), channels)
+        self.mix_in = nn.Linear(self.slots * (channels + RAY + PHOTO + SEEN), channels)
         self.mix_out = nn.Linear(channels, channels)
         self.query = nn.Linear(channels + RAY, channels)
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
-        nn.init.normal_(self.out.weight, std=start) if start else nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
     def forward(
@@ -117,7 +103,7 @@ class EpipolarAttention(nn.Module):
         views, channels, height, width = features.shape
         normed = self.norm(features).permute(0, 2, 3, 1).reshape(views, height * width, channels)
         ray, photo = (m.flatten(2).transpose(1, 2).to(normed) for m in (level.ray, level.photo))
-        sources = torch.cat([normed, ray, photo * self.photo], dim=-1)
+        sources = self.sources(normed, ray, photo)
         z, hit = level.z.flatten(1), level.hit.flatten(1)  # coordinates keep their own precision
         added = []
         for view, row in enumerate(level.slots):
@@ -133,7 +119,7 @@ class EpipolarAttention(nn.Module):
                 chunk = pixels[start : start + step]
                 places = None if jitter is None else jitter[view].flatten(1)[:, chunk].T
                 depths = self.depths(z[view, chunk], level.rig, places)
-                seen = [self._look(level, view, other, chunk, depths) for _, other in filled]
+                seen = [self._taps(level, view, other, chunk, depths) for _, other in filled]
                 hidden = self._gather(table, seen, slices[:, :, -SEEN:], filled, z, hit, depths)
                 pieces.append(self._attend(queries[start : start + step], hidden))
             flat = normed.new_zeros(height * width, channels)
@@ -144,16 +130,17 @@ class EpipolarAttention(nn.Module):
         self, z: Float[Tensor, "P"], rig: Rig, jitter: Float[Tensor, "P S"] | None = None
     ) -> Float[Tensor, "P S"]:
         """Where the points of rays lie that meet the surface at z."""
-        if self.whole_line:
-            return ray_depths(torch.full_like(z, rig.distance or 0.0), self.points, WORLD_WIDTH / 2, jitter)
         return ray_depths(z, self.points, self.radius, jitter)
 
     def _slices(self) -> Float[Tensor, "C slots I"]:
         """The first layer's weights for every slot."""
-        weight = self.mix_in.weight
-        return weight.view(len(weight), SLOTS, -1) if self.by_slot else weight[:, None].expand(-1, SLOTS, -1)
+        return self.mix_in.weight.view(len(self.mix_in.weight), SLOTS, -1)
 
-    def _look(self, level: Level, view: int, other: int, pixels: Tensor, depths: Tensor) -> Taps:
+    def sources(self, normed: Tensor, ray: Tensor, photo: Tensor) -> Tensor:
+        """What of every cell the other views see: features, ray, photo, channels last."""
+        return torch.cat([normed, ray, photo], dim=-1)
+
+    def _taps(self, level: Level, view: int, other: int, pixels: Tensor, depths: Tensor) -> Taps:
         height, width = level.z.shape[1:]
         if rows_are_epipolar(level.rig):
             return row_taps(level.rig, view, other, pixels, depths, width)
@@ -170,14 +157,7 @@ class EpipolarAttention(nn.Module):
         hit: Bool[Tensor, "V q"],
         depths: Float[Tensor, "P S"],
     ) -> Float[Tensor, "P S C"]:
-        """First layer of eq. 1 and its SiLU for every point: gathered source maps, plus flags and gaps, plus the
-        bias; of each view alone, then averaged, where views have no place."""
-        if not self.by_slot and len(filled) > 1:
-            cells, parts = z.shape[1], []
-            for i, (taps, one) in enumerate(zip(seen, filled, strict=True)):
-                own = table[i * cells : (i + 1) * cells]
-                parts.append(self._gather(own, [taps], flags, [one], z, hit, depths))
-            return sum(parts[1:], parts[0]) / len(parts)
+        """First layer of eq. 1 and its SiLU for every point: gathered source maps, plus visibility, plus the bias."""
         count, points = depths.shape
         hidden = self.mix_in.bias.expand(count * points, -1)
         if not filled:
@@ -186,14 +166,14 @@ class EpipolarAttention(nn.Module):
         index = torch.cat([t.index + i * cells for i, t in enumerate(seen)], dim=-1).flatten(0, 1)
         weight = torch.cat([t.weight for t in seen], dim=-1).flatten(0, 1).to(table)
         hidden = hidden + functional.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
-        if self.occlusion:
-            notes = [
-                torch.stack([t.inside, depth_gap(t, z[other], hit[other], self.radius)], dim=-1)
-                for t, (_, other) in zip(seen, filled, strict=True)
-            ]
-            columns = torch.cat([flags[:, slot] for slot, _ in filled], dim=-1)
-            hidden = hidden + torch.cat(notes, dim=-1).flatten(0, 1).to(table) @ columns.T
+        notes = [self.visibility(t, z[other], hit[other]) for t, (_, other) in zip(seen, filled, strict=True)]
+        columns = torch.cat([flags[:, slot] for slot, _ in filled], dim=-1)
+        hidden = hidden + torch.cat(notes, dim=-1).flatten(0, 1).to(table) @ columns.T
         return functional.silu(hidden).view(count, points, -1)
+
+    def visibility(self, taps: Taps, z: Float[Tensor, " q"], hit: Bool[Tensor, " q"]) -> Float[Tensor, "P S 2"]:
+        """Whether each point is inside of the other view, and how far behind that view's own surface."""
+        return torch.stack([taps.inside, depth_gap(taps, z, hit, self.radius)], dim=-1)
 
     def _attend(self, queries: Float[Tensor, "P C"], hidden: Float[Tensor, "P S C"]) -> Float[Tensor, "P C"]:
         """Second layer of eq. 1, then eq. 2: one query against its own N_p keys, head by head."""
@@ -237,7 +217,7 @@ def epipolar_attention_plain(
     """The same as `net(features, level, jitter)`, written down as the paper says it; whole images, any rig, slow."""
     views, channels, height, width = features.shape
     cameras = level.rig.cameras(height)
-    sources = torch.cat([net.norm(features), level.ray.to(features), level.photo.to(features) * net.photo], dim=1)
+    sources = torch.cat([net.norm(features), level.ray.to(features), level.photo.to(features)], dim=1)
     uv = torch.from_numpy(pixel_centres(height, width)).to(features)
     size = uv.new_tensor([width, height])
     result = []
@@ -258,14 +238,9 @@ def epipolar_attention_plain(
             )
             picked = picked[0].view(-1, height, width, net.points).permute(1, 2, 3, 0)
             gap = _gap_plain(place, depth, level.z[other].to(features), level.hit[other], net.radius)
-            notes = torch.stack([torch.ones_like(gap), gap], dim=-1) * float(net.occlusion)
+            notes = torch.stack([torch.ones_like(gap), gap], dim=-1)
             seen.append(torch.cat([picked, notes], dim=-1) * inside[..., None])
-        if net.by_slot:
-            hidden = functional.silu(net.mix_in(torch.cat(seen, dim=-1)))
-        else:
-            told = [s for s, other in zip(seen, level.slots[view], strict=True) if other is not None] or seen[:1]
-            hidden = functional.silu(net.mix_in(torch.stack(told))).mean(0)
-        mixed = net.mix_out(hidden)  # eq. 1
+        mixed = net.mix_out(functional.silu(net.mix_in(torch.cat(seen, dim=-1))))  # eq. 1
         asking = torch.cat([sources[view][:channels], level.ray[view].to(features)]).permute(1, 2, 0)
         shape = (height, width, -1, net.heads, channels // net.heads)
         query, key, value = net.query(asking).view(shape), net.key(mixed).view(shape), net.value(mixed).view(shape)

@@ -1,7 +1,4 @@
-"""How Wonder3D's checkpoint sees a photo, and its autoencoder: Stable Diffusion's VAE in halves, CLIP's vision tower.
-In: the framed photo; latents. Out: condition latent and image token; pictures. Why here: the parts that `mini` has
-students of.
-"""
+"""Stable Diffusion's VAE in halves and CLIP's vision tower, as Wonder3D's checkpoint conditions on a photo."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from torch import Tensor, nn
 
 from img2mv3d.conventions import LATENT_CHANNELS, LATENT_SCALE
 from img2mv3d.errors import WeightsError
-from img2mv3d.nets.generator import Told
+from img2mv3d.nets.generator import PhotoCondition
 
 CLIP_SIZE = 224
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's CLIP, as everywhere
@@ -26,7 +23,10 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class SdEncoder(nn.Module):
-    """Stable Diffusion's VAE encoder; the most likely latent (the mode), scaled. config: of its config.json."""
+    """Stable Diffusion's VAE encoder; the most likely latent (the mode), scaled.
+
+    config: of its config.json.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -49,7 +49,10 @@ class SdEncoder(nn.Module):
 
 
 class SdDecoder(nn.Module):
-    """Stable Diffusion's VAE decoder. config: of its config.json."""
+    """Stable Diffusion's VAE decoder.
+
+    config: of its config.json.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -71,24 +74,26 @@ class SdDecoder(nn.Module):
 
 
 class ClipCondition(nn.Module):
-    """The condition encoder of Wonder3D's checkpoint. clip: transformers' CLIPVisionModelWithProjection.
+    """The condition encoder of Wonder3D's checkpoint.
 
     The photo over white is cut (not rounded) to 8 bits before anything sees it, as the original pipeline does it.
+
+    clip: transformers' CLIPVisionModelWithProjection.
     """
 
     def __init__(self, encoder: SdEncoder, clip: nn.Module) -> None:
         super().__init__()
         self.encoder, self.clip = encoder, clip
 
-    def forward(self, photo: Float[Tensor, "4 H W"]) -> Told:
+    def forward(self, photo: Float[Tensor, "4 H W"]) -> PhotoCondition:
         """One image token: the projected embedding, not normalised. See `generator.ConditionEncoder`."""
         return self.tell(cut_to_bytes(photo), photo)
 
-    def tell(self, image: UInt8[np.ndarray, "H W 3"], like: Tensor) -> Told:
+    def tell(self, image: UInt8[np.ndarray, "H W 3"], like: Tensor) -> PhotoCondition:
         """What is told about 8-bit pixels, on the device and in the precision of `like`."""
         pixels = torch.from_numpy(image.astype(np.float32).transpose(2, 0, 1) / 255).to(like)
         latent = self.encoder.encode(pixels[None])[0]
-        return Told(latent, self.clip(pixel_values=clip_pixels(image)[None].to(like)).image_embeds)
+        return PhotoCondition(latent, self.clip(pixel_values=clip_pixels(image)[None].to(like)).image_embeds)
 
 
 def cut_to_bytes(photo: Float[Tensor, "4 H W"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -111,8 +116,11 @@ def clip_pixels(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 224 224"]
 
 
 def make_clip(config: Mapping[str, Any]) -> nn.Module:
-    """An empty vision tower with projection. config: of its config.json. Raises WeightsError without the extra
-    `wonder3d`.
+    """An empty vision tower with projection.
+
+    Raises WeightsError without the extra `wonder3d`.
+
+    config: of its config.json.
     """
     try:
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection

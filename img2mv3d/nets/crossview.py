@@ -1,9 +1,4 @@
-"""latents of all views + depth + the front photo -> pictures that agree to the pixel: the paper's decoder.
-
-In: scaled latents of V views, their depth, the photo. Out: V pictures. Why here: it puts the paper's parts (front
-condition, truncated epipolar attention) and ours (the photo's own pixels, carried by depth) into the stock video
-decoder; freshly made it equals that bit for bit.
-"""
+"""The cross-view decoder: latents of all views, their depth and the front photo -> pictures that agree to the pixel."""
 
 from __future__ import annotations
 
@@ -18,8 +13,9 @@ from torch.nn import functional
 
 from img2mv3d.conventions import FRONT, LATENT_FACTOR, LATENT_SCALE
 from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.epipolar import pluecker, rows_are_epipolar
-from img2mv3d.geometry.warp import Carried, carry_front, over_white
+from img2mv3d.geometry.warp import Warped, warp_photo
 from img2mv3d.nets.attention import EpipolarAttention, Level, make_levels
 from img2mv3d.nets.temporal import TemporalBase, laid_out_like
 from img2mv3d.nets.vae import MINI_CHANNELS, SD_CHANNELS
@@ -37,21 +33,21 @@ class Guides(NamedTuple):
     """
 
     levels: tuple[Level, ...]
-    carried: Carried
+    warped: Warped
     photo: Float[Tensor, "4 H W"]
 
 
 class CrossViewDecoder(nn.Module):
-    """The video decoder with front condition, epipolar attention in every up-block, and the carried photo.
+    """The video decoder with front condition, epipolar attention in every up-block, and the warped photo.
 
-    channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`. points,
-    radius: of the attention. front_to: "front" adds the photo's pyramid to the front view alone and leaves the
-    rest to the attention; "all" to every view. carry: let the photo's pixels travel directly: into the last block,
-    into the picture, and beside the front view's samples in the attention. occlusion, by_slot, whole_line: of the
-    attention. The paper's form is without carry and occlusion. start: deviation of the first values of the
-    projections that add to the base; at 0 all parts start closed. `attention_on`, `front_on`, `carry_on` switch parts
-    off for measurements.
+    Beside the paper's parts the photo's own pixels go, warped by depth, into the last block, into the picture, and
+    beside the front view's samples in the attention. All parts start closed: a fresh network is its base.
+
+    channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`.
+    points, radius: of the attention.
     """
+
+    Attention = EpipolarAttention
 
     def __init__(
         self,
@@ -63,36 +59,16 @@ class CrossViewDecoder(nn.Module):
         temporal: bool = False,
         points: tuple[int, ...] = POINTS,
         radius: float = RADIUS,
-        front_to: str = "front",
-        carry: bool = True,
-        occlusion: bool = True,
-        by_slot: bool = True,
-        whole_line: bool = False,
-        start: float = 0.0,
     ) -> None:
         super().__init__()
-        if front_to not in ("front", "all"):
-            raise ValueError(f"front_to {front_to!r}: expected 'front' or 'all'")
         widths = tuple(reversed(channels))
-        self.front_to = front_to
         self.base = TemporalBase(channels, layers_per_block, groups, scale, post_quant, temporal)
         self.front = FrontPyramid(widths)
-        told = {"occlusion": occlusion, "photo": carry, "by_slot": by_slot, "whole_line": whole_line, "start": start}
         self.attention = nn.ModuleList(
-            EpipolarAttention(width, count, radius=radius, groups=groups, **told)
+            self.Attention(width, count, radius=radius, groups=groups)
             for width, count in zip(widths, points, strict=True)
         )
-        self.carry = CarriedPhoto(widths[-2], widths[-1]) if carry else None
-        if start:
-            self._open(start)
-        self.attention_on = self.front_on = self.carry_on = True
-
-    def _open(self, start: float) -> None:
-        ways = [*self.front.out, *([self.carry.out] if self.carry is not None else [])]
-        for projection in ways:
-            nn.init.normal_(projection.weight, std=start)
-        if self.carry is not None:
-            nn.init.constant_(self.carry.gate, start)
+        self.carry = WarpedPhoto(widths[-2], widths[-1])  # its name in the files of weights
 
     @classmethod
     def stable_video_diffusion(cls) -> CrossViewDecoder:
@@ -143,28 +119,41 @@ class CrossViewDecoder(nn.Module):
         jitter: per up-block, places of the points in their bins, drawn by the caller: recomputation in the
         backward pass runs this twice.
         """
-        pyramid = self.front(guides.photo) if self.front_on else None
+        pyramid = self.front(guides.photo)
 
         def at_input(i: int, x: Tensor) -> Tensor:
-            if pyramid is not None:
-                if self.front_to == "all":
-                    x = x + pyramid[i]
-                else:
-                    x = x.clone()  # keeps the memory layout, on which the last bits depend
-                    x[FRONT] += pyramid[i][0]
-            if self.carry is not None and self.carry_on and i + 1 == len(self.attention):
-                x = x + self.carry.features(guides.carried)
-            return x
+            x = self.add_front(x, pyramid[i])
+            return self.add_warped(x, guides.warped) if i + 1 == len(self.attention) else x
 
         def before_upsampling(i: int, x: Tensor) -> Tensor:
-            if not self.attention_on:
-                return x
-            return self.attention[i](x, guides.levels[i], None if jitter is None else jitter[i])
+            return self.attend(i, x, guides.levels[i], None if jitter is None else jitter[i])
 
         picture, features = self.base.run(latents, at_input, before_upsampling)
-        if self.carry is not None and self.carry_on:
-            picture = self.carry.blend(picture, features, guides.carried)
-        return picture / 2 + 0.5
+        return self.blend_warped(picture, features, guides.warped) / 2 + 0.5
+
+    # the parts that stand on the base, one method each
+
+    def add_front(self, x: Float[Tensor, "V C h w"], features: Float[Tensor, "1 C h w"]) -> Float[Tensor, "V C h w"]:
+        """The photo's pyramid, added to the front view alone; the rest is left to the attention."""
+        x = x.clone()  # keeps the memory layout, on which the last bits depend
+        x[FRONT] += features[0]
+        return x
+
+    def attend(
+        self, i: int, x: Float[Tensor, "V C h w"], level: Level, jitter: Float[Tensor, "V S h w"] | None
+    ) -> Float[Tensor, "V C h w"]:
+        """Epipolar attention of the i-th up-block."""
+        return self.attention[i](x, level, jitter)
+
+    def add_warped(self, x: Float[Tensor, "V C H W"], warped: Warped) -> Float[Tensor, "V C H W"]:
+        """The warped photo as features."""
+        return x + self.carry.features(warped)
+
+    def blend_warped(
+        self, picture: Float[Tensor, "V 3 H W"], features: Float[Tensor, "V C H W"], warped: Warped
+    ) -> Float[Tensor, "V 3 H W"]:
+        """The warped photo, blended into the picture."""
+        return self.carry.blend(picture, features, warped)
 
     def load_plain(self, weights: Mapping[str, Tensor]) -> None:
         """Take a trained `PlainDecoder`'s weights as the spatial half of the base. Raises WeightsError when they do
@@ -208,7 +197,7 @@ class FrontPyramid(nn.Module):
         return tuple(reversed(maps))
 
 
-class CarriedPhoto(nn.Module):
+class WarpedPhoto(nn.Module):
     """The photo's own pixels, at every view's surface points: into the last up-block, and blended into the picture by
     a learnt mask.
 
@@ -235,18 +224,18 @@ class CarriedPhoto(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
         self.to(memory_format=channels_last)
 
-    def features(self, carried: Carried) -> Float[Tensor, "V C H W"]:
+    def features(self, warped: Warped) -> Float[Tensor, "V C H W"]:
         """What is added to the last up-block's input."""
-        return self.out(self.read(laid_out_like(_channels(carried).to(self.gate), self.read[0])))
+        return self.out(self.read(laid_out_like(_channels(warped).to(self.gate), self.read[0])))
 
     def blend(
-        self, picture: Float[Tensor, "V 3 H W"], features: Float[Tensor, "V C H W"], carried: Carried
+        self, picture: Float[Tensor, "V 3 H W"], features: Float[Tensor, "V C H W"], warped: Warped
     ) -> Float[Tensor, "V 3 H W"]:
-        """The picture, moved towards the carried colours by mask x visibility x gate; all pictures in [-1, 1]."""
-        seen = torch.cat([features, _channels(carried).to(picture), picture], dim=1)
+        """The picture, moved towards the warped colours by mask x visibility x gate; all pictures in [-1, 1]."""
+        seen = torch.cat([features, _channels(warped).to(picture), picture], dim=1)
         share = torch.sigmoid(self.mask(laid_out_like(seen, self.mask[0])))
-        share = share * torch.tanh(GATE_RATE * self.gate) * carried.visible[:, None].to(picture)
-        return picture + share * (carried.color.to(picture) * 2 - 1 - picture)
+        share = share * torch.tanh(GATE_RATE * self.gate) * warped.visible[:, None].to(picture)
+        return picture + share * (warped.color.to(picture) * 2 - 1 - picture)
 
 
 def make_guides(
@@ -260,10 +249,10 @@ def make_guides(
     other view looks into.
     """
     size = z.shape[-1]
-    colour = over_white(front)
+    colour = over_white(front[:3], front[3:])
     rays = tuple(torch.stack([pluecker(c) for c in rig.cameras(size // factor)]).to(z) for factor in FACTORS)
     levels = make_levels(z, hit, colour, rays, rig, FACTORS, dropped)
-    return Guides(levels, carry_front(front, z, hit, rig), torch.cat([colour, front[3:]]) * 2 - 1)
+    return Guides(levels, warp_photo(front, z, hit, rig), torch.cat([colour, front[3:]]) * 2 - 1)
 
 
 def crop(guides: Guides, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Guides:
@@ -283,12 +272,12 @@ def crop(guides: Guides, rows: tuple[int, int], columns: tuple[int, int] | None 
         cut = {"z": level.z[part], "hit": level.hit[part], "ray": level.ray[part], "photo": level.photo[part]}
         levels.append(level._replace(**cut, rig=rig))
     part = (..., slice(*rows), slice(*across))
-    return Guides(tuple(levels), Carried(*(m[part] for m in guides.carried)), guides.photo[part])
+    return Guides(tuple(levels), Warped(*(m[part] for m in guides.warped)), guides.photo[part])
 
 
-def _channels(carried: Carried) -> Float[Tensor, "V 6 H W"]:
+def _channels(warped: Warped) -> Float[Tensor, "V 6 H W"]:
     """Colour in [-1, 1] where there is one, visibility, gap, cosine."""
-    notes = torch.stack([carried.visible, carried.gap, carried.cosine], dim=1)
-    there = (carried.cosine > 0) | (carried.visible > 0)
-    color = (carried.color * 2 - 1) * there[:, None]
+    notes = torch.stack([warped.visible, warped.gap, warped.cosine], dim=1)
+    there = (warped.cosine > 0) | (warped.visible > 0)
+    color = (warped.color * 2 - 1) * there[:, None]
     return torch.cat([color, notes], dim=1)

@@ -1,8 +1,4 @@
-"""The straight way from a denoiser's condition to its output: what of a view can be had by copying the photo.
-
-In: the condition's latents, the embedding of view, domain and noise step. Out: what is added to the prediction.
-Why here: one small part with its own reason, beside a UNet that is otherwise Wonder3D's.
-"""
+"""A direct path from a denoiser's condition to its output: what of a view can be had by copying the photo."""
 
 from __future__ import annotations
 
@@ -25,8 +21,8 @@ class Direct(nn.Module):
         nn.init.zeros_(self.mix.weight)
         nn.init.zeros_(self.mix.bias)
 
-    def forward(self, told: Float[Tensor, "N c h w"], embedding: Float[Tensor, "N e"]) -> Float[Tensor, "N o h w"]:
+    def forward(self, condition: Float[Tensor, "N c h w"], embedding: Float[Tensor, "N e"]) -> Float[Tensor, "N o h w"]:
         """What is added to the network's output."""
-        parts = torch.cat([told, told.flip(-1), torch.ones_like(told[:, :1])], dim=1)
+        parts = torch.cat([condition, condition.flip(-1), torch.ones_like(condition[:, :1])], dim=1)
         mix = self.mix(F.silu(embedding)).unflatten(1, (self.outputs, -1))
         return torch.einsum("noc,nchw->nohw", mix, parts)

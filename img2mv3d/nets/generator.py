@@ -1,7 +1,4 @@
-"""All that generation needs of a bundle, in one value: denoiser, condition encoder, cameras, defaults.
-In: networks that were loaded. Out: `GeneratorNets`. Why here: `weights` makes it, `stages.generate` takes it, neither
-knows the other.
-"""
+"""All that generation needs of a bundle, in one value: denoiser, condition encoder, cameras, defaults."""
 
 from __future__ import annotations
 
@@ -19,8 +16,12 @@ from img2mv3d.nets.tokens import TokenEncoder
 from img2mv3d.nets.vae import EncodesPictures, Encoder
 
 
-class Told(NamedTuple):
-    """What the denoiser is told about the photo. latent: scaled. tokens: for the cross-attention."""
+class PhotoCondition(NamedTuple):
+    """What the denoiser is conditioned on of the photo.
+
+    latent: scaled.
+    tokens: for the cross-attention.
+    """
 
     latent: Float[Tensor, "c h w"]
     tokens: Float[Tensor, "T d"]
@@ -28,9 +29,9 @@ class Told(NamedTuple):
 
 @runtime_checkable
 class ConditionEncoder(Protocol):
-    """Photo -> `Told`. photo: RGBA in [0, 1], straight alpha, framed, [4, H, W]."""
+    """Photo -> `PhotoCondition`. photo: RGBA in [0, 1], straight alpha, framed, [4, H, W]."""
 
-    def __call__(self, photo: Float[Tensor, "4 H W"]) -> Told:
+    def __call__(self, photo: Float[Tensor, "4 H W"]) -> PhotoCondition:
         """Latent and tokens of the photo over white."""
         ...
 
@@ -42,21 +43,29 @@ class MiniCondition(nn.Module):
         super().__init__()
         self.encoder, self.tokens = encoder, tokens
 
-    def forward(self, photo: Float[Tensor, "4 H W"]) -> Told:
+    def forward(self, photo: Float[Tensor, "4 H W"]) -> PhotoCondition:
         """See `ConditionEncoder`."""
         alpha = photo[3:]
         white = photo[:3] * alpha + (1 - alpha)
-        return Told(self.encoder.encode(white[None])[0], self.tokens(torch.cat([white, alpha])[None]).tokens[0])
+        return PhotoCondition(
+            self.encoder.encode(white[None])[0], self.tokens(torch.cat([white, alpha])[None]).tokens[0]
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratorNets:
-    """unet, condition: networks in eval mode. camera: numbers of one object's rows (normals, then colours), see
-    `multiview.camera_vector`. schedule: a name of diffusion.schedule.SCHEDULES. steps, guidance, solver, eta: the
-    bundle's own choice where an option is None. framing_px: the silhouette's long side it was trained for. vae: name
-    and digest of the latent space. bundle: its name. rig: where the views are taken from. white: the latent of white,
-    where the denoiser was trained on windows round the object; None: it sees whole pictures.
-    encoder: of pictures, for the views of a body. refine_steps: noise levels through which those go.
+    """unet, condition: networks in eval mode.
+    camera: numbers of one object's rows (normals, then colours), see `multiview.camera_vector`.
+    schedule: a name of diffusion.schedule.SCHEDULES.
+    steps, guidance, solver, eta: the bundle's own choice where an option is None.
+    framing_px: the silhouette's long side it was trained for.
+    vae: name and digest of the latent space.
+    bundle: its name.
+    rig: where the views are taken from.
+    white: the latent of white, where the denoiser was trained on windows round the object; None: it sees whole
+        pictures.
+    encoder: of pictures, for the views of a body.
+    refine_steps: noise levels through which those go.
     """
 
     unet: MultiViewUNet

@@ -1,7 +1,7 @@
-"""Denoiser over six views and two domains: a UNet whose transformer blocks look across views and across domains.
-In: noisy latents with the condition beside them [N c h w], noise step, image tokens, camera numbers. Out: a
-prediction [N 4 h w].
-Why here: one network for both bundles; Wonder3D's checkpoint and `mini` are two `UNetConfig` literals of it.
+"""Denoiser over six views and two domains: a UNet whose transformer blocks attend across views and domains.
+
+Wonder3D's checkpoint and `mini` are two `UNetConfig`s of it. In: latents with the condition beside them [N c h w],
+noise step, image tokens, camera numbers. Out: a prediction [N 4 h w].
 """
 
 from __future__ import annotations
@@ -31,18 +31,26 @@ COORDINATES = (
 class UNetConfig:
     """All numbers of a `MultiViewUNet`. Tuples run from the finest level to the coarsest.
 
-    channels: width of each level, halving the resolution between levels. reach: how far the self-attention of each
-    level, and last of the middle block, looks: "off" (no transformer), "self" (own view), "views" (all views), "sparse"
-    (first view and own view), "rows" (the same pixel row of all views; for cameras at one elevation that row is the
-    epipolar line). heads: attention heads of each level (the middle block has the last level's). layers: residual
-    blocks of a level on the way down (one more on the way up). groups: of all group norms. token_width: of an image
-    token. camera_width: length of the camera vector. views: V. joint_mid, joint_last: attention over the two domains
-    after the self-attention, at the end of the block. coordinates: whether pixel coordinates are appended to the input.
-    in_channels: without the coordinates. mirror: whether the condition's mirror image is appended, too: seen from
-    behind, a silhouette is the front's mirror image, and convolutions cannot turn a picture round. direct: whether the
-    condition and its mirror image reach the output on a straight way, too, see `Direct`.
-    mean, deviation: of the clean latents by channel; shift: of a shifted cosine schedule. When given, see
-    `precondition`.
+    When given, see `precondition`.
+
+    channels: width of each level, halving the resolution between levels.
+    reach: how far the self-attention of each level, and last of the middle block, looks: "off" (no transformer), "self"
+        (own view), "views" (all views), "sparse" (first view and own view), "rows" (the same pixel row of all views;
+        for cameras at one elevation that row is the epipolar line).
+    heads: attention heads of each level (the middle block has the last level's).
+    layers: residual blocks of a level on the way down (one more on the way up).
+    groups: of all group norms.
+    token_width: of an image token.
+    camera_width: length of the camera vector.
+    views: V.
+    joint_mid, joint_last: attention over the two domains after the self-attention, at the end of the block.
+    coordinates: whether pixel coordinates are appended to the input.
+    in_channels: without the coordinates.
+    mirror: whether the condition's mirror image is appended, too: seen from behind, a silhouette is the front's mirror
+        image, and convolutions cannot turn a picture round.
+    direct: whether the condition and its mirror image reach the output on a straight way, too, see `Direct`.
+    mean, deviation: of the clean latents by channel;
+    shift: of a shifted cosine schedule.
     """
 
     channels: tuple[int, ...]
@@ -145,10 +153,12 @@ class MultiViewUNet(nn.Module):
     ) -> Float[Tensor, "N o h w"]:
         """The prediction (noise or velocity, whatever the weights were trained for) for N = 2 * B * views rows.
 
-        noisy: channels 0..3 the noisy latents, 4..7 the condition latents (scaled, zero when unconditional). t: noise
-        step 0..999.
-        camera: `camera_vector`. window: what part of the picture the latents are, None: all of it. Raises ValueError
-        when N is no multiple of the views (or, with joint attention, of two).
+        Raises ValueError when N is no multiple of the views (or, with joint attention, of two).
+
+        noisy: channels 0..3 the noisy latents, 4..7 the condition latents (scaled, zero when unconditional).
+        t: noise step 0..999.
+        camera: `camera_vector`.
+        window: what part of the picture the latents are, None: all of it.
         """
         n, _, h, w = noisy.shape
         if n % self.config.views or (n % 2 and (self.config.joint_mid or self.config.joint_last)):
@@ -156,15 +166,15 @@ class MultiViewUNet(nn.Module):
         embedding = self.time_embedding(self.time_proj(t.reshape(-1).expand(n)).to(noisy.dtype))
         embedding = embedding + self.class_embedding(camera)
         known, scale = None, None
-        latent, told = noisy.tensor_split([self.config.out_channels], dim=1)
+        latent, condition = noisy.tensor_split([self.config.out_channels], dim=1)
         if self.config.mean:
             latent, known, scale = precondition(latent, t, self.config)
-        parts = [latent, told]
+        parts = [latent, condition]
         if self.config.coordinates:
             grid = coordinates(h, w) if window is None else window.cut(coordinates(window.whole, window.whole))
             parts.append(grid.to(noisy).expand(n, -1, -1, -1))
         if self.config.mirror:
-            parts.append(told.flip(-1))
+            parts.append(condition.flip(-1))
         x = self.conv_in(torch.cat(parts, dim=1))
         skips = [x]
         for block in self.down_blocks:
@@ -174,7 +184,7 @@ class MultiViewUNet(nn.Module):
             x = block.up(x, embedding, tokens, skips)
         x = self.conv_out(F.silu(self.conv_norm_out(x)))
         if self.config.direct:
-            x = x + self.direct(told, embedding)
+            x = x + self.direct(condition, embedding)
         return x if known is None else known + scale * x
 
     def _quiet_start(self) -> None:
@@ -227,7 +237,10 @@ class MultiViewBlock(nn.Module):
             self.norm_joint_last, self.attn_joint_last = nn.LayerNorm(width), Attention(width, heads)
 
     def forward(self, x: Float[Tensor, "N S C"], tokens: Float[Tensor, "N T d"], width: int) -> Float[Tensor, "N S C"]:
-        """The five residual steps in Wonder3D's order. width: of the feature map, to find its rows."""
+        """The five residual steps in Wonder3D's order.
+
+        width: of the feature map, to find its rows.
+        """
         x = x + self._over_views(self.norm1(x), width)
         if hasattr(self, "attn_joint_mid"):
             x = x + self._over_domains(self.attn_joint_mid, self.norm_joint_mid(x), width)
@@ -347,9 +360,10 @@ def camera_vector(
     """Camera numbers of one object: rows (domain, view), normals first; N = 2 V (V without domains, k = 6 instead of
     10).
 
-    elevation, azimuth: radians, relative to the front view. Per row the numbers (0, elevation, azimuth, is normal, is
-    colour), then the sine of all of them and the cosine of all of them (the domain bits, too: that is how Wonder3D
-    was trained).
+    Per row the numbers (0, elevation, azimuth, is normal, is colour), then the sine of all of them and the cosine of
+    all of them (the domain bits, too: that is how Wonder3D was trained).
+
+    elevation, azimuth: radians, relative to the front view.
     """
     view = torch.stack([torch.zeros_like(elevation), elevation, azimuth], dim=1)
     if domains:

@@ -1,9 +1,4 @@
-"""The stock base of the cross-view decoder: the video decoder of Stable Video Diffusion, frames = views, open between
-its blocks.
-
-In: scaled latents of V views. Out: pictures in about [-1, 1] and the last features; two hooks in every up-block.
-Why here: the paper's parts go into it without touching it, and `PlainDecoder` is its spatial half, key for key.
-"""
+"""Stable Video Diffusion's decoder, frames = views, with two hooks in every up-block: the cross-view decoder's base."""
 
 from __future__ import annotations
 
@@ -26,9 +21,11 @@ Hook = Callable[[int, Tensor], Tensor]
 class TemporalBase(TemporalDecoder):
     """diffusers' TemporalDecoder with its own names of weights, run block by block.
 
-    channels, layers_per_block, groups, scale, post_quant: as in `PlainDecoder`. temporal: False leaves the
-    temporal half out (no weights of it, about a third of the time saved); the whole then equals `PlainDecoder` bit
-    for bit. Scaled latents are divided by `scale`.
+    Scaled latents are divided by `scale`.
+
+    channels, layers_per_block, groups, scale, post_quant: as in `PlainDecoder`.
+    temporal: False leaves the temporal half out (no weights of it, about a third of the time saved); the whole then
+        equals `PlainDecoder` bit for bit.
     """
 
     def __init__(

@@ -1,8 +1,4 @@
-"""Image tokens of the condition photo for `mini`: a small convolutional encoder, trained together with the denoiser.
-In: the framed photo at 256 px, four channels. Out: T tokens for the denoiser's cross-attention, and a guess at
-ImageNet features.
-Why here: it stands where Wonder3D has CLIP's vision tower (nets/clip.py), at a hundredth of the size.
-"""
+"""Image tokens of the condition photo for `mini`: a small convolutional encoder, trained with the denoiser."""
 
 from __future__ import annotations
 
@@ -17,8 +13,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class TokenConfig:
-    """channels: widths at 64, 32, 16 and 8 px (finest first). width: of a token. features: length of the distilled
-    vector.
+    """channels: widths at 64, 32, 16 and 8 px (finest first).
+    width: of a token.
+    features: length of the distilled vector.
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 192)
@@ -37,8 +34,8 @@ class TokenConfig:
 
 
 class Tokens(NamedTuple):
-    """tokens: for the cross-attention, one per cell of an 8 x 8 grid, then one for the whole picture. features: see
-    `TokenEncoder`.
+    """tokens: for the cross-attention, one per cell of an 8 x 8 grid, then one for the whole picture.
+    features: see `TokenEncoder`.
     """
 
     tokens: Float[Tensor, "B T d"]

@@ -1,20 +1,17 @@
-"""The single-view autoencoder: pictures <-> scaled latents, one view at a time.
-
-In: pictures in [0, 1] or scaled latents. Out: the other of the two; unscaling happens in here and nowhere else.
-Why here: `PlainDecoder` is the spatial half of the cross-view decoder, key for key; `Encoder` makes latents of a photo.
-"""
+"""The single-view autoencoder: pictures <-> scaled latents, one view at a time. Unscaling happens here only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
+import torch
 from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D, UpDecoderBlock2D
 from jaxtyping import Float
 from torch import Tensor, channels_last, nn
 from torch.nn import functional
 
-from img2mv3d.conventions import LATENT_CHANNELS, LATENT_SCALE
+from img2mv3d.conventions import LATENT_CHANNELS, LATENT_FACTOR, LATENT_SCALE
 
 MINI_CHANNELS = (32, 32, 64, 128)
 SD_CHANNELS = (128, 256, 512, 512)
@@ -50,12 +47,13 @@ class PlainDecoder(nn.Module):
     """Scaled latents -> pictures, made of the blocks of diffusers' VAE decoders.
 
     The spatial half of diffusers' TemporalDecoder of the same numbers: its keys without ".spatial_res_block" are ours
-    (facts: the temporal mid block makes `layers_per_block` res blocks and runs its attention between them only, so
-    with one layer there is no attention at all here).
+    (facts: the temporal mid block makes `layers_per_block` res blocks and runs its attention between them only, so with
+    one layer there is no attention at all here).
 
-    channels: width at 256, 128, 64, 32 px (finest first, as in diffusers' configs). layers_per_block: one less than
-    the res blocks of an up-block. groups: of every GroupNorm (32 on 32 channels would be instance norm, which costs
-    5 dB). scale: latents are divided by it (Stable Diffusion's decoder wants raw latents, ours takes scaled ones: 1).
+    channels: width at 256, 128, 64, 32 px (finest first, as in diffusers' configs).
+    layers_per_block: one less than the res blocks of an up-block.
+    groups: of every GroupNorm (32 on 32 channels would be instance norm, which costs 5 dB).
+    scale: latents are divided by it (Stable Diffusion's decoder wants raw latents, ours takes scaled ones: 1).
     post_quant: a 1 x 1 convolution in front, as Stable Diffusion's autoencoder has.
     """
 
@@ -114,6 +112,9 @@ class PlainDecoder(nn.Module):
     forward = decode
 
 
+MARGIN = 40  # px of white around an object that can still change its latents; beyond lies `Encoder.white`
+
+
 class Encoder(nn.Module):
     """Pictures -> scaled latents of Stable Diffusion's space: a small convolutional student of a bigger encoder.
 
@@ -144,6 +145,26 @@ class Encoder(nn.Module):
     def white(self) -> Float[Tensor, "4"]:
         """The latent of a white cell far from everything else."""
         return self.out.bias.detach()
+
+
+@torch.no_grad()
+def encode_boxed(encoder: Encoder, images: Tensor) -> Tensor:
+    """The encoder's latents [N, 4, h, w] of [N, 3, H, W] over white, computed in the common box of what is not
+    white."""
+    n, _, height, width = images.shape
+    out = encoder.white()[None, :, None, None].repeat(n, 1, height // LATENT_FACTOR, width // LATENT_FACTOR)
+    drawn = (images < 1).any(dim=1).any(dim=0)
+    if not drawn.any():
+        return out
+    spans = []
+    for axis, length in ((1, height), (0, width)):
+        line = drawn.any(dim=axis).nonzero()
+        low = max(int(line[0]) - MARGIN, 0) // LATENT_FACTOR
+        high = -(-min(int(line[-1]) + 1 + MARGIN, length) // LATENT_FACTOR)
+        spans.append(slice(low, high))
+    pixels = [slice(s.start * LATENT_FACTOR, s.stop * LATENT_FACTOR) for s in spans]
+    out[:, :, spans[0], spans[1]] = encoder.encode(images[:, :, pixels[0], pixels[1]])
+    return out
 
 
 class _Residual(nn.Module):

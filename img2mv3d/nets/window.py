@@ -1,7 +1,5 @@
-"""The part of the latents in which something is drawn: a denoiser need not look at the white around it.
-
-In: silhouettes. Out: `Window`. Why here: all cameras at one elevation see an object between the same two rows, so the
-front view alone tells which rows of every view are white; training and generation cut by one rule.
+"""The window of the latents in which something is drawn. All cameras stand at one elevation, so an object fills the
+same rows of every view, and the front silhouette tells which.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The slow path: a fit along rays for rigs that have no rays through the nodes (other angles, perspective).
-
-In: a field to start from, normals and masks of any rig, a `Level`. Out: the improved field. Why here: `fit` serves any
-rig; only the house's own is fast. Autograd through trilinear samples and nerfacc; silhouettes by the mask term alone.
-"""
+"""The fit along rays, for rigs without rays through the nodes (other angles, perspective): autograd, and slow."""
 
 from __future__ import annotations
 
@@ -17,10 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from img2mv3d.geometry.cameras import PERSPECTIVE, Rig, pixel_centres, rays
-from img2mv3d.neus.losses import CHARBONNIER, NEAR
 from img2mv3d.neus.nodes import FAR
 from img2mv3d.neus.optimise import BETAS, EPS
-from img2mv3d.neus.options import FitOptions, Level
+from img2mv3d.neus.options import CHARBONNIER, NEAR, FitOptions, Level
 from img2mv3d.neus.render import crossing, sample, section_alpha
 from img2mv3d.neus.targets import TRUST, WHOLE
 
@@ -32,8 +27,10 @@ FINEST = 64  # nodes a side: finer levels would take minutes
 
 @dataclass(frozen=True, eq=False)
 class RayTargets:
-    """All rays of all views. origin, direction: direction is unit. near, far: where a ray is inside of the cube.
-    mask, normal (mask times unit), trust: as `targets.ViewTargets`.
+    """All rays of all views.
+
+    origin, direction: direction is unit.
+    near, far: where a ray is inside of the cube. mask, normal (mask times unit), trust: as `targets.ViewTargets`.
     """
 
     origin: Float[Tensor, "R 3"]
@@ -75,7 +72,12 @@ def optimise_rays(
     options: FitOptions,
     tick: Callable[[], None] | None = None,
 ) -> tuple[Float[Tensor, "N N N"], list[float]]:
-    """All steps of a level. field: cells, axes x, y, z. Returns the improved field and the losses of the batches."""
+    """All steps of a level.
+
+    Returns the improved field and the losses of the batches.
+
+    field: cells, axes x, y, z.
+    """
     nodes = field.shape[0]
     values = field.clamp(-FAR, FAR).clone().requires_grad_(True)
     adam = torch.optim.Adam([values], lr=options.rate[0], betas=BETAS, eps=EPS)
@@ -96,7 +98,9 @@ def optimise_rays(
             ]
         )
         adam.zero_grad()
-        loss = scale * _data_loss(values, targets, chosen, sharp, options.drop) + _field_loss(values, level, options)
+        loss = scale * _data_loss(values, targets, chosen, sharp, options.outlier_fraction) + _field_loss(
+            values, level, options
+        )
         loss.backward()
         adam.step()
         with torch.no_grad():
@@ -122,9 +126,13 @@ def _shift(values: Float[Tensor, "N N N"], targets: RayTargets) -> float:
 
 
 def _data_loss(
-    values: Float[Tensor, "N N N"], targets: RayTargets, chosen: Int[Tensor, " R"], sharp: float, drop: float
+    values: Float[Tensor, "N N N"],
+    targets: RayTargets,
+    chosen: Int[Tensor, " R"],
+    sharp: float,
+    outlier_fraction: float,
 ) -> Float[Tensor, ""]:
-    """Mask and normal terms of some rays, as `losses.view_loss`."""
+    """Mask and normal terms of some rays, as `reference.view_loss`."""
     cell = 2 / (values.shape[0] - 1)
     near, far = targets.near[chosen], targets.far[chosen]
     count = int((far - near).max() / (SPACING * cell)) + 2
@@ -143,14 +151,14 @@ def _data_loss(
     error = nerfacc.accumulate_along_rays(weight, slope) - targets.normal[chosen]
     length = (error.square().sum(dim=1) + CHARBONNIER**2).sqrt()
     trust = targets.trust[chosen]
-    if drop > 0 and (trust > 0).any():
-        limit = torch.quantile(length[trust > 0].detach(), 1 - drop)
+    if outlier_fraction > 0 and (trust > 0).any():
+        limit = torch.quantile(length[trust > 0].detach(), 1 - outlier_fraction)
         trust = torch.where(length <= limit, trust, 0.0)
     return (opacity - targets.mask[chosen]).square().sum() + (trust * length).sum()
 
 
 def _field_loss(values: Float[Tensor, "N N N"], level: Level, options: FitOptions) -> Float[Tensor, ""]:
-    """Eikonal and curvature terms over the nodes near the surface, as `losses.field_loss`."""
+    """Eikonal and curvature terms over the nodes near the surface, as `reference.field_loss`."""
     near = values.detach().abs() < NEAR
     slope = _gradient(values)[:, near].square().sum(dim=0).clamp(min=1e-12).sqrt()
     padded = F.pad(values[None, None], (1,) * 6, mode="replicate")[0, 0]
@@ -160,8 +168,8 @@ def _field_loss(values: Float[Tensor, "N N N"], level: Level, options: FitOption
         for axis in range(3)
         for s in (slice(0, -2), slice(2, None))
     )
-    bend = (total / 6 - values)[near]
-    return options.eikonal * (slope - 1).square().sum() + level.bend * bend.square().sum()
+    curvature = (total / 6 - values)[near]
+    return options.eikonal * (slope - 1).square().sum() + level.curvature_weight * curvature.square().sum()
 
 
 def _gradient(values: Float[Tensor, "N N N"]) -> Float[Tensor, "3 N N N"]:

@@ -1,9 +1,4 @@
-"""How far to trust a fitted depth, pixel by pixel: the chance that it is right.
-
-In: what the fit shows from every view (z, opacity, normals) and the views that it was fitted to. Out: a probability for
-every pixel. Why here: only the fit knows both what it was asked for and what it made of it; whoever carries pixels
-through a depth can weigh them by it.
-"""
+"""Confidence of a fitted depth, pixel by pixel: a logistic regression on how well the fit explains its views."""
 
 from __future__ import annotations
 
@@ -17,15 +12,19 @@ from img2mv3d.neus.render import Rendering
 RIGHT = 0.02  # world units: a depth that errs by less is called right
 SAME = 0.04  # world units: two depths that differ by less are one surface
 NAMES = ("normal", "no normal", "normals around", "normals of the view", "grazing", "seen by others", "outline")
-# Logistic regression on 12 training objects: exact views, damaged ones, and what mini makes of a photo
-# (`python -m img2mv3d.eval.confidence`); the last number is the constant. How far it holds: docs/reconstruction.md.
+# Logistic regression on 12 training objects: exact views, perturbed ones, and what mini makes of a photo
+# (`python -m experiments.fit.calibration`); the last number is the constant. How far it holds:
+# experiments/reports/surface-fit.md.
 WEIGHTS = (-1.049, -1.677, 0.494, -8.292, -1.026, 0.509, -3.004, 1.267)
 
 
 def confidence(
     seen: Rendering, normal: Float[np.ndarray, "V H W 3"], mask: Float[np.ndarray, "V H W"], rig: Rig
 ) -> Float32[np.ndarray, "V H W"]:
-    """Estimated probability that z is within RIGHT of the truth; 0 where nothing is hit. normal, mask: of the views."""
+    """Estimated probability that z is within RIGHT of the truth; 0 where nothing is hit.
+
+    normal, mask: of the views.
+    """
     signs = features(seen, normal, mask, rig)
     chance = 1 / (1 + np.exp(-(signs @ np.array(WEIGHTS[:-1]) + WEIGHTS[-1])))
     return np.where(seen.opacity > 0, chance, 0).astype(np.float32)

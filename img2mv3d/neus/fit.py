@@ -1,7 +1,6 @@
-"""Masks and normals of a few views into a signed distance grid: the ladder of levels, its judge and its safety net.
+"""Masks and normals of a few views -> a signed distance grid: coarse-to-fine schedule, checks and fallback.
 
-In: normals, masks, rig, options. Out: `Fit` with the field, figures and warnings. Why here: the quick fit (depth) and
-the final fit (mesh) are this one function with two option sets. Recipe and measured figures: facts/neus_study.md.
+The coarse fit (depth) and the final fit (mesh) are this one function with two option sets.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from torch import Tensor
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.hull import carve, mask_distance
+from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.neus.anyrig import FINEST, optimise_rays, ray_targets
 from img2mv3d.neus.kernels import in_threads
 from img2mv3d.neus.nodes import FAR, Block, find_band
@@ -37,8 +37,9 @@ OFF = 0.5  # cells by which silhouettes may be off without counting as wrong
 STRICT = 0.9  # IoU of the strict hull with the masks below which contradictions of one view, then two, are let pass
 NOTHING_COMMON = "the silhouettes have no point in common; look at the views and their masks"
 # How far normals are off after the coarsest level (`LevelFit.disagreement`), between which the curvature term grows to
-# `FitOptions.calm` times its weight. Measured on 15 objects with exact views: at most 0.165 (0.21 where nearly all is
-# thin); on what mini generates: 0.217 and more. Contradicting normals, followed to the letter, leave cracks.
+# `FitOptions.disagreement_scale` times its weight. Measured on 15 objects with exact views: at most 0.165 (0.21 where
+# nearly all is thin); on what mini generates: 0.217 and more. Contradicting normals, followed to the letter, leave
+# cracks.
 DISAGREE = (0.17, 0.21)
 TINY_PX = 12  # a mask of fewer px shows nothing
 
@@ -48,9 +49,10 @@ __all__ = ["FINAL", "QUICK", "Fit", "FitOptions", "Level", "fit"]
 @dataclass(frozen=True, eq=False)
 class Fit:
     """sdf: float32 [N, N, N], world units, axes x, y, z on [-1, 1]^3, negative inside, cut at FAR cells, positive on
-    the border, so that its surface is closed. figures: plain numbers: iou and hull_iou by view (to within OFF), nodes,
-    source ("neus" or "hull"), missing (views that the hull overruled), disagreement (of the views' normals, see
-    DISAGREE), loss. warnings: one sentence each.
+        the border, so that its surface is closed.
+    figures: plain numbers: iou and hull_iou by view (to within OFF), nodes, source ("neus" or "hull"), missing (views
+        that the hull overruled), disagreement (of the views' normals, see DISAGREE), loss.
+    warnings: one sentence each.
     """
 
     sdf: np.ndarray
@@ -68,10 +70,12 @@ def fit(
     """Fit a closed surface to the views of a rig. Equal inputs give equal fields, with any number of torch threads (in
     rigs that are not made of steps of 45 degrees: with equal ones).
 
-    normal: unit vectors, world axes; (0, 0, 0) where unknown. mask: soft, [0, 1]. progress(done, total): steps. Views
-    that show nothing are left out with a warning. When the fit fails (not finite, empty, silhouettes worse than the
-    hull's by more than FALLBACK) the hull's field is handed out with a warning.
-    Raises NothingFoundError when no view shows anything, or when no point lies in all silhouettes.
+    Views that show nothing are left out with a warning. When the fit fails (not finite, empty, silhouettes worse than
+    the hull's by more than FALLBACK) the hull's field is handed out with a warning. Raises NothingFoundError when no
+    view shows anything, or when no point lies in all silhouettes.
+
+    normal: unit vectors, world axes; (0, 0, 0) where unknown.
+    mask: soft, [0, 1]. progress(done, total): steps.
     """
     normal, mask, rig, warnings = _usable(normal, mask, rig)
     if not serves(rig):
@@ -114,20 +118,20 @@ def _fit_on_nodes(
             f"the silhouettes contradict each other: the hull overrules up to {missing} of {len(rig)} views"
         )
     tick = _ticker(options.levels, progress)
-    whole, losses, calm = None, [], 1.0
+    whole, losses, factor = None, [], 1.0
     for level in options.levels:
         block, views = block_of(mask, rig, level.nodes), targets(level.nodes)
         hull = hull_field(views, block, missing)
         start = hull if whole is None else _upsampled(whole, block)
-        state = LevelFit(start, hull, views, block, _calmed(level, calm), options, threads)
+        state = LevelFit(start, hull, views, block, _smoothed(level, factor), options, threads)
         if whole is not None:
             state.repair(level.sharp[0])
         losses = state.run(tick)
         if whole is None:
             disagreement = state.disagreement()
-            calm = _calm(disagreement, options.calm)
-            if calm > 1:  # cracks of the coarsest level would stay
-                state = LevelFit(hull, hull, views, block, _calmed(level, calm), options, threads)
+            factor = _disagreement_factor(disagreement, options.disagreement_scale)
+            if factor > 1:  # cracks of the coarsest level would stay
+                state = LevelFit(hull, hull, views, block, _smoothed(level, factor), options, threads)
                 losses = state.run()
         whole = _whole(state.field(), block)
     field_, figures = _judge(whole[block.slices], hull, views, block, warnings)
@@ -138,14 +142,14 @@ def _fit_on_nodes(
     return Fit(sdf, figures, tuple(warnings))
 
 
-def _calm(disagreement: float, most: float) -> float:
+def _disagreement_factor(disagreement: float, most: float) -> float:
     """Factor on the curvature term, 1 to `most`."""
     share = (disagreement - DISAGREE[0]) / (DISAGREE[1] - DISAGREE[0])
     return most ** min(max(share, 0.0), 1.0)
 
 
-def _calmed(level: Level, calm: float) -> Level:
-    return replace(level, bend=level.bend * calm)
+def _smoothed(level: Level, factor: float) -> Level:
+    return replace(level, curvature_weight=level.curvature_weight * factor)
 
 
 def _fit_any_rig(
@@ -198,8 +202,7 @@ def _ticker(levels: tuple[Level, ...], progress: Callable[[int, int], None] | No
 def _seen_iou(sdf: np.ndarray, mask: np.ndarray, rig: Rig) -> list[float]:
     """Silhouette IoU by view, from rendered opacity."""
     seen = render_views(np.nan_to_num(sdf, nan=1.0), rig, mask.shape[2]).opacity > 0.5
-    both, either = (seen & (mask > 0.5)).sum(axis=(1, 2)), (seen | (mask > 0.5)).sum(axis=(1, 2))
-    return [round(float(b / max(e, 1)), 4) for b, e in zip(both, either, strict=True)]
+    return [round(pixel_iou(one, view > 0.5, empty=0.0), 4) for one, view in zip(seen, mask, strict=True)]
 
 
 def _closed(values: Float[Tensor, "N N N"]) -> Float[Tensor, "N N N"]:

@@ -1,11 +1,8 @@
-"""The steps of a fit as compiled loops: one pass over the nodes, one over the rays of each view, one over the nodes.
+"""The steps of a fit as compiled loops (numba, kept on disk): over the nodes, over the rays of each view, over the
+nodes.
 
-In: arrays of a band and of its ray lists, as `nodes` defines them. Out: the same numbers as `nodes` and `losses` give,
-several times faster: a ray's intermediates never leave the processor's cache. Why here: `nodes` is the readable twin
-that the tests compare with; this module is what runs on a CPU. Compiled by numba at the first call, kept on disk.
-
-Rays of one view share no node, so threads take ranges of rays or of nodes and the result does not depend on how many
-there are. Letters as in `nodes`: M nodes, K entries, R rays.
+`reference` is the readable twin that the tests compare with. Rays of one view share no node, so threads take ranges and
+the result does not depend on how many there are. Letters: M nodes, K entries, R rays.
 """
 
 from __future__ import annotations
@@ -19,8 +16,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from img2mv3d.neus.losses import CHARBONNIER, ENOUGH, NEAR, SURE
 from img2mv3d.neus.nodes import CUT, FAR, OPAQUE
+from img2mv3d.neus.options import CHARBONNIER, ENOUGH, NEAR, SURE
 
 SMALL = 12_000  # items (nodes or entries) below which a second thread costs more than it brings
 
@@ -41,8 +38,9 @@ _SMOOTH, _NEAR, _SURE, _ENOUGH = (np.float32(x) for x in (CHARBONNIER, NEAR, SUR
 
 
 def in_ranges(work: Callable[..., Any], count: int, items: int, threads: int, *arguments: Any) -> list[Any]:
-    """work(*arguments, first, last) over 0..count in one range per thread; its results in order. items: how much work
-    there is, to decide whether threads pay.
+    """work(*arguments, first, last) over 0..count in one range per thread; its results in order.
+
+    items: how much work there is, to decide whether threads pay.
     """
     if threads <= 1 or items < SMALL:
         return [work(*arguments, 0, count)]
@@ -62,13 +60,29 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 @_compiled
 def node_terms(
-    values, near, sharp, eikonal, curvature, hold, want, phi, gradient, d_field, d_gradient, d_bend, first, last
+    values,
+    near,
+    sharp,
+    eikonal,
+    curvature_weight,
+    hull_weight,
+    want,
+    phi,
+    gradient,
+    d_field,
+    d_gradient,
+    d_curvature,
+    first,
+    last,
 ):
     """Phi, raw gradients and the field's own losses of nodes first..last.
 
-    values: float32 [M + 2], cells, the last two FAR and -FAR. near: int32 [M, 6], `Band.neighbours` transposed. hold,
-    want: float32 [M]. Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient [M + 2, 3] and
-    d_bend [M + 2]; added to: d_field [M]: the gradients of the loss, which is returned (`losses.field_loss`).
+    Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient [M + 2, 3] and d_curvature [M +
+    2]; added to: d_field [M]: the gradients of the loss, which is returned (`reference.field_loss`).
+
+    values: float32 [M + 2], cells, the last two FAR and -FAR.
+    near: int32 [M, 6], `Band.neighbours` transposed.
+    hull_weight, want: float32 [M].
     """
     loss = 0.0
     for i in range(first, last):
@@ -81,31 +95,34 @@ def node_terms(
         if abs(value) < _NEAR:
             length = max(np.sqrt(gx * gx + gy * gy + gz * gz), np.float32(1e-6))
             stretch = length - np.float32(1)
-            bend = (y0 + y1 + x0 + x1 + z0 + z1) / np.float32(6) - value
-            loss += eikonal * stretch * stretch + curvature * bend * bend
+            curvature = (y0 + y1 + x0 + x1 + z0 + z1) / np.float32(6) - value
+            loss += eikonal * stretch * stretch + curvature_weight * curvature * curvature
             pull = np.float32(2 * eikonal) * stretch / length
             d_gradient[i, 0], d_gradient[i, 1], d_gradient[i, 2] = pull * gx, pull * gy, pull * gz
-            d_bend[i] = np.float32(2 * curvature) * bend
+            d_curvature[i] = np.float32(2 * curvature_weight) * curvature
         else:
             d_gradient[i, 0] = d_gradient[i, 1] = d_gradient[i, 2] = np.float32(0)
-            d_bend[i] = np.float32(0)
-        if hold[i] > np.float32(0):
+            d_curvature[i] = np.float32(0)
+        if hull_weight[i] > np.float32(0):
             off = value - want[i]
-            loss += hold[i] * off * off
-            d_field[i] += np.float32(2) * hold[i] * off
+            loss += hull_weight[i] * off * off
+            d_field[i] += np.float32(2) * hull_weight[i] * off
     return loss
 
 
 @_compiled
 def view_terms(
-    values, phi, gradient, node, start, mask, normal, trust, rim, limit, sharp, scale, d_field, d_gradient, error,
-    first, last,
+    values, phi, gradient, node, start, mask, normal, trust, silhouette_weight, limit, sharp, scale,
+    d_field, d_gradient, error, first, last,
 ):  # fmt: skip
     """One view's losses on rays first..last, and their gradients times `scale` added to d_field and d_gradient.
 
-    node: int32 [K], start: int32 [R + 1]; mask, trust: float32 [R], normal: float32 [R, 3], the targets of the rays.
-    rim, limit: of `losses.view_loss`. Written: error [R], how far the normals are off where they are trusted, else 0.
-    Returns the loss. The formulas are those of `nodes.composite`, `nodes.backward` and `losses.view_loss`.
+    Written: error [R], how far the normals are off where they are trusted, else 0. Returns the loss. The formulas are
+    those of `reference.composite`, `backward` and `view_loss`.
+
+    node: int32 [K], start: int32 [R + 1];
+    mask, trust: float32 [R], normal: float32 [R, 3], the targets of the rays.
+    silhouette_weight, limit: of `reference.view_loss`.
     """
     longest = 0
     for r in range(first, last):
@@ -151,8 +168,8 @@ def view_terms(
         miss = min(max(miss, -one), one)
         if abs(miss) < _ENOUGH:
             off = zero
-        loss += off * off + known * length + rim * miss * miss
-        d_field[node[deepest]] += np.float32(2 * scale * rim) * miss
+        loss += off * off + known * length + silhouette_weight * miss * miss
+        d_field[node[deepest]] += np.float32(2 * scale * silhouette_weight) * miss
         pull = np.float32(scale) * known / length
         dx, dy, dz = pull * ex, pull * ey, pull * ez
         d_opacity = np.float32(2 * scale) * off
@@ -180,19 +197,23 @@ def view_terms(
 
 
 @_compiled
-def update(values, near, d_field, d_gradient, d_bend, mean, square, rate, fade, betas, eps, first, last):
-    """Adam on nodes first..last, after the transpose of `nodes.differences` has brought all gradients to the values.
+def update(values, near, d_field, d_gradient, d_curvature, mean, square, rate, fade, betas, eps, first, last):
+    """Adam on nodes first..last, after the transpose of `reference.differences` has brought all gradients to the
+    values.
 
-    rate: step size over the first moment's bias; fade: 1 / the second's. mean, square: float32 [M], the moments.
-    d_field is set to zero for the next step. The rows M and M + 1 of d_gradient and d_bend must be zero.
+    The rows M and M + 1 of d_gradient and d_curvature must be zero.
+
+    rate: step size over the first moment's bias;
+    fade: 1 / the second's.
+    mean, square: float32 [M], the moments. d_field is set to zero for the next step.
     """
     half, sixth = np.float32(0.5), np.float32(1 / 6)
     keep, keep_square = np.float32(betas[0]), np.float32(betas[1])
     for i in range(first, last):
-        g = d_field[i] - d_bend[i]
+        g = d_field[i] - d_curvature[i]
         for axis, low in ((1, 0), (0, 2), (2, 4)):
             a, b = near[i, low], near[i, low + 1]
-            g += sixth * (d_bend[a] + d_bend[b]) + half * (d_gradient[a, axis] - d_gradient[b, axis])
+            g += sixth * (d_curvature[a] + d_curvature[b]) + half * (d_gradient[a, axis] - d_gradient[b, axis])
         d_field[i] = np.float32(0)
         mean[i] = keep * mean[i] + (np.float32(1) - keep) * g
         square[i] = keep_square * square[i] + (np.float32(1) - keep_square) * g * g
@@ -204,9 +225,12 @@ def update(values, near, d_field, d_gradient, d_bend, mean, square, rate, fade, 
 def list_rays(position, values, known, sharp, low, right, forward, offset, node, start, target):
     """One view's list: the band's nodes ray by ray, front to back, cut CUT nodes after the light is gone.
 
-    position: int32 [Y, X, Z], number in the band or -1. known: bool [N, C]. low: first node (y, x, z) of the block.
-    right, forward, offset: of `raygrid.NodeRays`. Written: node [>= M], start [>= rays + 1], target [>= rays].
-    Returns (entries, rays).
+    Written: node [>= M], start [>= rays + 1], target [>= rays]. Returns (entries, rays).
+
+    position: int32 [Y, X, Z], number in the band or -1.
+    known: bool [N, C].
+    low: first node (y, x, z) of the block.
+    right, forward, offset: of `raygrid.NodeRays`.
     """
     ny, nx, nz = position.shape
     columns = known.shape[1]

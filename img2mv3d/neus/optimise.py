@@ -1,8 +1,4 @@
-"""One level of the fit: Adam on the nodes of a narrow band, with gradients by hand.
-
-In: a field in cells, the views' targets, a `Level`. Out: the improved field. Why here: it owns the state between steps
-(band, lists, moments); `kernels` computes the steps, `nodes` and `losses` hold the mathematics, `fit` the ladder.
-"""
+"""One level of the fit: Adam on the nodes of a narrow band, with gradients by hand."""
 
 from __future__ import annotations
 
@@ -49,10 +45,11 @@ class _View:
         mask, normal, trust = (t.numpy()[target] for t in (view.mask, view.normal, view.trust))
         return cls(node, start, target, mask, normal, trust, np.zeros(len(target), np.float32))
 
-    def limit(self, drop: float) -> float:
-        """The error beyond which a ray's normal counts for nothing: that of the worst `drop` of the trusted rays."""
-        trusted = self.error[self.error > 0] if drop > 0 else self.error[:0]
-        return float(np.quantile(trusted, 1 - drop)) if len(trusted) else np.inf
+    def limit(self, outlier_fraction: float) -> float:
+        """The error beyond which a ray's normal counts for nothing: that of the worst `outlier_fraction` of the trusted
+        rays."""
+        trusted = self.error[self.error > 0] if outlier_fraction > 0 else self.error[:0]
+        return float(np.quantile(trusted, 1 - outlier_fraction)) if len(trusted) else np.inf
 
 
 class _Look(NamedTuple):
@@ -81,8 +78,9 @@ def _thin(hull: Float[Tensor, "Y X Z"], cell: float) -> Bool[Tensor, "Y X Z"]:
 class LevelFit:
     """State of the optimisation on one grid. `run` and `repair` change it, `field` reads it.
 
-    field: [Y, X, Z], cells, on the nodes of `block`. hull: the same, for repairs. threads: torch's number unless
-    given; it does not change the result.
+    field: [Y, X, Z], cells, on the nodes of `block`.
+    hull: the same, for repairs.
+    threads: torch's number unless given; it does not change the result.
     """
 
     def __init__(
@@ -119,8 +117,8 @@ class LevelFit:
         return losses
 
     def disagreement(self) -> float:
-        """How far the normals of the last steps are off (`losses.ViewLoss.error`), mean over trust; only of rays that
-        lie more than DEEP inside of their silhouettes: at thin parts a coarse grid is wrong, not the views.
+        """How far the normals of the last steps are off (`reference.ViewLoss.error`), mean over trust; only of rays
+        that lie more than DEEP inside of their silhouettes: at thin parts a coarse grid is wrong, not the views.
         """
         errors, weights = 0.0, 0.0
         for i, view in self._lists.items():
@@ -161,8 +159,8 @@ class LevelFit:
         loss = sum(
             kernels.in_ranges(
                 kernels.node_terms, count, count, self._threads,
-                self._values, self._near, sharp, options.eikonal, level.bend, self._hold, self._want,
-                self._phi, self._gradient, self._d_field, self._d_gradient, self._d_bend,
+                self._values, self._near, sharp, options.eikonal, level.curvature_weight, self._hull_weight, self._want,
+                self._phi, self._gradient, self._d_field, self._d_gradient, self._d_curvature,
             )
         )  # fmt: skip
         scale = len(self._views) / len(drawn)
@@ -171,14 +169,14 @@ class LevelFit:
                 kernels.in_ranges(
                     kernels.view_terms, len(view.target), len(view.node), self._threads,
                     self._values, self._phi, self._gradient, view.node, view.start,
-                    view.mask, view.normal, view.trust, options.rim, view.limit(options.drop),
+                    view.mask, view.normal, view.trust, options.silhouette_weight, view.limit(options.outlier_fraction),
                     sharp, scale, self._d_field, self._d_gradient, view.error,
                 )
             )  # fmt: skip
         rate = options.rate[0] * (options.rate[1] / options.rate[0]) ** share / (1 - BETAS[0] ** (number + 1))
         kernels.in_ranges(
             kernels.update, count, count, self._threads,
-            self._values, self._near, self._d_field, self._d_gradient, self._d_bend, self._mean, self._square,
+            self._values, self._near, self._d_field, self._d_gradient, self._d_curvature, self._mean, self._square,
             rate, 1 / (1 - BETAS[1] ** (number + 1)), BETAS, EPS,
         )  # fmt: skip
         return loss
@@ -227,10 +225,10 @@ class LevelFit:
         self._values = np.empty(count + 2, np.float32)
         self._values[:count], self._values[count:] = self._grid.numpy().reshape(-1)[self._index], (FAR, -FAR)
         self._want = self._hull.numpy().reshape(-1)[self._index]
-        self._hold = self._thin[self._index] * np.float32(self._options.hold)
+        self._hull_weight = self._thin[self._index] * np.float32(self._options.hull_prior_weight)
         self._mean, self._square = (m[self._index] for m in self._moments)
         self._phi, self._gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
-        self._d_field, self._d_bend = np.zeros(count, np.float32), np.zeros(count + 2, np.float32)
+        self._d_field, self._d_curvature = np.zeros(count, np.float32), np.zeros(count + 2, np.float32)
         self._d_gradient = np.zeros((count + 2, 3), np.float32)
         self._lists: dict[int, _View] = {}
 

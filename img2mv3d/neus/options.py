@@ -1,48 +1,60 @@
-"""What can be set in a fit, and the two sets that are used: `QUICK` for depth, `FINAL` for the mesh.
-
-In: nothing. Out: `Level`, `FitOptions`. Why here: fit, optimiser and the slow path for unusual rigs share them.
-"""
+"""Options of a fit, and the two sets in use: `QUICK` (coarse NeuS, for depth) and `FINAL` (for the mesh)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+CHARBONNIER = 0.1  # smooths |N - n| below a tenth; a quadratic would let outliers of generated normals steer
+SURE = 0.02  # masks this near to 0 or 1 say on which side of the silhouette a ray is, not how far from it
+ENOUGH = 0.25  # cells
+NEAR = 2.5  # cells: beyond this the field is too close to the band's rim to ask for its slope
+
 
 @dataclass(frozen=True)
 class Level:
-    """One grid of the ladder.
+    """One level of the coarse-to-fine schedule.
 
-    nodes: a side. steps: of Adam. views: drawn per step (all, if there are fewer). sharp: NeuS's S at start and end,
-    1 / cells. bend: weight a node of the curvature term. repair_every: steps; 0: only at the start.
+    nodes: grid resolution, a side.
+    steps: of Adam.
+    views: drawn per step (all, if there are fewer).
+    sharp: NeuS's S at start and end, 1 / cells.
+    curvature_weight: a node.
+    repair_every: steps; 0: only at the start.
     """
 
     nodes: int
     steps: int
     views: int = 6
     sharp: tuple[float, float] = (1.2, 2.5)
-    bend: float = 0.08
+    curvature_weight: float = 0.08
     repair_every: int = 0
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """levels: coarse to fine. eikonal: weight a node. rim: weight a ray of the distance between surface and silhouette.
-    hold: weight a node of the hull where it is thin. calm: factor on `bend` where the views wholly contradict each
-    other. tolerated: views that the hull may overrule. rate: Adam's step at start and end of a level, cells. drop:
-    share of a view's trusted normals, those with the largest errors, that count for nothing.
+    """Numbers of a fit.
+
+    levels: coarse to fine.
+    eikonal: weight a node.
+    silhouette_weight: a ray, of the distance between surface and silhouette.
+    hull_prior_weight: a node, where the hull is thin.
+    disagreement_scale: factor on the curvature weight where the views wholly contradict each other.
+    tolerated: views that the hull may overrule.
+    rate: Adam's step at start and end of a level, cells.
+    outlier_fraction: share of a view's trusted normals, those with the largest errors, that count for nothing.
     """
 
     levels: tuple[Level, ...]
     eikonal: float = 0.03
-    rim: float = 1.0
-    hold: float = 0.1
-    calm: float = 50.0
+    silhouette_weight: float = 1.0
+    hull_prior_weight: float = 0.1
+    disagreement_scale: float = 50.0
     tolerated: int = 2
     rate: tuple[float, float] = (0.12, 0.018)
-    drop: float = 0.0
+    outlier_fraction: float = 0.0
 
     def scaled(self, grid: int, effort: float = 1.0) -> FitOptions:
-        """The same ladder up to `grid` nodes a side with `effort` times the steps. A grid that is not on the ladder
+        """The same schedule up to `grid` nodes a side with `effort` times the steps. A grid that is not in the schedule
         takes the place of the next finer level, or comes on top as one more level like the last.
         """
         levels = [level for level in self.levels if level.nodes <= grid]
@@ -66,6 +78,6 @@ FINAL = FitOptions(
         Level(32, 400),
         Level(64, 250),
         Level(128, 200, sharp=(1.5, 4.0), repair_every=30),
-        Level(192, 120, views=3, sharp=(1.5, 4.0), bend=0.12, repair_every=30),
+        Level(192, 120, views=3, sharp=(1.5, 4.0), curvature_weight=0.12, repair_every=30),
     )
 )

@@ -1,9 +1,8 @@
-"""Rays that run through the nodes of a dense grid: which view sees which node in which column, and pictures there.
+"""Rays through the nodes of a dense grid, and pictures resampled to them: level orthographic rigs in steps of 45
+degrees.
 
-In: a rig whose azimuths are multiples of 45 degrees at elevation 0, orthographic; pictures of its views. Out: per view
-integer columns and depth orders of nodes, pictures resampled to the columns, world coordinates. Why here: since every
-node lies on exactly one ray of each view, the pictures are resampled once and the grid never is (neus_study.md 2).
-Inside of the fit grids are laid out [y, x, z], so that a view's row is a slab of the grid.
+Every node lies on exactly one ray of each view, so the grid is never resampled. Grids are laid out [y, x, z]: a view's
+row is a slab of the grid.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ def serves(rig: Rig) -> bool:
 class NodeRays:
     """The rays of one view through the nodes of an N^3 grid on [-1, 1]^3.
 
-    right, forward: (x, z) steps in {-1, 0, 1} of the image's right and of the viewing direction, per cell. nodes: N.
-    A column's number is right . (ix, iz) + offset; along a ray `forward` . (ix, iz) grows.
+    right, forward: (x, z) steps in {-1, 0, 1} of the image's right and of the viewing direction, per cell.
+    nodes: N. A column's number is right . (ix, iz) + offset; along a ray `forward` . (ix, iz) grows.
     """
 
     right: tuple[int, int]

@@ -1,8 +1,6 @@
 """NeuS rendered along rays, for any camera: opacity, depth and normals of a distance grid, composited by nerfacc.
 
-In: a field on a grid, a camera. Out: `Rendering`; and the differentiable parts that the fit of unusual rigs uses.
-Why here: every run shows and stores what this module renders; the nodes renderer, which is faster, is checked against
-it. Samples are dense [rays, samples]: nerfacc's packed layouts need CUDA (facts/neus.md 3).
+Samples are dense [rays, samples]: nerfacc's packed layouts need CUDA.
 """
 
 from __future__ import annotations
@@ -32,8 +30,9 @@ TILE_PX = 4
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """opacity: float32 [..., H, W] in [0, 1]. z: float32 [..., H, W] as `conventions`, 0 where opacity is 0. normal:
-    float32 [..., H, W, 3], unit vectors in world axes, (0, 0, 0) where opacity is 0.
+    """opacity: float32 [..., H, W] in [0, 1].
+    z: float32 [..., H, W] as `conventions`, 0 where opacity is 0.
+    normal: float32 [..., H, W, 3], unit vectors in world axes, (0, 0, 0) where opacity is 0.
     """
 
     opacity: np.ndarray
@@ -45,10 +44,13 @@ def render(
     sdf: Float[np.ndarray, "N N N"], camera: Camera, size: int | None = None, sharpness: float = SHARPNESS
 ) -> Rendering:
     """One view of a field: world units, axes x, y, z on [-1, 1]^3, negative inside; exact distances are not asked for,
-    but slopes near 1 are. size: px, instead of the camera's own. sharpness: S in 1 / cells.
+    but slopes near 1 are.
 
     z is that of the point where half of the ray's light is gone (no mixture of front and back at edges), on rays that
     keep more than half the mean over sections. Opacity below 1 % counts as none.
+
+    size: px, instead of the camera's own.
+    sharpness: S in 1 / cells.
     """
     if size is not None:
         camera = camera.resized(size)

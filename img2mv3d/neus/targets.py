@@ -1,8 +1,4 @@
-"""What the views ask of the rays of one grid: masks, normals and their trust; and the hull on that grid.
-
-In: normals, soft masks, rig. Out: `ViewTargets` per view, the block of nodes that matters, the hull's field, the
-silhouettes of a field. Why here: pictures meet the grid in this module and nowhere else (facts/neus_study.md 6).
-"""
+"""What the views ask of the rays of one grid: masks, normals and their trust; and the hull on that grid."""
 
 from __future__ import annotations
 
@@ -30,8 +26,11 @@ FAINT = 0.3  # mask below which a pixel has no part in the box
 class ViewTargets:
     """One view at one level; flat values are row * columns + column of its picture of rays.
 
-    known: rays inside of the frame. mask: covered share. normal: mask times unit normals, world axes. trust: weight of
-    the normals, 0..1. distance: signed distance to the mask's edge, cells; UNKNOWN outside of the frame.
+    known: rays inside of the frame.
+    mask: covered share.
+    normal: mask times unit normals, world axes.
+    trust: weight of the normals, 0..1.
+    distance: signed distance to the mask's edge, cells; UNKNOWN outside of the frame.
     """
 
     rays: NodeRays
@@ -50,8 +49,9 @@ def view_targets(
     distance: Sequence[Float[np.ndarray, "H W"]] | None = None,
     threads: int = 1,
 ) -> list[ViewTargets]:
-    """The targets of all views for a grid of `nodes` a side. The rig must be one that `raygrid.serves`. distance: of
-    `mask_distance` by view, where it is known: it is the same for every grid, and dear.
+    """The targets of all views for a grid of `nodes` a side. The rig must be one that `raygrid.serves`.
+
+    distance: of `mask_distance` by view, where it is known: it is the same for every grid, and dear.
     """
     half, (height, width) = rig.width / 2, mask.shape[1:]
     cells_per_px = (2 * half / width) / (2 / (nodes - 1))
@@ -104,7 +104,10 @@ def block_of(mask: Float[np.ndarray, "V H W"], rig: Rig, nodes: int) -> Block:
 
 
 def hull_field(views: list[ViewTargets], block: Block, missing: int = 0) -> Float[Tensor, "Y X Z"]:
-    """The hull on the block's nodes: cells, cut at FAR. missing: so many views may contradict (0 to 2)."""
+    """The hull on the block's nodes: cells, cut at FAR.
+
+    missing: so many views may contradict (0 to 2).
+    """
     largest: list[Tensor] = []
     for view in views:
         field = _over_block(view.distance, view.rays, block).clamp(-FAR, FAR)
@@ -126,8 +129,10 @@ def silhouette_iou(
 ) -> list[float]:
     """Intersection over union of the field's silhouettes and the masks, by view.
 
-    A ray is covered when a node on it lies inside. slack: cells by which the surface may be off without counting as
-    wrong: parts thinner than a cell pass between the nodes.
+    A ray is covered when a node on it lies inside.
+
+    slack: cells by which the surface may be off without counting as wrong: parts thinner than a cell pass between the
+        nodes.
     """
     near, deep = (_covered(field < limit, views, block) for limit in (slack, -slack))
     figures = []

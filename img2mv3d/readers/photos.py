@@ -1,7 +1,4 @@
-"""An edge: picture files of any common kind -> `Photo`, upright, 8 bit sRGB; masks likewise.
-In: a path. Out: `values.Photo`, or a mask uint8 [H, W]. Every fault is a PhotoError of one line that says what to do.
-Why here: files lie about themselves in many ways, and no stage shall hear of it.
-"""
+"""Picture files of any common kind -> `Photo`, upright, 8 bit sRGB; masks likewise."""
 
 from __future__ import annotations
 

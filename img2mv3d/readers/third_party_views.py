@@ -1,12 +1,9 @@
-"""Views that other people's generators wrote, as ours: Wonder3D, Era3D, SyncDreamer, Zero123++.
-In: a folder or a picture as their programs leave it. Out: `Views` with the rig that it was made for.
-Why here: file names, backgrounds and cameras of others turn into ours at this one door; what follows takes any rig.
+"""Views of other programs as ours: Wonder3D, Era3D, SyncDreamer, Zero123++.
 
-What the layouts rest on: wonder3d on facts that were recorded from its code as it ran. The others on their public
-source, read and not run: era3d on its test script and its loader for orthographic views (the same six views and
-frame of the normals), syncdreamer on its generate.py and the Blender script of its training (elevation 30 degrees,
-distance 1.5, lens 35 on a sensor of 32), zero123plus on its README (angles of v1.1). General knowledge and no more:
-angles of zero123plus-1.2, and the field of view of 30 degrees of both.
+What the layouts rest on: wonder3d on its code as it ran. The others on their public source, read and not run: era3d on
+its test script and its loader for orthographic views, syncdreamer on its generate.py and the Blender script of its
+training (elevation 30 degrees, distance 1.5, lens 35 on a sensor of 32), zero123plus on its README (angles of v1.1).
+General knowledge and no more: angles of zero123plus-1.2, and the field of view of 30 degrees of both.
 """
 
 from __future__ import annotations
@@ -34,8 +31,11 @@ EVEN = 0.02  # spread of the picture's rim above which there is no one backgroun
 
 @dataclass(frozen=True)
 class Layout:
-    """How somebody writes views. rig: the cameras. tiles: (rows, columns) of one picture, None for a file a view; side:
-    of a tile, px.
+    """How somebody writes views.
+
+    rig: the cameras.
+    tiles: (rows, columns) of one picture, None for a file a view;
+    side: of a tile, px.
     colors, normals: file names to try for a view, in that order; normals are in the front camera's frame.
     """
 

@@ -1,8 +1,4 @@
-"""A run's folder -> everything that a report shows, as far as it is there.
-
-In: out/ of any run, finished or not, perhaps the photo. Out: `Story`. Why here: what is missing must not spoil the
-rest; the page then only lays out what was found.
-"""
+"""A run's folder -> everything that a report shows, as far as it is there."""
 
 from __future__ import annotations
 
@@ -29,10 +25,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Story:
-    """What a run's folder holds; None where it does not. record: run.json. photo: uint8 [H, W, 3], reduced. subject:
-    uint8 [H, W, 4], straight alpha. plain, views: six decoded views. depth: (z, hit), float32 [V, H, W]. mesh, and
-    mesh_name of its file; notes: mesh.json. agree: of plain and of views with the depth. missing: one sentence for
-    each thing that is not there or cannot be read.
+    """What a run's folder holds; None where it does not.
+
+    record: run.json.
+    photo: uint8 [H, W, 3], reduced.
+    subject: uint8 [H, W, 4], straight alpha.
+    plain, views: six decoded views.
+    depth: (z, hit), float32 [V, H, W]. mesh, and mesh_name of its file;
+    notes: mesh.json.
+    agree: of plain and of views with the depth.
+    missing: one sentence for each thing that is not there or cannot be read.
     """
 
     folder: Path
@@ -50,8 +52,11 @@ class Story:
 
 
 def gather(folder: Path, photo: Path | None = None) -> Story:
-    """Read the run in `folder`. photo: the file it began with; None looks for one of that name and content beside the
-    folder. Raises InputError when nothing of a run is in there.
+    """Read the run in `folder`.
+
+    Raises InputError when nothing of a run is in there.
+
+    photo: the file it began with; None looks for one of that name and content beside the folder.
     """
     missing: list[str] = []
 

@@ -1,8 +1,4 @@
-"""Arrays and pictures -> text inside of a page; assets/page.js undoes it.
-
-In: a mesh, depth maps, pixels. Out: data URLs and zlib in base64. Why here: a report is one file that opens from disk,
-and small numbers keep it small; the two sides of each format are named here and there.
-"""
+"""Arrays and pictures -> text inside of a page; assets/page.js undoes it."""
 
 from __future__ import annotations
 
@@ -58,7 +54,9 @@ def packed_depth(z: np.ndarray, hit: np.ndarray) -> str:
 
 def packed_rig(rig: Rig, z: np.ndarray, hit: np.ndarray, same: float) -> dict[str, Any] | None:
     """What the page needs to draw lines from z and hit [V, H, W] (world units, opacity); None where a pixel's line is
-    not its own row. same: depths that differ by less are one surface.
+    not its own row.
+
+    same: depths that differ by less are one surface.
     """
     if rig.kind != ORTHOGRAPHIC or any(rig.elevation_deg) or z.shape[1] != z.shape[2]:
         return None

@@ -1,8 +1,4 @@
-"""A run's story -> report.html: one file, no network, everything inside.
-
-In: `Story`. Out: the text of a page. Why here: words and order of the page; its looks and its moving parts are the
-files in assets/, written for this page and for no other.
-"""
+"""A run's story -> report.html: one file, no network, everything inside."""
 
 from __future__ import annotations
 
@@ -39,7 +35,7 @@ def page(story: Story) -> str:
         _hero(story),
         _pairs(story),
         _row("Normals", "From the plain decoder, in world axes: x red, y green, z blue.", _normals(story)),
-        _row("Depth", "Of the quick fit that told the decoder where to look. Near is light.", _depths(story)),
+        _row("Depth", "Of the coarse fit that tells the decoder where to look. Near is light.", _depths(story)),
         _lines(story) if rig else "",
         f'<div class="columns">{_table("Figures", figures(story))}{_times(story)}</div>',
         _settings(story),
@@ -66,12 +62,12 @@ def as_script(value: Any) -> str:
 def _headline(story: Story) -> str:
     record = story.record
     settings = record.get("settings") or {}
-    told = [f"seed {record['seed']}"] if "seed" in record else []
-    told += [f"weights {settings['bundle']}"] if "bundle" in settings else []
+    text = [f"seed {record['seed']}"] if "seed" in record else []
+    text += [f"weights {settings['bundle']}"] if "bundle" in settings else []
     seconds = sum(about.get("seconds", 0) for about in (record.get("stages") or {}).values())
-    told += [f"{seconds:.0f} s of computing"] if seconds else []
-    told += [f"{len(story.mesh.faces):,} triangles"] if story.mesh is not None else []
-    return " · ".join(told)
+    text += [f"{seconds:.0f} s of computing"] if seconds else []
+    text += [f"{len(story.mesh.faces):,} triangles"] if story.mesh is not None else []
+    return " · ".join(text)
 
 
 def _warnings(story: Story) -> str:
@@ -116,13 +112,13 @@ def _pairs(story: Story) -> str:
             f'<figure><div class="pair" id="pair-{i}">{plain}<img class="{kind}" alt="{words}" '
             f'src="{_color(shown, i)}"></div><figcaption>{words}</figcaption></figure>'
         )
-    told = "Left of the line each view decoded alone, right of it all views decoded together. Move over a picture."
+    text = "Left of the line each view decoded alone, right of it all views decoded together. Move over a picture."
     slider = (
         '<label class="slider">plain <input type="range" min="0" max="100" value="50" '
         'aria-label="share of the plain decoder"> cross-view</label>'
     )
     six = f'<div class="six">{"".join(pairs)}</div>'
-    intro = f"<p>{told}</p>{slider}" if both else ""
+    intro = f"<p>{text}</p>{slider}" if both else ""
     return f'<section id="views"{"" if both else " style=--cut:0%"}><h2>Six views</h2>{intro}{six}</section>'
 
 
@@ -138,22 +134,22 @@ def _lines(story: Story) -> str:
     )
     both = story.views is not None and story.plain is not None
     swap = '<label class="slider"><span><input type="checkbox" data-swap> plainly decoded</span></label>'
-    told = (
+    text = (
         "Move over a view. The thin line is what the others can see of that pixel's ray; the thick piece, the fitted "
         "depth plus and minus 0.1, is where the decoder looks; the dot is the fitted surface: full where that view "
         "sees it, grey where something stands in front. In the corner, 18 px round it."
     )
     return (
-        f'<section id="lines"><h2>Where a pixel is seen</h2><p>{told}</p>'
+        f'<section id="lines"><h2>Where a pixel is seen</h2><p>{text}</p>'
         f'{swap if both else ""}<div class="six large">{frames}</div></section>'
     )
 
 
-def _row(title: str, told: str, pictures: list[tuple[str, str]]) -> str:
+def _row(title: str, text: str, pictures: list[tuple[str, str]]) -> str:
     if not pictures:
         return ""
     shown = "".join(_figure(address, words) for words, address in pictures)
-    return f'<section><h2>{title}</h2><p>{told}</p><div class="six">{shown}</div></section>'
+    return f'<section><h2>{title}</h2><p>{text}</p><div class="six">{shown}</div></section>'
 
 
 def _normals(story: Story) -> list[tuple[str, str]]:
@@ -174,9 +170,9 @@ def _depths(story: Story) -> list[tuple[str, str]]:
 def _table(title: str, rows: Iterable[tuple[str, str, str]]) -> str:
     """rows: (label, number, what it means)."""
     cells = "".join(
-        f'<tr><td>{escape(label)}<br><small style="color:var(--soft)">{escape(told)}</small></td>'
+        f'<tr><td>{escape(label)}<br><small style="color:var(--soft)">{escape(text)}</small></td>'
         f'<td class="number">{escape(number)}</td></tr>'
-        for label, number, told in rows
+        for label, number, text in rows
     )
     return f"<section><h2>{title}</h2><table>{cells}</table></section>" if cells else ""
 
@@ -205,8 +201,8 @@ def _settings(story: Story) -> str:
 
 
 def _figure(address: str, words: str, kind: str = "") -> str:
-    told = f' class="{kind}"' if kind else ""
-    return f'<figure><img{told} alt="{escape(words)}" src="{address}"><figcaption>{escape(words)}</figcaption></figure>'
+    text = f' class="{kind}"' if kind else ""
+    return f'<figure><img{text} alt="{escape(words)}" src="{address}"><figcaption>{escape(words)}</figcaption></figure>'
 
 
 def _color(views: Views, i: int) -> str:

@@ -1,8 +1,4 @@
-"""A run's folder on this machine's own loopback, for a browser: the report and the meshes, and nothing else.
-
-In: a folder, a port. Out: a server that the caller runs. Why here: some browsers show less of a file than of an
-address; nobody but this machine may ask, and only for what stands in the table.
-"""
+"""A run's folder on this machine's own loopback, for a browser: the report and the meshes, and nothing else."""
 
 from __future__ import annotations
 

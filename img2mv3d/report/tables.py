@@ -1,8 +1,4 @@
-"""A run's story -> rows of numbers with their words.
-
-In: `Story`, run.json. Out: rows. Why here: figures that need no truth, each with what it means, apart from how
-they look.
-"""
+"""A run's story -> rows of figures that need no truth, with their words."""
 
 from __future__ import annotations
 
@@ -21,13 +17,15 @@ def figures(story: Story) -> list[tuple[str, str, str]]:
     for name, words in (("plain", "plain views"), ("views", "cross-view views")):
         if name in story.agree:
             found = story.agree[name]
-            told = f"mean colour difference (of 1) where neighbours see one fitted point: {found.shared:.0%} of pixels"
-            rows.append((f"Warp error, {words}", f"{found.warp_error:.4f}", told))
+            meaning = (
+                f"mean colour difference (of 1) where neighbours see one fitted point: {found.shared:.0%} of pixels"
+            )
+            rows.append((f"Reprojection error, {words}", f"{found.reprojection_error:.4f}", meaning))
         front = front_psnr(story, name)
         if front is not None:
             rows.append((f"Front against the photo, {words}", f"{front:.1f} dB", "PSNR inside the cut-out, at 256 px"))
     if "plain" in story.agree:
-        rows.append(("Fitted outlines", f"{story.agree['plain'].iou:.3f}", "IoU of quick fit and masks, mean of views"))
+        rows.append(("Fitted outlines", f"{story.agree['plain'].iou:.3f}", "IoU of coarse fit and masks, mean of views"))
     return rows + _of_mesh(story.notes)
 
 
@@ -62,18 +60,20 @@ def _of_mesh(notes: dict[str, Any]) -> list[tuple[str, str, str]]:
     if "silhouette_iou" in notes:
         overlap = notes["silhouette_iou"]
         worst = min(overlap["views"], key=overlap["views"].get).replace("_", " ")
-        told = f"IoU of mesh and masks, mean; least {overlap['min']:.3f} in the {worst} view"
-        rows.append(("Outlines of the mesh", f"{overlap['mean']:.3f}", told))
+        meaning = f"IoU of mesh and masks, mean; least {overlap['min']:.3f} in the {worst} view"
+        rows.append(("Outlines of the mesh", f"{overlap['mean']:.3f}", meaning))
     if "seen" in notes:
         seen = notes["seen"]
-        told = f"share of the surface that it paints; views {seen['views']:.0%}, seen by none {seen['none']:.0%}"
-        rows.append(("Photo on the mesh", f"{seen['photo']:.0%}", told))
+        meaning = f"share of the surface that it paints; views {seen['views']:.0%}, seen by none {seen['none']:.0%}"
+        rows.append(("Photo on the mesh", f"{seen['photo']:.0%}", meaning))
     if "likeness" in notes:
         like = notes["likeness"]
-        told = f"PSNR from the front, over the {like['front_covered']:.0%} of the cut-out that the mesh covers"
-        rows.append(("Mesh against the photo", f"{like['front_db']:.1f} dB", told))
-        told = f"colour step where the photo's part ends, seen from 45 degrees; usual near it: {like['seam_usual']:.3f}"
-        rows.append(("Seam", f"{like['seam_jump']:.3f}", told))
+        meaning = f"PSNR from the front, over the {like['front_covered']:.0%} of the cut-out that the mesh covers"
+        rows.append(("Mesh against the photo", f"{like['front_db']:.1f} dB", meaning))
+        meaning = (
+            f"colour step where the photo's part ends, seen from 45 degrees; usual near it: {like['seam_usual']:.3f}"
+        )
+        rows.append(("Seam", f"{like['seam_jump']:.3f}", meaning))
     if "watertight" in notes:
         rows.append(("Watertight", "yes" if notes["watertight"] else "no", f"{notes.get('pieces', 1)} piece(s)"))
     return rows

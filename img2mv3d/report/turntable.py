@@ -1,8 +1,4 @@
-"""A mesh -> a short film of it turning once: gif, webp or mp4.
-
-In: a mesh in any place and size, +Y up. Out: frames, and one file that is read back before it gets its name. Why here:
-a turning object is how people judge a shape, and the preview's renderer needs neither a window nor a graphics card.
-"""
+"""A mesh -> a short film of it turning once: gif, webp or mp4, read back before it gets its name."""
 
 from __future__ import annotations
 

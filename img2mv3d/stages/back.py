@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import UInt8
 
+from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.values import BackSubject, Subject
 
 # IoU of the back's outline with the mirrored front's below which a sentence is said. Two photos by hand, a few degrees
@@ -36,4 +37,4 @@ def back(found: Subject, subject: Subject, name: str) -> BackSubject:
 def outline_iou(front: UInt8[np.ndarray, "H W 4"], behind: UInt8[np.ndarray, "H W 4"]) -> float:
     """Intersection over union, 0..1, of the mirrored front's alpha and the other's (both framed, above 1/2)."""
     ours, theirs = front[:, ::-1, 3] > 127, behind[..., 3] > 127
-    return float((ours & theirs).sum() / max((ours | theirs).sum(), 1))
+    return pixel_iou(ours, theirs, empty=0.0)

@@ -17,9 +17,9 @@ from torch import Tensor
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.files.formats import decode_normals, to_bytes
+from img2mv3d.geometry.agreement import reprojection_error
+from img2mv3d.geometry.antipodal import antipodal_views, inpaint_nearest
 from img2mv3d.geometry.cameras import Rig
-from img2mv3d.geometry.opposites import opposites, spread
-from img2mv3d.geometry.warp import warp_error
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Depth, Latents, Subject, Views
@@ -68,7 +68,7 @@ def decode(
         # in views of ours a covered pixel without a normal is one that nothing was painted on
         painted = depth.plain.normal.any(-1)
         painted[FRONT] = True  # by the photo
-        color = spread(color, (mask >= 0.5) & painted, mask >= 0.5)
+        color = inpaint_nearest(color, (mask >= 0.5) & painted, mask >= 0.5)
     if back is not None:
         color = with_back(color, back.image, rig)
     color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))
@@ -82,7 +82,7 @@ def with_back(
     """The views' colours with the framed photo (straight alpha) over those of the view from straight behind; as they
     were in a rig that has none.
     """
-    behind = [j if i == FRONT else i for i, j in opposites(rig) if FRONT in (i, j)]
+    behind = [j if i == FRONT else i for i, j in antipodal_views(rig) if FRONT in (i, j)]
     if not behind:
         return color
     size = color.shape[1:3]
@@ -108,8 +108,7 @@ def _decode(
 def _warnings(views: Views, depth: Depth) -> tuple[str, ...]:
     if not (depth.hit >= 0.5).any():
         return ("the depth is empty: every view was decoded without looking into the others",)
-    arrays = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (views.color, depth.z, depth.hit))
-    apart = warp_error(*arrays, views.rig)
+    apart = reprojection_error(views.color, depth.z, depth.hit, views.rig)
     if apart > DISAGREEMENT:
         return (
             f"the views disagree by {apart:.2f} where they show the same point (above {DISAGREEMENT}); "

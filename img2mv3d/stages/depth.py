@@ -16,11 +16,11 @@ from scipy.ndimage import binary_erosion
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import LatentsError
 from img2mv3d.files.formats import decode_normals, to_bytes
+from img2mv3d.geometry.antipodal import inpaint_nearest, symmetrised_silhouettes
 from img2mv3d.geometry.cameras import Rig
-from img2mv3d.geometry.kept import photo_kept
+from img2mv3d.geometry.completion import complete_silhouettes
 from img2mv3d.geometry.masks import view_masks
-from img2mv3d.geometry.opposites import agreed_masks, spread
-from img2mv3d.geometry.rounded import rounded
+from img2mv3d.geometry.revolution import apply_revolution_prior
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.neus.confidence import confidence
 from img2mv3d.neus.fit import QUICK, fit
@@ -36,7 +36,7 @@ def plain_views(latents: Latents, *, decoder: DecodesLatents, revolution_prior: 
     """Decode every map on its own; masks of the front view from the photo, of the others from both maps, opposite views
     in agreement, and with room for all that the photo shows.
 
-    revolution_prior: 0..1, how far outlines from the side lean towards a body of revolution (`geometry.rounded`).
+    revolution_prior: 0..1, how far outlines from the side lean towards a body of revolution (`geometry.revolution`).
 
     Returns float32 views in [0, 1], colours white and normals (0, 0, 0) outside of the masks. Where a mask covers what
     the view itself does not show, the normal is (0, 0, 0), too, and the colour its neighbour's. Normals are taken as
@@ -82,8 +82,10 @@ def cut_out(
     own = view_masks(color, coded, None)
     shown = own >= 0.5
     own[FRONT] = alpha
-    mask = photo_kept(rounded(agreed_masks(own, rig, known=True), rig, revolution_prior), rig)
-    color = np.where(mask[..., None] > 0, spread(color, shown, mask >= 0.5), np.float32(1))
+    mask = complete_silhouettes(
+        apply_revolution_prior(symmetrised_silhouettes(own, rig, known=True), rig, revolution_prior), rig
+    )
+    color = np.where(mask[..., None] > 0, inpaint_nearest(color, shown, mask >= 0.5), np.float32(1))
     normal = decode_normals(to_bytes(coded), mask) * shown[..., None]
     return Views(color, normal, mask, rig, "plain")
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.cameras import Camera, Rig
+from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
-from img2mv3d.mesh.likeness import front_psnr, seam
+from img2mv3d.mesh.fidelity import front_psnr, seam_contrast
 from img2mv3d.mesh.placement import PLACINGS
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
@@ -49,7 +50,7 @@ def export(
     (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou
     (of each view, mean, min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the
     mesh from the front against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45
-    degrees: `mesh.likeness`; with a back: back_db and back_covered),
+    degrees: `mesh.fidelity`; with a back: back_db and back_covered),
     base (elevation_deg and share: `mesh.base`), offer (a sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
@@ -148,7 +149,7 @@ def likeness(
     units).
     """
     db, covered = front_psnr(painting.mesh, rig.cameras(IMAGE_SIZE)[FRONT], subject.image)
-    step = seam(painting.mesh, vertices, faces, painting.by_photo)
+    step = seam_contrast(painting.mesh, vertices, faces, painting.by_photo)
     front = {"front_db": round(db, 2), "front_covered": round(covered, 4)}
     return {**front, "seam_jump": round(step.jump, 4), "seam_usual": round(step.usual, 4), "seam_pairs": step.pairs}
 
@@ -158,7 +159,7 @@ def silhouette_iou(vertices: np.ndarray, faces: np.ndarray, views: Views) -> np.
     result = []
     for camera, mask in zip(views.rig.cameras(views.mask.shape[-1]), views.mask > 0.5, strict=True):
         shape = rasterise(vertices, faces, camera).face >= 0
-        result.append((shape & mask).sum() / max((shape | mask).sum(), 1))
+        result.append(pixel_iou(shape, mask, empty=0.0))
     return np.array(result)
 
 

@@ -1,9 +1,4 @@
-"""Training of the cross-view decoder: bands of rows of all views, depth disturbed, latents that disagree -> the true
-views.
-
-In: rendered sets with their latents, a trained plain decoder, a `Variant`. Out: decoder weights and figures.
-Why here: it stands on a plain decoder, and what it is judged on is not what a plain decoder is.
-"""
+"""Training of the cross-view decoder on bands of rows: perturbed latents, depth and masks -> the true views."""
 
 from __future__ import annotations
 
@@ -19,35 +14,36 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from img2mv3d.conventions import LATENT_FACTOR
-from img2mv3d.errors import InputError
+from img2mv3d.data.perturbation import jitter_masks, perturb_latents
+from img2mv3d.geometry.agreement import reprojection_error
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.geometry.epipolar import neighbours, row_taps, structured_noise
-from img2mv3d.geometry.warp import SAME_SURFACE, warp_error
+from img2mv3d.geometry.epipolar import row_taps, structured_noise
+from img2mv3d.geometry.rings import neighbours
+from img2mv3d.geometry.similarity import decibels
+from img2mv3d.geometry.warp import SAME_SURFACE
 from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, Guides, crop, make_guides
-from img2mv3d.train.corruption import corrupted, depth_noise, rough_outlines
-from img2mv3d.train.decoder import Imagine, picture_loss, psnr
-from img2mv3d.train.features import feature_loss
+from img2mv3d.train.decoder import PSNR_LEVEL, Resample, picture_loss
 from img2mv3d.train.loop import LoopOptions, run_loop, save_weights
 from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import as_float, draw_float, draw_int
+from img2mv3d.train.process_group import joined
 from img2mv3d.train.scenes import Scene, Scenes
-from img2mv3d.train.team import joined
-from img2mv3d.train.variants import BEST, VARIANTS, Variant
 
 BAND = 64  # rows of px in a step: closed under the attention of this rig, a fifth of a whole step's cost
 RIM = 8  # px without loss at a band's edges, whose neighbours the decoder cannot know
-EXACT_SHARE = 0.4  # of the steps, on exact latents; the others on latents that disagree from view to view,
-IMAGINED_SHARE = 0.4  # of those: painted by the denoiser, before they are shifted and noised like all of them
+CLEAN_SHARE = 0.4  # of the steps, on clean latents; the others on latents that disagree from view to view,
+RESAMPLED_SHARE = 0.4  # of those: resampled by the denoiser, before they are shifted and noised like all of them
 PHOTO_SHARE = 0.25  # of the steps, with an imperfect photo instead of the rendered front view
 DROP_SHARE = 0.2  # of the steps, with one view that no other view may look into
-ROUGH_SHARE = 0.7  # of the steps of a variant with rough outlines; the others keep the true ones
+JITTER_SHARE = 0.7  # of the steps, with jittered masks; the others keep the true ones
 DEPTH_NOISE = 0.1  # world units, amplitude of eq. 3's coarsest grid; ours draws less, up to it at the end
 FULL_SHARE = 1 / 16  # of the budget, at its end, on whole pictures: group norms see other statistics there
 REFRESH_STEPS = 60
-HELD_NOISE = 0.02  # depth noise of the held-out figures: like a quick fit's error
+HELD_NOISE = 0.02  # depth noise of the held-out figures: like a coarse fit's error
 LEARNING_RATE, LAST_RATE, NEW_FACTOR = 1e-4, 1e-5, 15.0  # of the base; what stands on it learns that much faster
 PUBLISHED_RATES = (1e-5, 1e-6, 50.0)  # the same on a base that its authors trained: the paper's rate
 NEW_PARTS = ("front.", "carry.", "attention.")
+CONSISTENCY_WEIGHT = 0.5  # of the loss on disagreement, beside 1 of the colours
 
 
 class Overlap(NamedTuple):
@@ -64,22 +60,19 @@ class CrossViewTask:
     """Loss L1 + 0.5 L1 of the gradients on a band of rows of all views of one object, and on what neighbouring views
     get wrong differently at points that both see. full_share: of the budget, at its end, on whole pictures."""
 
-    def __init__(
-        self, train: Scenes, held: Scenes, net: CrossViewDecoder, variant: Variant, full_share: float = FULL_SHARE
-    ) -> None:
-        self.net, self.variant, self.full_share = net, variant, full_share
+    whole_rows = False  # whether a band must keep all columns, not only those round the object
+
+    def __init__(self, train: Scenes, held: Scenes, net: CrossViewDecoder, full_share: float = FULL_SHARE) -> None:
+        self.net, self.full_share = net, full_share
         self.train, self.held = train, held
         self._calls = 0
-        net.attention_on = variant.attention
-        self._whole_line = any(a.whole_line for a in net.attention)
 
     def new_parameters(self) -> list[nn.Parameter]:
         """What learns at the higher rate."""
         return [p for k, p in self.net.named_parameters() if k.startswith(NEW_PARTS)]
 
     def loss(self, progress: float, rng: torch.Generator) -> Tensor:
-        """One band, or whole pictures at the end; depth noise grows with `progress`. Every variant sees the same
-        objects, bands, spoilt latents, dropped views and photos."""
+        """One band, or whole pictures at the end; depth noise grows with `progress`."""
         self._calls += 1
         if self._calls % REFRESH_STEPS == 0:
             self.train.refresh()
@@ -89,7 +82,7 @@ class CrossViewTask:
         place = next(self.net.parameters()).device  # numbers are drawn on the processor, the same for every device
         scene = self.train.items[draw_int(own, len(self.train.items))]
         z, hit = scene.depth()
-        latents, spoilt = self._latents(scene, own)
+        latents, perturbed = self._latents(scene, own)
         dropped = (1 + draw_int(own, len(z) - 1),) if draw_float(own) < DROP_SHARE else ()
         imperfect = draw_float(own) < PHOTO_SHARE
         size = z.shape[-1]
@@ -97,57 +90,67 @@ class CrossViewTask:
         start = _band(scene.mask, own)
         if progress < 1 - self.full_share and size > BAND:
             rows = (start, start + BAND)
-            if not self._whole_line:  # which leaves the columns round the object
+            if not self.whole_rows:
                 columns = tuple(LATENT_FACTOR * c for c in (scene.window.left, scene.window.left + scene.window.width))
-        amplitude = DEPTH_NOISE * progress * draw_float(own) ** 2 if self.variant.growing else DEPTH_NOISE
-        rough = self.variant.rough and draw_float(own) < ROUGH_SHARE
-        told_z, told_hit = rough_outlines(z, hit, own) if rough else (z, hit)
-        told_z = (told_z + self._depth_noise(scene, own, amplitude)) * told_hit
-        told = (m.to(place) for m in (told_z, told_hit, scene.front(imperfect)))
+        amplitude = self.noise_amplitude(progress, own)
+        shown_z, shown_hit = self.masks(z, hit, own)
+        shown_z = (shown_z + self.depth_noise(scene, own, amplitude)) * shown_hit
+        inputs = (m.to(place) for m in (shown_z, shown_hit, scene.front(imperfect)))
         z, hit = z.to(place), hit.to(place)
-        guides = crop(make_guides(*told, SIX_VIEWS, dropped), rows, columns)
+        guides = crop(make_guides(*inputs, SIX_VIEWS, dropped), rows, columns)
         part = (..., *(slice(a // LATENT_FACTOR, b // LATENT_FACTOR) for a, b in (rows, columns)))
         jitter = tuple(j.to(place) for j in draw_jitter(self.net, guides, own))
         found = self.net(latents[part].to(place), guides, jitter)
         band = (..., slice(*rows), slice(*columns))
         target = as_float(scene.color.to(place))[band]
         known = (..., *(slice(RIM * (a > 0), b - a - RIM * (b < size)) for a, b in (rows, columns)))
-        loss = picture_loss(found[known], target[known])
-        if self.variant.agreement and (spoilt or not self.variant.forgiving):
-            pairs = overlap(z[band], hit[band], (columns[1] - columns[0]) / size)
-            loss = loss + self.variant.agreement * agreement_loss(found - target, pairs)
-        if self.variant.features:
-            loss = loss + self.variant.features * feature_loss(found[known], target[known])
-        return loss
+        pairs = overlap(z[band], hit[band], (columns[1] - columns[0]) / size)
+        return self.picture_loss(found[known], target[known]) + self.consistency(found - target, pairs, perturbed)
 
-    def _depth_noise(self, scene: Scene, rng: torch.Generator, amplitude: float) -> Float[Tensor, "V H W"]:
-        """What is added to the true depth; that of a real fit is as large as it was, from the first step on."""
-        if self.variant.noise != "fitted":
-            return depth_noise(self.variant.noise, rng, len(scene.z), scene.z.shape[-1], amplitude)
-        if scene.fitted is None:
-            return depth_noise("structured", rng, len(scene.z), scene.z.shape[-1], amplitude)
-        return scene.fitted.float()
+    # what an ablation may do otherwise, one method each
+
+    def noise_amplitude(self, progress: float, rng: torch.Generator) -> float:
+        """Of the depth noise, drawn anew for every step; it grows up to DEPTH_NOISE."""
+        return DEPTH_NOISE * progress * draw_float(rng) ** 2
+
+    def masks(
+        self, z: Float[Tensor, "V H W"], hit: Float[Tensor, "V H W"], rng: torch.Generator
+    ) -> tuple[Float[Tensor, "V H W"], Float[Tensor, "V H W"]]:
+        """z and hit as the network is told them: in most steps with jittered masks."""
+        return jitter_masks(z, hit, rng) if draw_float(rng) < JITTER_SHARE else (z, hit)
+
+    def depth_noise(self, scene: Scene, rng: torch.Generator, amplitude: float) -> Float[Tensor, "V H W"]:
+        """What is added to the true depth: the paper's eq. 3."""
+        return structured_noise(rng, len(scene.z), scene.z.shape[-1], amplitude)
+
+    def picture_loss(self, found: Float[Tensor, "V 3 h w"], wanted: Float[Tensor, "V 3 h w"]) -> Float[Tensor, ""]:
+        """By the colours."""
+        return picture_loss(found, wanted)
+
+    def consistency(self, error: Float[Tensor, "V 3 h w"], pairs: Overlap, perturbed: bool) -> Float[Tensor, ""]:
+        """By what neighbouring views get wrong differently. perturbed: whether the step's latents are."""
+        return CONSISTENCY_WEIGHT * consistency_loss(error, pairs)
 
     def _latents(self, scene: Scene, rng: torch.Generator) -> tuple[Float[Tensor, "V 4 h w"], bool]:
-        """Of one step, and whether they are spoilt."""
-        if draw_float(rng) < EXACT_SHARE:
+        """Of one step, and whether they are perturbed."""
+        if draw_float(rng) < CLEAN_SHARE:
             return scene.latents, False
-        return corrupted(scene.imagined if draw_float(rng) < IMAGINED_SHARE else scene.latents, rng), True
+        chosen = scene.resampled if draw_float(rng) < RESAMPLED_SHARE else scene.latents
+        return perturb_latents(chosen, rng), True
 
     def held_out(self, net: nn.Module) -> dict[str, float]:
-        """PSNR in the mask of the front view and of the others, colour disagreement by warping; depth a little off;
-        exact latents, then corrupted ones.
-        """
+        """PSNR in the mask of the front view and of the others, reprojection error; depth a little off; clean latents,
+        then perturbed ones."""
         self.held.refresh()
         figures = {}
-        for name in ("exact", "corrupted"):
-            rows = [_held_figures(net, scene, i, name == "corrupted") for i, scene in enumerate(self.held.items)]
+        for name in ("clean", "perturbed"):
+            rows = [_held_figures(net, scene, i, name == "perturbed") for i, scene in enumerate(self.held.items)]
             if rows:
                 figures |= {f"{name}_{key}": float(np.mean([row[key] for row in rows])) for key in rows[0]}
         return figures
 
     def sheet(self, net: nn.Module) -> np.ndarray:
-        """Rows: four true views, the same decoded from corrupted latents."""
+        """Rows: four true views, the same decoded from perturbed latents."""
         rows = []
         for i, scene in enumerate(self.held.items[:4]):
             found = _decode_held(net, scene, i, True)
@@ -161,32 +164,37 @@ def train(
     out: Path,
     minutes: float,
     *,
-    variant: str = BEST,
     steps: int | None = None,
     seed: int = 0,
     numbers: Mapping[str, object] | None = None,
     start: Mapping[str, Tensor] | None = None,
-    imagine: Imagine | None = None,
+    resample: Resample | None = None,
     rates: tuple[float, float, float] = (LEARNING_RATE, LAST_RATE, NEW_FACTOR),
     sets: int = 400,
     held_out: int = 4,
     full: bool = False,
     device: torch.device | str = "cpu",
+    network: type[CrossViewDecoder] = CrossViewDecoder,
+    task: type[CrossViewTask] = CrossViewTask,
     report: Callable[[str], None] = print,
 ) -> CrossViewDecoder:
     """Train a cross-view decoder on a plain decoder's weights; resumes from `out`.
 
-    minutes: wall clock; steps, instead, when given. variant: a name of VARIANTS. numbers: for the base, when it is not
-    of the shipped size. start: weights of a cross-view decoder of the same variant, whose parts (not whose
-    base) are gone on with; with `plain` None, its base, too. imagine: latents as a denoiser paints them. rates: of the
-    base at the beginning and at the end, and how much faster the rest learns. sets: kept in memory at most (2.5 MB
-    each). full: whole pictures from the first step on, not only at the end. device: where it computes; sets and
-    imagined latents stay with the processor. A file named `stop` in `out` ends the training.
-    Returns the averaged network, which also lies in out/ema.safetensors. Raises KeyError on an unknown variant.
+    A file named `stop` in `out` ends the training. Returns the averaged network, also in out/ema.safetensors.
+
+    minutes: wall clock; steps: instead, when given.
+    numbers: for the base, when it is not of the shipped size.
+    start: weights of a cross-view decoder, whose parts (not whose base) are gone on with; with `plain` None, its base,
+        too.
+    resample: latents as a denoiser makes them.
+    rates: of the base at the beginning and at the end, and how much faster the rest learns.
+    sets: kept in memory at most (2.5 MB each).
+    full: whole pictures from the first step on, not only at the end.
+    device: where it computes; sets and resampled latents stay with the processor.
+    network, task: other ones, for ablations.
     """
-    chosen = VARIANTS[variant]
     torch.manual_seed(seed)
-    net = CrossViewDecoder(**{**(numbers or {}), **chosen.net})
+    net = network(**(numbers or {}))
     if start is not None:
         net.load_state_dict(start)
     if plain is not None:
@@ -194,16 +202,13 @@ def train(
     net.to(device)
     net.to(memory_format=torch.contiguous_format)  # a quarter faster to train; `decode` of a fresh network uses its own
     average = copy.deepcopy(net)
-    average.attention_on = chosen.attention
-    task = CrossViewTask(
-        Scenes(Path(data), "train", sets, imagine=imagine, fitted=chosen.noise == "fitted"),
-        Scenes(Path(data), "val", held_out, imagine=imagine),
+    learning = task(
+        Scenes(Path(data), "train", sets, resample=resample),
+        Scenes(Path(data), "val", held_out, resample=resample),
         net,
-        chosen,
         1.0 if full else FULL_SHARE,
     )
-    _tell_fits(task, report)
-    if held_out and not task.held.items:
+    if held_out and not learning.held.items:
         report(f"{data}: no held-out set has latents yet; until one has, this training goes unwatched")
     options = LoopOptions(
         minutes=minutes,
@@ -216,19 +221,15 @@ def train(
         checkpoint_minutes=5.0,
         seed=seed,
     )
-    run_loop(task, average, Path(out), options, report)
+    run_loop(learning, average, Path(out), options, report)
     if joined().first:
         save_weights(average, Path(out) / "ema.safetensors")
     return average.cpu().eval()
 
 
-def _tell_fits(task: CrossViewTask, report: Callable[[str], None]) -> None:
-    """Of the variant that learns from fits: how many sets have one. Raises InputError when none has."""
-    if task.variant.noise == "fitted":
-        have = sum(scene.fitted is not None for scene in task.train.items)
-        if not have:
-            raise InputError(f"{task.train.sets.folder}: no set has a fit; `img2mv3d data fits` makes them")
-        report(f"{have} of {len(task.train.items)} sets have a fit; the others get the paper's noise")
+def folder_in(out: Path) -> Path:
+    """Where a training in `out` keeps its state; that of version 0.1.0 is gone on with."""
+    return former if (former := out / "rough-outlines").is_dir() else out / "crossview"
 
 
 def overlap(z: Float[Tensor, "V h w"], hit: Float[Tensor, "V h w"], narrowed: float) -> Overlap:
@@ -248,7 +249,7 @@ def overlap(z: Float[Tensor, "V h w"], hit: Float[Tensor, "V h w"], narrowed: fl
     return Overlap(*(torch.cat(p) for p in zip(*parts, strict=True)))
 
 
-def agreement_loss(error: Float[Tensor, "V 3 h w"], pairs: Overlap) -> Float[Tensor, ""]:
+def consistency_loss(error: Float[Tensor, "V 3 h w"], pairs: Overlap) -> Float[Tensor, ""]:
     """Mean absolute difference between the errors of two views at one surface point, 0 without such points. Of errors,
     not of colours: what true views differ in (light, sampling) costs nothing."""
     if not len(pairs.pixel):
@@ -278,24 +279,24 @@ def _band(mask: UInt8[Tensor, "V H W"], rng: torch.Generator) -> int:
     return min(max(start, 0), height - BAND) // FACTORS[0] * FACTORS[0]
 
 
-def _decode_held(net: nn.Module, scene: Scene, seed: int, spoilt: bool) -> Float[Tensor, "V 3 H W"]:
+def _decode_held(net: nn.Module, scene: Scene, seed: int, perturbed: bool) -> Float[Tensor, "V 3 H W"]:
     z, hit = scene.depth()
     rng = torch.Generator().manual_seed(seed)
     noisy = (z + structured_noise(rng, len(z), z.shape[-1], HELD_NOISE)) * hit
-    latents = corrupted(scene.imagined, rng) if spoilt else scene.latents
+    latents = perturb_latents(scene.resampled, rng) if perturbed else scene.latents
     place = next(net.parameters()).device
-    told = (m.to(place) for m in (latents, noisy, hit, scene.front(False)))
-    return net.decode(*told, SIX_VIEWS).clamp(0, 1).cpu()
+    inputs = (m.to(place) for m in (latents, noisy, hit, scene.front(False)))
+    return net.decode(*inputs, SIX_VIEWS).clamp(0, 1).cpu()
 
 
-def _held_figures(net: nn.Module, scene: Scene, seed: int, spoilt: bool) -> dict[str, float]:
-    found, (z, hit) = _decode_held(net, scene, seed, spoilt), scene.depth()
+def _held_figures(net: nn.Module, scene: Scene, seed: int, perturbed: bool) -> dict[str, float]:
+    found, (z, hit) = _decode_held(net, scene, seed, perturbed), scene.depth()
     inside: Bool[Tensor, "V H W"] = hit > 0
     error = (found - as_float(scene.color)).square().mean(dim=1)
-    by_view = [psnr(float(e[m].mean())) for e, m in zip(error, inside, strict=True) if m.any()]
+    by_view = [decibels(float(e[m].mean()), PSNR_LEVEL) for e, m in zip(error, inside, strict=True) if m.any()]
     return {
         "psnr_mask_front": by_view[0],
         "psnr_mask_others": float(np.mean(by_view[1:])),
-        "warp_error": warp_error(found.movedim(1, -1), z, hit, SIX_VIEWS),
-        "warp_error_truth": warp_error(as_float(scene.color).movedim(1, -1), z, hit, SIX_VIEWS),
+        "reprojection_error": reprojection_error(found.movedim(1, -1).numpy(), z.numpy(), hit.numpy(), SIX_VIEWS),
+        "reprojection_error_truth": reprojection_error(scene.color.numpy() / 255, z.numpy(), hit.numpy(), SIX_VIEWS),
     }

@@ -1,12 +1,7 @@
-"""Training of the plain decoder: latents with a little noise -> the rendered pictures, colours and normals.
-
-In: rendered sets with their latents. Out: decoder weights and figures. Why here: the cross-view decoder starts from
-it, and it alone turns normal latents into maps.
-"""
+"""Training of the plain decoder: latents with a little noise -> the rendered pictures, colours and normals."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from img2mv3d.conventions import LATENT_FACTOR
+from img2mv3d.data.perturbation import resample_latents
+from img2mv3d.geometry.similarity import decibels
+from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.train.loop import LoopOptions, train_average
 from img2mv3d.train.pictures import tile
@@ -26,15 +24,36 @@ CROP = 128  # px: a fifth of a step's cost on whole pictures, and hardly any whi
 LATENT_NOISE = 0.03  # forgives what an encoder, or a generator, gets slightly wrong
 FULL_SHARE = 0.1  # of the budget, at its end, on whole pictures: group norms see other statistics there
 GRADIENT_WEIGHT = 0.5
-IMAGINED_SHARE = 0.5  # of what is drawn, when there is a denoiser: latents as it makes them, which are blurred
+RESAMPLED_SHARE = 0.5  # of what is drawn, when there is a denoiser: latents as it makes them, which are blurred
 REFRESH_STEPS = 60
+PSNR_LEVEL = 100.0  # dB of equal pictures in tables of training
 
-Imagine = Callable[[Item], Float[Tensor, "D V 4 h w"]]  # a set's latents (colour, normal) as a denoiser makes them
+Resample = Callable[[Item], Float[Tensor, "D V 4 h w"]]  # a set's latents (colour, normal) as a denoiser makes them
+
+
+def resampler(generator: GeneratorNets | None, seed: int, steps: tuple[int, int]) -> Resample | None:
+    """`resample_latents` by a bundle's denoiser, from a step between the two (both included); None without one."""
+    if generator is None:
+        return None
+    rng = torch.Generator().manual_seed(seed)
+
+    def resample(item: Item) -> Float[Tensor, "D V 4 h w"]:
+        step = steps[0] + draw_int(rng, steps[1] - steps[0] + 1)
+        assert item.latents is not None and item.photo_latent is not None
+        inputs = item.latents, item.photo, item.photo_latent, item.window
+        return resample_latents(generator, *inputs, step, rng)
+
+    return resample
 
 
 @dataclass(frozen=True)
 class DecoderBatch:
-    """Sizes of a batch. crops: of CROP px; full: whole pictures at the end; normal_share: chance of a normal map."""
+    """Sizes of a batch.
+
+    crops: of CROP px;
+    full: whole pictures at the end;
+    normal_share: chance of a normal map.
+    """
 
     crops: int = 6
     full: int = 2
@@ -44,15 +63,17 @@ class DecoderBatch:
 class DecoderTask:
     """Loss L1 + 0.5 L1 of the gradients, on single pictures.
 
-    imagine: a denoiser's latents of a set. What it makes of one photo is a mean of what could be there; a decoder that
-    has only seen exact latents answers it with a picture of nothing, one that has learnt from it with a likely one.
+    What it makes of one photo is a mean of what could be there; a decoder that has only seen exact latents answers it
+    with a picture of nothing, one that has learnt from it with a likely one.
+
+    resample: a denoiser's latents of a set.
     """
 
     def __init__(
-        self, data: Path, net: PlainDecoder, batch: DecoderBatch, held_out: int = 6, imagine: Imagine | None = None
+        self, data: Path, net: PlainDecoder, batch: DecoderBatch, held_out: int = 6, resample: Resample | None = None
     ) -> None:
-        self.net, self.batch, self.imagine = net, batch, imagine
-        self._imagined: dict[str, Tensor] = {}
+        self.net, self.batch, self.resample = net, batch, resample
+        self._resampled: dict[str, Tensor] = {}
         self.pool = Pool(data, "train")
         self.held = Pool(data, "val", limit=held_out)
         self._calls = 0
@@ -80,19 +101,20 @@ class DecoderTask:
         return latent[:, cy : cy + cells, cx : cx + cells].float(), as_float(picture[y : y + size, x : x + size])
 
     def _latents(self, item: Item, rng: torch.Generator) -> Tensor:
-        if self.imagine is None or draw_float(rng) >= IMAGINED_SHARE:
+        if self.resample is None or draw_float(rng) >= RESAMPLED_SHARE:
             return item.latents
-        if item.name not in self._imagined:
-            self._imagined[item.name] = self.imagine(item).half()
-        return self._imagined[item.name]
+        if item.name not in self._resampled:
+            self._resampled[item.name] = self.resample(item).half()
+        return self._resampled[item.name]
 
     def held_out(self, net: nn.Module) -> dict[str, float]:
-        """PSNR of two views of the held-out sets: whole picture and inside the mask, colours and normals; of imagined
+        """PSNR of two views of the held-out sets: whole picture and inside the mask, colours and normals; of resampled
         latents, too."""
         self.held.refresh()
         figures = decoder_figures(net, self.held, views=(0, 2))
-        if self.imagine is not None:
-            figures |= {f"imagined_{k}": v for k, v in decoder_figures(net, self.held, (1, 2, 3), self.imagine).items()}
+        if self.resample is not None:
+            found = decoder_figures(net, self.held, (1, 2, 3), self.resample)
+            figures |= {f"resampled_{k}": v for k, v in found.items()}
         return figures
 
     def sheet(self, net: nn.Module) -> np.ndarray:
@@ -115,17 +137,17 @@ def train(
     steps: int | None = None,
     seed: int = 0,
     net: PlainDecoder | None = None,
-    imagine: Imagine | None = None,
+    resample: Resample | None = None,
     lr: float = 1e-3,
     report: Callable[[str], None] = print,
 ) -> PlainDecoder:
     """Train the plain decoder on all latents under `data`; checkpoints, log and pictures under `out`.
 
-    minutes: wall clock; steps instead, when given. net: another size than the shipped one. imagine: see `DecoderTask`.
+    minutes: wall clock; steps instead, when given. net: another size than the shipped one. resample: see `DecoderTask`.
     lr: at the beginning. Returns the averaged network.
     """
     torch.manual_seed(seed)
-    task = DecoderTask(Path(data), net or PlainDecoder(), DecoderBatch(), imagine=imagine)
+    task = DecoderTask(Path(data), net or PlainDecoder(), DecoderBatch(), resample=resample)
     options = LoopOptions(minutes=minutes, steps=steps, lr=lr, lr_end=3e-5, ema=0.99, seed=seed)
     return train_average(task, Path(out), options, report)
 
@@ -137,26 +159,21 @@ def picture_loss(found: Float[Tensor, "N 3 H W"], wanted: Float[Tensor, "N 3 H W
     return error.abs().mean() + GRADIENT_WEIGHT * slopes
 
 
-def psnr(squared: float) -> float:
-    """dB of a mean squared error of values in [0, 1]; at most 100."""
-    return -10 * math.log10(max(squared, 1e-10))
-
-
 @torch.no_grad()
 def decoder_figures(
-    net: nn.Module, pool: Pool, views: tuple[int, ...], imagine: Imagine | None = None
+    net: nn.Module, pool: Pool, views: tuple[int, ...], resample: Resample | None = None
 ) -> dict[str, float]:
-    """PSNR, mean over pictures, of the pool's latents (or of those that `imagine` makes of its items) decoded: whole
+    """PSNR, mean over pictures, of the pool's latents (or of those that `resample` makes of its items) decoded: whole
     and inside the mask, colour and normal."""
     sums: dict[str, list[float]] = {}
     for item in pool.items:
-        latents = item.latents if imagine is None else imagine(item)
+        latents = item.latents if resample is None else resample(item)
         for domain, name in enumerate(("color", "normal")):
             index = list(views)
             found = net.decode(latents[domain, index].float()).clamp(0, 1)
             error = (found - as_float(item.pictures[domain, index])).square().mean(dim=1)
             for e, mask in zip(error, item.mask[index], strict=True):
-                sums.setdefault(f"psnr_{name}", []).append(psnr(float(e.mean())))
+                sums.setdefault(f"psnr_{name}", []).append(decibels(float(e.mean()), PSNR_LEVEL))
                 if mask.any():
-                    sums.setdefault(f"psnr_{name}_mask", []).append(psnr(float(e[mask].mean())))
+                    sums.setdefault(f"psnr_{name}_mask", []).append(decibels(float(e[mask].mean()), PSNR_LEVEL))
     return {key: sum(values) / len(values) for key, values in sums.items()}

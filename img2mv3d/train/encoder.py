@@ -1,8 +1,4 @@
-"""Training of the small encoder: it learns to give the teacher's latents; then it makes the latents of all other sets.
-
-In: rendered sets, the teacher's latents of some of them. Out: encoder weights; latents files with source "mini".
-Why here: the teacher is five times dearer than rendering, the small encoder is cheaper than it.
-"""
+"""Training of the small encoder on the teacher's latents; then it makes the latents of all other sets."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from torch.nn import functional
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.data.teacher import encode_sets
-from img2mv3d.nets.vae import Encoder
+from img2mv3d.nets.vae import Encoder, encode_boxed
 from img2mv3d.train.loop import LoopOptions, train_average
 from img2mv3d.train.pictures import tile
 from img2mv3d.train.pool import (
@@ -27,7 +23,6 @@ from img2mv3d.train.pool import (
     box_crop,
     draw_float,
     draw_int,
-    encode_boxed,
     not_white,
     over_white,
 )
@@ -39,8 +34,10 @@ REFRESH_STEPS = 100
 
 @dataclass(frozen=True)
 class EncoderBatch:
-    """Sizes of a batch. photo_share, normal_share: chance of the condition photo and of a normal map, the rest are
-    colours."""
+    """Sizes of a batch.
+
+    photo_share, normal_share: chance of the condition photo and of a normal map, the rest are colours.
+    """
 
     images: int = 8
     photo_share: float = 0.15
@@ -111,8 +108,10 @@ def train(
 ) -> Encoder:
     """Train the small encoder on the teacher's latents under `data`; checkpoints, log and pictures under `out`.
 
-    minutes: wall clock; steps instead, when given. net: another size than the shipped one. Returns the averaged
-    network.
+    Returns the averaged network.
+
+    minutes: wall clock; steps instead, when given.
+    net: another size than the shipped one.
     """
     torch.manual_seed(seed)
     task = EncoderTask(Path(data), net or Encoder(), EncoderBatch())

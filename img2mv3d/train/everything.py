@@ -1,8 +1,4 @@
-"""All networks of a bundle by one command and one budget, and the bundle that comes of it.
-
-In: rendered sets, the teacher's latents of some of them, minutes. Out: a folder per training and a bundle.
-Why here: the order matters (encoder, latents of the rest, plain decoder, cross-view decoder, denoiser).
-"""
+"""All networks of a bundle by one command and one budget, and the bundle that comes of it."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ from img2mv3d.train.toy import make_toy
 SHARES = {"encoder": 0.1, "decoder": 0.3, "crossview": 0.2, "multiview": 0.4}  # of the minutes
 GENERATE = {
     **{"schedule": "mini", "steps": 2, "solver": "dpmpp", "guidance": 1.0, "eta": 0.0, "windows": True},
-    "revolution_prior": 0.75,  # see `geometry.rounded`; chosen for networks of this size, docs/mini.md
+    "revolution_prior": 0.75,  # chosen for networks of this size, see experiments/reports/mini.md
 }
 FRAMING_PX = 144
 LICENCE = "CC-BY-SA-4.0"  # what weights that learnt from share-alike objects carry; the code stays MIT

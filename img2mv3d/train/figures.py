@@ -1,7 +1,4 @@
-"""Held-out figures of a trained bundle, and the credits of what it learnt from: what stands in its manifest.
-
-In: a bundle, a data folder. Out: plain numbers by part, a text. Why here: no weights without their figures and names.
-"""
+"""Held-out figures of a trained bundle, and the credits of what it learnt from: what stands in its manifest."""
 
 from __future__ import annotations
 
@@ -20,8 +17,9 @@ from img2mv3d.data.corpus import read_manifest
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.geometry.masks import view_masks
+from img2mv3d.geometry.similarity import decibels, pixel_iou
 from img2mv3d.nets.vae import PlainDecoder
-from img2mv3d.train.decoder import decoder_figures, psnr
+from img2mv3d.train.decoder import PSNR_LEVEL, decoder_figures
 from img2mv3d.train.encoder import encoder_figures
 from img2mv3d.train.multiview import MultiViewNets, MultiViewTask, generate_latents
 from img2mv3d.train.pool import Item, Pool, as_float, over_white
@@ -39,8 +37,9 @@ def bundle_figures(
 ) -> dict[str, dict[str, float]]:
     """Figures on up to `count` held-out sets with the teacher's latents, by part; see the functions below.
 
-    leave_out: ids of objects that do not count (twins of training objects). teacher: its decoder, scaled latents ->
-    pictures in [0, 1]; its figures on the same stand under plain_decoder_teacher.
+    leave_out: ids of objects that do not count (twins of training objects).
+    teacher: its decoder, scaled latents -> pictures in [0, 1]; its figures on the same stand under
+        plain_decoder_teacher.
     """
     held = Pool(data, "val", sources=("teacher",), limit=2 * count)
     held.items = [item for item in held.items if item.name.rsplit(".", 1)[0] not in leave_out][:count]
@@ -94,11 +93,11 @@ def _generated_one(bundle: Bundle, item: Item, decoder: PlainDecoder) -> dict[st
     nets = bundle.generator()
     encoder = bundle.encoder()
     photo = as_float(over_white(item.photo))
-    told = replace(item, photo_latent=encoder.encode(photo[None])[0])
+    encoded = replace(item, photo_latent=encoder.encode(photo[None])[0])
     model = MultiViewNets(nets.unet, nets.condition.tokens)
     normal, color = generate_latents(
         model,
-        told,
+        encoded,
         SCHEDULES[nets.schedule],
         steps=nets.steps,
         seed=0,
@@ -118,11 +117,11 @@ def _generated_one(bundle: Bundle, item: Item, decoder: PlainDecoder) -> dict[st
         ("copied", np.stack([copied] * len(truth)), np.stack([alpha] * len(truth))),
     ):
         errors = [
-            psnr(float(((p - t) ** 2)[m].mean())) for p, t, m in zip(pictures, truth, inside, strict=True) if m.any()
+            decibels(float(((p - t) ** 2)[m].mean()), PSNR_LEVEL)
+            for p, t, m in zip(pictures, truth, inside, strict=True)
+            if m.any()
         ]
-        overlaps = [
-            float(((c >= 0.5) & m).sum() / max(((c >= 0.5) | m).sum(), 1)) for c, m in zip(covers, inside, strict=True)
-        ]
+        overlaps = [pixel_iou(c >= 0.5, m, empty=0.0) for c, m in zip(covers, inside, strict=True)]
         figures[f"{name}_psnr_mask_front"] = errors[FRONT]
         figures[f"{name}_psnr_mask_others"] = float(np.mean(errors[1:]))
         figures[f"{name}_iou_others"] = float(np.mean(overlaps[1:]))

@@ -1,8 +1,4 @@
-"""One training loop for every network: AdamW, cosine, moving average, checkpoints that resume to the bit.
-
-In: a `Task` (a network, a loss, a sheet of samples) and a budget. Out: a folder with the averaged weights, checkpoint,
-log and pictures. Why here: encoder, decoders and denoiser differ in batch and loss only.
-"""
+"""One training loop for every network: AdamW, cosine, moving average, checkpoints that resume to the bit."""
 
 from __future__ import annotations
 
@@ -21,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from img2mv3d.train.pictures import draw_curve, write_picture
-from img2mv3d.train.team import Team, joined
+from img2mv3d.train.process_group import ProcessGroup, joined
 
 LOG_SECONDS = 20.0
-NEXT_SEED = 1_000_003  # between the seeds of a team's processes
+NEXT_SEED = 1_000_003  # between the seeds of a group's processes
 MAX_BAD_STEPS = 5  # losses in a row that are no number, after which a training gives up
 
 
@@ -32,9 +28,13 @@ MAX_BAD_STEPS = 5  # losses in a row that are no number, after which a training 
 class LoopOptions:
     """Budget and optimiser of a training.
 
-    minutes: wall clock, earlier runs of the same folder counted in. steps: instead of minutes, for exact repetition.
-    lr, lr_end: cosine from one to the other after `warmup` steps. new_lr_factor: for parameters that the task calls
-    new. ema: decay of the moving average. clip: largest gradient norm. checkpoint_minutes: between checkpoints.
+    minutes: wall clock, earlier runs of the same folder counted in.
+    steps: instead of minutes, for exact repetition.
+    lr, lr_end: cosine from one to the other after `warmup` steps.
+    new_lr_factor: for parameters that the task calls new.
+    ema: decay of the moving average.
+    clip: largest gradient norm.
+    checkpoint_minutes: between checkpoints.
     """
 
     minutes: float = 10.0
@@ -70,8 +70,11 @@ class Task(Protocol):
 
 @dataclass
 class TrainState:
-    """Where a training stands. losses: mean loss of each logged stretch as (step, minutes, loss). figures: (step,
-    name, value)."""
+    """Where a training stands.
+
+    losses: mean loss of each logged stretch as (step, minutes, loss).
+    figures: (step, name, value).
+    """
 
     step: int = 0
     seconds: float = 0.0
@@ -84,40 +87,41 @@ def run_loop(
 ) -> TrainState:
     """Train `task.net` within the budget and leave the moving average in `average` and in `folder`/ema.safetensors.
 
-    average: a second network of the same form; its values are overwritten. An existing `folder`/checkpoint.pt is
-    continued; with `steps` as budget the continued run ends with the same bits as an uninterrupted one. A file named
-    `stop` in the folder ends the training at the next step, as if the budget were spent. Raises RuntimeError when the
-    loss stays no number.
-
     Started by torchrun, several processes take one step together: each has random numbers of its own, and the mean of
     their gradients counts. The first one writes, tells, and has the clock.
+
+    An existing `folder`/checkpoint.pt is continued; with `steps` as budget the continued run ends with the same bits as
+    an uninterrupted one. A file named `stop` in the folder ends the training at the next step, as if the budget were
+    spent. Raises RuntimeError when the loss stays no number.
+
+    average: a second network of the same form; its values are overwritten.
     """
-    team = joined()
+    group = joined()
     folder.mkdir(parents=True, exist_ok=True)
-    rng = torch.Generator().manual_seed(options.seed + team.rank * NEXT_SEED)
+    rng = torch.Generator().manual_seed(options.seed + group.rank * NEXT_SEED)
     optimiser = _optimiser(task, options)
     average.load_state_dict(task.net.state_dict())
     average.requires_grad_(False)
-    state = _resume(folder, task.net, average, optimiser, rng, team)
-    team.share(task.net)
-    if not team.first:
+    state = _resume(folder, task.net, average, optimiser, rng, group)
+    group.share(task.net)
+    if not group.first:
         report = _silent
-    if team.size > 1:
-        report(f"{folder.name}: {team.size} processes")
+    if group.size > 1:
+        report(f"{folder.name}: {group.size} processes")
     if state.step:
         report(f"{folder.name}: continued at step {state.step}, {state.seconds / 60:.1f} min")
     last = saved = logged = time.monotonic()
     stretch: list[float] = []
     bad = 0
     task.net.train()
-    while (done := team.agree(_spent(folder, state, options))) < 1:
+    while (done := group.agree(_spent(folder, state, options))) < 1:
         _set_rate(optimiser, options, done, state.step)
         loss = task.loss(done, rng)
         optimiser.zero_grad(set_to_none=True)
-        if not team.any(not torch.isfinite(loss)):
+        if not group.any(not torch.isfinite(loss)):
             bad = 0
             loss.backward()
-            team.mean_gradients(task.net.parameters())
+            group.mean_gradients(task.net.parameters())
             nn.utils.clip_grad_norm_(task.net.parameters(), options.clip)
             optimiser.step()
             _average(average, task.net, min(options.ema, (1 + state.step) / (10 + state.step)))
@@ -128,17 +132,17 @@ def run_loop(
         now = time.monotonic()
         state.seconds += now - last
         last = now
-        if team.first and now - logged > LOG_SECONDS and stretch:
+        if group.first and now - logged > LOG_SECONDS and stretch:
             logged = now
             _log(folder, state, stretch, optimiser.param_groups[0]["lr"], report)
-        if team.agree(float(now - saved > 60 * options.checkpoint_minutes)):
+        if group.agree(float(now - saved > 60 * options.checkpoint_minutes)):
             saved = now
-            _save(team, folder, task, average, optimiser, rng, state, report)
+            _save(group, folder, task, average, optimiser, rng, state, report)
             last = time.monotonic()  # checkpoints and sheets do not count against the budget's schedule
             task.net.train()
-    if stretch and team.first:
+    if stretch and group.first:
         _log(folder, state, stretch, optimiser.param_groups[0]["lr"], report)
-    _save(team, folder, task, average, optimiser, rng, state, report)
+    _save(group, folder, task, average, optimiser, rng, state, report)
     return state
 
 
@@ -212,7 +216,7 @@ def _log(folder: Path, state: TrainState, stretch: list[float], rate: float, rep
 
 
 def _save(
-    team: Team,
+    group: ProcessGroup,
     folder: Path,
     task: Task,
     average: nn.Module,
@@ -223,8 +227,8 @@ def _save(
 ) -> None:
     """Checkpoint (one file, renamed into place), averaged weights, held-out figures, curve and sheet."""
     average.eval()
-    states = team.gather(rng.get_state())
-    if not team.first:
+    states = group.gather(rng.get_state())
+    if not group.first:
         return
     with torch.no_grad():
         figures = task.held_out(average)
@@ -235,7 +239,7 @@ def _save(
         "average": average.state_dict(),
         "optimiser": optimiser.state_dict(),
         "rng": states[0],
-        "others": states[1:],  # of a team
+        "others": states[1:],  # of a group
         "step": state.step,
         "seconds": state.seconds,
         "losses": state.losses,
@@ -253,7 +257,12 @@ def _save(
 
 
 def _resume(
-    folder: Path, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, rng: torch.Generator, team: Team
+    folder: Path,
+    net: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    rng: torch.Generator,
+    group: ProcessGroup,
 ) -> TrainState:
     path = folder / "checkpoint.pt"
     if not path.exists():
@@ -263,8 +272,8 @@ def _resume(
     average.load_state_dict(record["average"])
     optimiser.load_state_dict(record["optimiser"])
     states = [record["rng"], *record.get("others", [])]
-    if team.rank < len(states):  # of a larger team than before, the new ones begin with their own seeds
-        rng.set_state(states[team.rank])
+    if group.rank < len(states):  # of a larger group than before, the new ones begin with their own seeds
+        rng.set_state(states[group.rank])
     return TrainState(
         record["step"],
         record["seconds"],

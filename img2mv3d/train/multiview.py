@@ -1,8 +1,4 @@
-"""Training of the denoiser of `mini` and of its image tokens, on latents.
-
-In: latents of six views in two domains with the photo's own latent. Out: weights of both networks and figures.
-Why here: batch, noise and loss; network and noise levels come from nets and diffusion.
-"""
+"""Training of the denoiser of `mini` and of its image tokens, on latents."""
 
 from __future__ import annotations
 
@@ -74,9 +70,10 @@ class MultiViewNets(nn.Module):
 
 @dataclass(frozen=True)
 class MultiViewBatch:
-    """objects: in a step. drop: chance of an object without condition. noisier: exponent of the drawn noise steps, 1 is
-    even, above 1 more of the noisy ones, in which shapes are decided. called: noise steps of their own and the share of
-    each; those at which a generation in two steps calls the network.
+    """objects: in a step.
+    drop: chance of an object without condition.
+    noisier: exponent of the drawn noise steps, 1 is even, above 1 more of the noisy ones, in which shapes are decided.
+    called: noise steps of their own and the share of each; those at which a generation in two steps calls the network.
     """
 
     objects: int = 1
@@ -181,9 +178,12 @@ def train(
 ) -> MultiViewNets:
     """Train denoiser and tokens on all latents under `data`; checkpoints, log and pictures under `out`.
 
-    minutes: wall clock; steps instead, when given. net: another size than the shipped one. decoder: for the sheets.
-    encoder: makes the photos' latents, as it will in use; without it those on disk are taken.
     Returns the averaged networks.
+
+    minutes: wall clock; steps instead, when given.
+    net: another size than the shipped one.
+    decoder: for the sheets.
+    encoder: makes the photos' latents, as it will in use; without it those on disk are taken.
     """
     torch.manual_seed(seed)
     net = net or MultiViewNets(MultiViewUNet(UNET), TokenEncoder())
@@ -229,9 +229,9 @@ def denoiser_loss(
     steps = t.repeat_interleave(views).repeat(2)
     noise = torch.randn(clean.shape, generator=rng)
     noisy = add_noise(schedule, clean, noise, steps)
-    told = condition_of(net, items, keep)
-    seen = torch.cat([noisy, window.cut(told.latent)], dim=1)
-    prediction = net.unet(seen, steps, told.tokens, told.camera, window)
+    condition = condition_of(net, items, keep)
+    seen = torch.cat([noisy, window.cut(condition.latent)], dim=1)
+    prediction = net.unet(seen, steps, condition.tokens, condition.camera, window)
     signal = schedule.table(clean)[steps]
     weight = (SNR_LIMIT * (1 - signal)).clamp(max=1)  # 1 + SNR = 1 / (1 - alpha_bar)
     error = prediction - target(schedule, clean, noise, steps)
@@ -252,15 +252,19 @@ def generate_latents(
     solver: str = "dpmpp",
     white: Float[Tensor, "4"] | None = None,
 ) -> tuple[Float[Tensor, "V 4 h w"], Float[Tensor, "V 4 h w"]]:
-    """(normal, color): scaled latents generated from the item's photo. white: its latent, for networks that see the
-    photo's rows only, as `GeneratorNets.white`."""
-    told = condition_of(net, [item], torch.ones(1))
-    noise = torch.randn(told.latent.shape, generator=torch.Generator().manual_seed(seed))
+    """(normal, color): scaled latents generated from the item's photo.
+
+    white: its latent, for networks that see the photo's rows only, as `GeneratorNets.white`.
+    """
+    condition = condition_of(net, [item], torch.ones(1))
+    noise = torch.randn(condition.latent.shape, generator=torch.Generator().manual_seed(seed))
     if white is None:
-        rows = sample(conditioned(net.unet, told, guidance), noise, schedule, steps=steps, solver=solver)
+        rows = sample(conditioned(net.unet, condition, guidance), noise, schedule, steps=steps, solver=solver)
     else:
         window = around(item.photo[None, ..., 3] > 0).wide()
-        network = conditioned(partial(net.unet, window=window), replace(told, latent=window.cut(told.latent)), guidance)
+        network = conditioned(
+            partial(net.unet, window=window), replace(condition, latent=window.cut(condition.latent)), guidance
+        )
         rows = window.paste(sample(network, window.cut(noise), schedule, steps=steps, solver=solver), white)
     normal, color = unpack(rows, net.unet.config.views)
     return normal[0], color[0]

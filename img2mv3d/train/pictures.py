@@ -1,8 +1,4 @@
-"""Pictures of a training: its loss curve and sheets of samples.
-
-In: numbers and pictures. Out: uint8 [H, W, 3] and PNG files. Why here: a training that is not looked at goes wrong
-unseen.
-"""
+"""Pictures of a training: its loss curve and sheets of samples."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Rendered sets and their latents in memory, so that a training step waits for no disk.
-
-In: a data folder (renders, latents, index), which may still be growing. Out: arrays by set, crops, targets.
-Why here: all trainings read the same sets, each a different part of them.
-"""
+"""Rendered sets and their latents in memory, so that a training step waits for no disk."""
 
 from __future__ import annotations
 
@@ -17,10 +13,8 @@ from torch import Tensor
 
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import RenderSet
-from img2mv3d.nets.vae import Encoder
+from img2mv3d.nets.vae import Encoder, encode_boxed
 from img2mv3d.nets.window import Window, around
-
-MARGIN = 40  # px of white around an object that can still change its latents; beyond lies `Encoder.white`
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +38,9 @@ class Item:
 class Pool:
     """The items of one split, in the order of the index.
 
-    pictures, latents: which of the two to keep. sources: wanted origins of the latents (any when empty). limit: at
-    most so many sets.
+    pictures, latents: which of the two to keep.
+    sources: wanted origins of the latents (any when empty).
+    limit: at most so many sets.
     encoder: makes the photos' latents instead of those on disk.
     """
 
@@ -115,26 +110,6 @@ class Pool:
             return Item(name, None, None, photo, latents, photo_latent, source, window)
         pictures = torch.from_numpy(np.stack([sample.color, sample.normal]))
         return Item(name, pictures, mask, photo, latents, photo_latent, source, window)
-
-
-@torch.no_grad()
-def encode_boxed(encoder: Encoder, images: Tensor) -> Tensor:
-    """The encoder's latents [N, 4, h, w] of [N, 3, H, W] over white, computed in the common box of what is not
-    white."""
-    n, _, height, width = images.shape
-    out = encoder.white()[None, :, None, None].repeat(n, 1, height // LATENT_FACTOR, width // LATENT_FACTOR)
-    drawn = (images < 1).any(dim=1).any(dim=0)
-    if not drawn.any():
-        return out
-    spans = []
-    for axis, length in ((1, height), (0, width)):
-        line = drawn.any(dim=axis).nonzero()
-        low = max(int(line[0]) - MARGIN, 0) // LATENT_FACTOR
-        high = -(-min(int(line[-1]) + 1 + MARGIN, length) // LATENT_FACTOR)
-        spans.append(slice(low, high))
-    pixels = [slice(s.start * LATENT_FACTOR, s.stop * LATENT_FACTOR) for s in spans]
-    out[:, :, spans[0], spans[1]] = encoder.encode(images[:, :, pixels[0], pixels[1]])
-    return out
 
 
 def over_white(rgba: UInt8[Tensor, "H W 4"]) -> UInt8[Tensor, "H W 3"]:

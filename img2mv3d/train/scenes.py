@@ -1,8 +1,4 @@
-"""Rendered sets as the cross-view decoder learns from them: pictures, true depth, photo, colour latents.
-
-In: a data folder, perhaps still growing. Out: `Scene` values in memory. Why here: training and held-out figures read
-the same sets, and latents as a generator would make them are computed once, when a set is read.
-"""
+"""Rendered sets as the cross-view decoder learns from them: pictures, true depth, photo, colour latents."""
 
 from __future__ import annotations
 
@@ -16,17 +12,22 @@ from torch import Tensor
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.data.renders import RenderSet
+from img2mv3d.geometry.compositing import from_white
 from img2mv3d.nets.window import Window, around
-from img2mv3d.train.decoder import Imagine
+from img2mv3d.train.decoder import Resample
 from img2mv3d.train.pool import Item, as_float
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One set in memory. color: [6, H, W, 3]. z: world units, 0 outside of the mask. photo: straight alpha. latents:
-    scaled. imagined: as a denoiser paints them; equal to `latents` when there is none. window: cells
-    round the silhouettes of all views. fitted: how far z of a real fit is off, see `fitted`; None where it was not
-    asked for or not made.
+    """One set in memory.
+
+    color: [6, H, W, 3].
+    z: world units, 0 outside of the mask.
+    photo: straight alpha.
+    latents: scaled.
+    resampled: as a denoiser makes them; equal to `latents` when there is none.
+    window: cells round the silhouettes of all views.
     """
 
     name: str
@@ -35,9 +36,8 @@ class Scene:
     z: Float16[Tensor, "V H W"]
     photo: UInt8[Tensor, "H W 4"]
     latents: Float[Tensor, "V 4 h w"]
-    imagined: Float[Tensor, "V 4 h w"]
+    resampled: Float[Tensor, "V 4 h w"]
     window: Window = field(compare=False)
-    fitted: Float16[Tensor, "V H W"] | None = None
 
     def depth(self) -> tuple[Float[Tensor, "V H W"], Float[Tensor, "V H W"]]:
         """z and hit as the decoder takes them."""
@@ -50,13 +50,14 @@ class Scene:
             return self.photo.movedim(-1, 0).float() / 255
         alpha = self.mask[FRONT].float() / 255
         color = as_float(self.color[FRONT])
-        bare = ((color - (1 - alpha)) / alpha.clamp(min=1 / 8)).clamp(0, 1)
-        return torch.cat([bare, alpha[None]])
+        return torch.cat([from_white(color, alpha), alpha[None]])
 
 
 class Scenes:
-    """The sets of one split that have latents of the wanted source, as they appear; at most `limit`. imagine: makes
-    `Scene.imagined`. fitted: whether to read `Scene.fitted`."""
+    """The sets of one split that have latents of the wanted source, as they appear; at most `limit`.
+
+    resample: makes `Scene.resampled`.
+    """
 
     def __init__(
         self,
@@ -64,12 +65,10 @@ class Scenes:
         split: str,
         limit: int,
         sources: tuple[str, ...] = ("teacher", "mini"),
-        imagine: Imagine | None = None,
-        fitted: bool = False,
+        resample: Resample | None = None,
     ) -> None:
-        self.fitted = fitted
         self.sets, self.split, self.limit, self.sources = RenderSet(data), split, limit, sources
-        self.imagine = imagine
+        self.resample = resample
         self.items: list[Scene] = []
         self._known: set[str] = set()
         self.refresh()
@@ -94,7 +93,5 @@ class Scenes:
             window = around(mask >= 128)
             exact = latents[0].float()
             item = Item(name, None, None, photo, latents, photo_latent, source, window)
-            imagined = exact if self.imagine is None else self.imagine(item)[0]
-            error = self.sets.fit_error(name) if self.fitted else None
-            off = None if error is None else torch.from_numpy(error)
-            self.items.append(Scene(name, color, mask, z, photo, exact, imagined, window, off))
+            resampled = exact if self.resample is None else self.resample(item)[0]
+            self.items.append(Scene(name, color, mask, z, photo, exact, resampled, window))

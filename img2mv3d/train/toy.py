@@ -1,8 +1,4 @@
-"""A data folder small enough to try every training in seconds.
-
-In: a folder. Out: sets and latents in it, in the form of `data render`.
-Why here: `train all --toy` and the tests use it.
-"""
+"""A data folder small enough to try every training in seconds."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from img2mv3d import errors
 from img2mv3d.cli.app import app
 from img2mv3d.cli.guard import as_known
 from img2mv3d.flow import runners
-from img2mv3d.train.variants import BEST, VARIANTS
 from tests.conftest import Workshop
 
 Run = Callable[..., Result]
@@ -241,12 +240,6 @@ def test_every_command_has_help_with_an_example_or_a_sentence(img2mv3d: Run) -> 
         words = (command.callback.__doc__ or "").strip()  # type: ignore[union-attr]
         name = command.name or command.callback.__name__  # type: ignore[union-attr]
         assert words and (f"img2mv3d {name}" in words or name == "doctor"), name
-
-
-def test_every_variant_stands_in_the_help(img2mv3d: Run) -> None:
-    told = img2mv3d("train", "decoder", "--help").stdout
-    assert [name for name in VARIANTS if f"\n  {name} " not in told] == []
-    assert f"[default:{BEST}]" in "".join(told.split())
 
 
 def test_training_without_data_or_with_files_in_the_way_is_said(img2mv3d: Run, workshop: Workshop) -> None:

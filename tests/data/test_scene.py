@@ -8,7 +8,7 @@ import trimesh
 
 from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.data.corpus import Solid
-from img2mv3d.data.scene import Light, place, random_framing, random_light, random_pose, shoot
+from img2mv3d.data.scene import Light, place, random_framing, random_light, random_pose, render
 from img2mv3d.files.formats import encode_normals
 from img2mv3d.geometry.cameras import SIX_VIEWS, pixel_centres, project, unproject
 
@@ -29,7 +29,7 @@ def _ball() -> Solid:
 
 @pytest.fixture(scope="module")
 def ball():
-    return shoot(_ball(), np.eye(3), 128, FLAT, _rng())
+    return render(_ball(), np.eye(3), 128, FLAT, _rng())
 
 
 def test_a_sphere_has_its_exact_depth_normals_and_masks(ball):
@@ -78,8 +78,8 @@ def test_winding_does_not_matter():
     flipped = solid.faces.copy()
     flipped[::2] = flipped[::2, ::-1]
     light = Light()
-    one = shoot(solid, np.eye(3), 128, light, _rng(), size=64)
-    two = shoot(Solid(solid.vertices, flipped, face_rgb=solid.face_rgb), np.eye(3), 128, light, _rng(), size=64)
+    one = render(solid, np.eye(3), 128, light, _rng(), size=64)
+    two = render(Solid(solid.vertices, flipped, face_rgb=solid.face_rgb), np.eye(3), 128, light, _rng(), size=64)
     assert np.abs(one.normal - two.normal).max() < 1e-3
     assert np.abs(one.color - two.color).mean() < 0.005
 
@@ -94,10 +94,10 @@ def test_holes_of_a_texture_show_what_is_behind():
     corner = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], np.float32)  # v downwards
     full = corner * [0.0, 1.0] + [0.9, 0.0]  # the square behind shows the right half only
     uv = np.stack([corner[[0, 1, 2]], corner[[0, 2, 3]], full[[0, 1, 2]], full[[0, 2, 3]]]).astype(np.float32)
-    shots = shoot(Solid(vertices, faces, uv=uv, texture=texture), np.eye(3), 128, FLAT, _rng())
-    z = shots.z[FRONT, 128]
+    renders = render(Solid(vertices, faces, uv=uv, texture=texture), np.eye(3), 128, FLAT, _rng())
+    z = renders.z[FRONT, 128]
     assert z[96] == pytest.approx(0.2, abs=1e-3) and z[160] == pytest.approx(-0.2, abs=1e-3)
-    assert shots.mask[FRONT, 128, 96] == 1
+    assert renders.mask[FRONT, 128, 96] == 1
 
 
 def test_framing_is_met_unless_another_view_would_leave_its_frame():
@@ -131,7 +131,7 @@ def test_a_corner_is_darker_than_an_open_face():
     rgb = np.full((len(mesh.faces), 3), 200, np.uint8)
     solid = Solid(mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32), face_rgb=rgb)
     light = Light(ambient=1.0, sky=0.0, key=0.0, fill=0.0, occlusion=1.0)
-    shots = shoot(solid, np.eye(3), 144, light, _rng())
-    gray = shots.color[FRONT, :, 128].mean(-1)
-    rows = np.flatnonzero(shots.mask[FRONT, :, 128] == 1)
+    renders = render(solid, np.eye(3), 144, light, _rng())
+    gray = renders.color[FRONT, :, 128].mean(-1)
+    rows = np.flatnonzero(renders.mask[FRONT, :, 128] == 1)
     assert gray[rows[3]] > gray[rows[int(0.85 * len(rows))]] + 0.03  # top of the wall against its foot

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 import trimesh
 
-from img2mv3d.eval.surface import compare_meshes, seen_by, surface_score, visible_points, visible_surface
-from img2mv3d.geometry.cameras import Rig
+from img2mv3d.eval.surface import (
+    SurfaceScore,
+    outline_iou,
+    surface_score,
+    visible_points,
+    visible_surface,
+    volume_iou,
+)
+from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.geometry.sdf import Sphere, render_world
 
 
 def _sphere(radius: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -13,14 +21,20 @@ def _sphere(radius: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     return mesh.vertices.copy(), mesh.faces.copy()
 
 
+def compare(found: tuple, truth: tuple, seed: int = 0) -> SurfaceScore:
+    rng = np.random.default_rng(seed)
+    points = visible_points(*truth, rng, 8000)
+    return surface_score(visible_points(*found, rng, 8000), points)
+
+
 def test_a_surface_equals_itself_up_to_sampling():
-    score = compare_meshes(_sphere(), _sphere(), np.random.default_rng(0), samples=8000)
+    score = compare(_sphere(), _sphere())
     assert score.f_score[0.01] > 0.9 and score.f_score[0.02] > 0.999  # the points are 0.01 of the diagonal apart
     assert score.chamfer < 0.006 and score.diagonal == pytest.approx(3**0.5, rel=0.01)
 
 
 def test_the_distance_of_two_spheres_is_that_of_their_radii():
-    score = compare_meshes(_sphere(0.52), _sphere(0.5), np.random.default_rng(0), samples=8000)
+    score = compare(_sphere(0.52), _sphere(0.5))
     assert score.chamfer == pytest.approx(0.02 / 3**0.5, rel=0.15)
     assert score.f_score[0.01] == 0 and score.f_score[0.02] > 0.97
 
@@ -30,7 +44,7 @@ def test_what_nobody_sees_does_not_count():
     nested = np.concatenate([v1, v2]), np.concatenate([f1, f2 + len(v1)])
     points = visible_points(*nested, np.random.default_rng(0), samples=8000)
     assert np.linalg.norm(points, axis=1).min() > 0.49
-    assert compare_meshes(nested, _sphere(), np.random.default_rng(1), samples=8000).f_score[0.02] > 0.998
+    assert compare(nested, _sphere()).f_score[0.02] > 0.998
 
 
 def test_winding_and_scale_do_not_matter():
@@ -45,7 +59,7 @@ def test_winding_and_scale_do_not_matter():
 def test_missing_half_costs_recall_and_not_precision():
     vertices, faces = _sphere()
     half = faces[(vertices[faces][..., 0] < 0).all(1)]
-    score = compare_meshes((vertices, half), (vertices, faces), np.random.default_rng(0), samples=8000)
+    score = compare((vertices, half), (vertices, faces))
     assert score.precision[0.02] > 0.99 and 0.4 < score.recall[0.02] < 0.6
 
 
@@ -75,19 +89,24 @@ def test_points_know_the_face_that_they_lie_on():
     assert (surface.normals * out).sum(1) == pytest.approx(1, abs=5e-3)
 
 
-def test_a_camera_sees_its_own_side_only():
-    vertices, faces = _sphere()
-    surface = visible_surface(vertices, faces, np.random.default_rng(0), samples=2000)
-    front = Rig(("front",), (0.0,), (0.0,))
-    seen = seen_by(surface, vertices, faces, front)
-    assert (seen == (surface.normals[:, 2] > 0.05)).mean() > 0.99
-    with pytest.raises(ValueError, match="orthographic"):
-        seen_by(surface, vertices, faces, Rig(("one",), (0.0,), (0.0,), "perspective", 2.0, 3.0))
-
-
 def test_nothing_found_scores_nothing():
     empty = np.zeros((0, 3)), np.zeros((0, 3), np.int64)
-    score = compare_meshes(empty, _sphere(), np.random.default_rng(0), samples=8000)
+    score = compare(empty, _sphere())
     assert score.f_score == {0.01: 0.0, 0.02: 0.0, 0.05: 0.0} and score.chamfer == float("inf")
     with pytest.raises(ValueError):
         surface_score(np.zeros((0, 3)), np.zeros((0, 3)))
+
+
+def test_the_volumes_of_two_spheres_overlap_as_computed():
+    small, large = _sphere(0.4), _sphere(0.5)
+    assert volume_iou(large, large) == 1
+    assert volume_iou(small, large) == pytest.approx(0.8**3, abs=0.02)
+    flipped = large[0], large[1][:, ::-1]
+    assert volume_iou(flipped, large) == 1
+    assert volume_iou((np.zeros((0, 3)), np.zeros((0, 3), np.int64)), large) == 0
+
+
+def test_a_sphere_covers_its_own_outlines():
+    _, _, mask, _ = render_world(Sphere(radius=0.5), SIX_VIEWS, 64)
+    assert outline_iou(*_sphere(0.5), mask, SIX_VIEWS) > 0.97
+    assert outline_iou(np.zeros((0, 3)), np.zeros((0, 3), np.int64), mask, SIX_VIEWS) == 0

@@ -8,7 +8,6 @@ from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, Rig
 from img2mv3d.geometry.epipolar import (
     depth_gap,
     image_taps,
-    neighbours,
     pluecker,
     pool_depth,
     ray_depths,
@@ -16,6 +15,7 @@ from img2mv3d.geometry.epipolar import (
     rows_are_epipolar,
     structured_noise,
 )
+from img2mv3d.geometry.rings import neighbours
 
 
 def rig_of(azimuths: tuple, elevations: tuple | None = None) -> Rig:

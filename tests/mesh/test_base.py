@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from img2mv3d.eval.uprightness import Row, seen_from, summary
+from experiments.fit.elevation import Row, seen_from, summary
 from img2mv3d.mesh.base import FLAT, Base, base_of
 from img2mv3d.stages.export import upright
 

@@ -35,7 +35,7 @@ def scaled(mesh: MeshArrays, factor: float) -> MeshArrays:
 
 def test_a_plate_is_sound_and_as_thick_as_it_is() -> None:
     health = check(plate(40, 30, 2))
-    assert health.sound and health.watertight and health.pieces == 1 and health.faults() == []
+    assert health.sound and health.watertight and health.components == 1 and health.faults() == []
     assert health.box_mm == (40, 30, 2) and health.volume_mm3 == pytest.approx(2400)
     assert health.wall_mm == pytest.approx(2) and health.thinnest_mm == pytest.approx(2) and health.thin() is None
     assert "0.5 mm, 0.8 mm wanted" in check(plate(40, 30, 2), 0.25).thin()
@@ -51,10 +51,10 @@ def test_vertices_at_one_place_are_one() -> None:
 @pytest.mark.parametrize(
     ("harmed", "field", "count"),
     [
-        (replace(ball(), faces=ball().faces[2:]), "open_edges", None),
-        (replace(ball(), faces=np.concatenate([ball().faces, ball().faces[:1]])), "double", 1),
-        (replace(ball(), faces=np.concatenate([ball().faces[:1, ::-1], ball().faces[1:]])), "twisted_edges", 3),
-        (replace(ball(), faces=np.concatenate([ball().faces, [[0, 0, 1]]])), "flat", 1),
+        (replace(ball(), faces=ball().faces[2:]), "boundary_edges", None),
+        (replace(ball(), faces=np.concatenate([ball().faces, ball().faces[:1]])), "duplicate_faces", 1),
+        (replace(ball(), faces=np.concatenate([ball().faces[:1, ::-1], ball().faces[1:]])), "inconsistent_edges", 3),
+        (replace(ball(), faces=np.concatenate([ball().faces, [[0, 0, 1]]])), "degenerate_faces", 1),
         (inside(ball()), "inside_out", 1),
         (both(ball(), inside(scaled(ball(), 3))), "inside_out", 1),
     ],
@@ -69,7 +69,7 @@ def test_every_harm_is_counted(harmed: MeshArrays, field: str, count: int | None
 def test_a_hollow_is_no_fault_and_makes_walls() -> None:
     shell = both(scaled(ball(), 10), inside(scaled(ball(), 9)))
     health = check(shell)
-    assert health.sound and health.pieces == 2 and 0.3 < health.wall_mm < 1.0
+    assert health.sound and health.components == 2 and 0.3 < health.wall_mm < 1.0
     assert winding(shell.vertices, shell.faces, np.zeros(3)) == pytest.approx(0, abs=1e-6)
 
 

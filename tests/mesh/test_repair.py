@@ -36,7 +36,7 @@ def test_holes_turned_double_and_loose_triangles_are_mended(seed: int) -> None:
 
 def test_inside_out_is_turned() -> None:
     mended, done = repair(replace(ball(), faces=ball().faces[:, ::-1].copy()))
-    assert volume(mended.vertices, mended.faces) > 0 and done == ("1 pieces turned inside out",)
+    assert volume(mended.vertices, mended.faces) > 0 and done == ("1 component turned inside out",)
 
 
 def test_a_moebius_strip_cannot_be_oriented() -> None:
@@ -51,7 +51,7 @@ def test_a_moebius_strip_cannot_be_oriented() -> None:
         faces += [(a, c, b), (b, c, d)]
     strip = MeshArrays(vertices, np.array(faces, np.int64), np.zeros((24, 3), np.uint8))
     turned, _ = oriented(strip.faces)
-    assert check(replace(strip, faces=turned)).twisted_edges > 0
+    assert check(replace(strip, faces=turned)).inconsistent_edges > 0
     assert not check(repair(strip).mesh).sound
 
 

@@ -9,7 +9,6 @@ from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import Tempor
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
-from img2mv3d.train.variants import PAPER
 
 CHANNELS = (32, 32, 32, 32)
 SIDE = 64  # px
@@ -56,30 +55,34 @@ def test_freshly_made_on_a_plain_decoder_it_is_that_decoder_bit_for_bit():
         assert torch.equal(net.decode(latents, z, hit, front, SIX_VIEWS), plain.decode(latents))
 
 
-@pytest.mark.parametrize("part", ["attention", "front", "carry"])
-def test_every_part_makes_a_difference_once_it_is_open_and_can_be_switched_off(part):
+OFF = {  # what the parts' methods are when nothing is added
+    "attention": {"attend": lambda i, x, level, jitter: x},
+    "front": {"add_front": lambda x, features: x},
+    "warped photo": {"add_warped": lambda x, warped: x, "blend_warped": lambda picture, features, warped: picture},
+}
+
+
+def with_parts(net: CrossViewDecoder, *parts: str) -> CrossViewDecoder:
+    """The same with these parts alone."""
+    net = copy.deepcopy(net)
+    for name in set(OFF) - set(parts):
+        vars(net).update(OFF[name])
+    return net
+
+
+@pytest.mark.parametrize("part", OFF)
+def test_every_part_makes_a_difference_once_it_is_open(part):
     plain = CrossViewDecoder(CHANNELS)
     net = opened(plain)
-    latents, z, hit, front = scene()
-    others = {"attention", "front", "carry"} - {part}
-    for other in others:
-        setattr(net, f"{other}_on", False)
-    with_part = net.decode(latents, z, hit, front, SIX_VIEWS)
-    setattr(net, f"{part}_on", False)
-    without = net.decode(latents, z, hit, front, SIX_VIEWS)
-    assert (with_part - without).abs().max() > 1e-3
-    assert torch.equal(without, plain.decode(latents, z, hit, front, SIX_VIEWS))
+    told = (*scene(), SIX_VIEWS)
+    without = with_parts(net).decode(*told)
+    assert (with_parts(net, part).decode(*told) - without).abs().max() > 1e-3
+    assert torch.equal(without, plain.decode(*told))
 
 
 def test_the_front_condition_reaches_other_views_through_the_attention_alone():
     net = opened(CrossViewDecoder(CHANNELS))
-    latents, z, hit, front = scene()
-    net.carry_on = net.attention_on = False
-    net.front_on = True
-    base = CrossViewDecoder.decode
-    seen = base(net, latents, z, hit, front, SIX_VIEWS)
-    net.front_on = False
-    unseen = base(net, latents, z, hit, front, SIX_VIEWS)
+    seen, unseen = (with_parts(net, *parts).decode(*scene(), SIX_VIEWS) for parts in (("front",), ()))
     assert (seen[0] - unseen[0]).abs().max() > 1e-3
     assert torch.equal(seen[1:], unseen[1:])
 
@@ -104,19 +107,6 @@ def test_the_zero_started_parts_get_a_gradient_at_once():
     assert all(p.grad.abs().max() > 0 for p in first)
 
 
-def test_in_papers_mode_nothing_of_ours_is_left():
-    net = CrossViewDecoder(CHANNELS, **PAPER)
-    assert net.carry is None and not any(a.occlusion or a.photo for a in net.attention)
-    assert torch.isfinite(net.decode(*scene(), SIX_VIEWS)).all()
-
-
-def test_an_open_start_adds_a_little_at_once():
-    stock, net = CrossViewDecoder(CHANNELS), CrossViewDecoder(CHANNELS, start=0.01)
-    net.load_state_dict(stock.state_dict() | {k: v for k, v in net.state_dict().items() if not k.startswith("base.")})
-    difference = (net.decode(*scene(), SIX_VIEWS) - stock.decode(*scene(), SIX_VIEWS)).abs().mean()
-    assert 0 < difference < 0.1
-
-
 @pytest.mark.parametrize("views", [1, 2, 3, 8, 16])
 def test_fewer_and_more_views_than_six_are_decoded(views):
     rig = Rig(tuple(f"v{i}" for i in range(views)), tuple(360.0 * i / views for i in range(views)), (10.0,) * views)
@@ -132,7 +122,7 @@ def test_a_band_decodes_like_the_whole_away_from_its_rims():
     band = crop(guides, (16, 48))
     assert [tuple(level.z.shape) for level in band.levels] == [(6, 4, 8), (6, 8, 16), (6, 16, 32), (6, 32, 64)]
     assert torch.equal(crop(guides, (16, 48), (16, 48)).photo, guides.photo[:, 16:48, 16:48])
-    assert torch.equal(band.carried.color, guides.carried.color[:, :, 16:48])
+    assert torch.equal(band.warped.color, guides.warped.color[:, :, 16:48])
 
 
 def test_maps_that_do_not_belong_to_the_latents_are_refused():

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from img2mv3d.geometry.sdf import Box, Sphere, sample_grid
-from img2mv3d.neus import kernels, nodes
-from img2mv3d.neus.losses import field_loss, view_loss
+from img2mv3d.neus import kernels, nodes, reference
 from img2mv3d.neus.raygrid import NodeRays
+from img2mv3d.neus.reference import field_loss, view_loss
 
 N = 20
 S = 2.0
@@ -62,7 +62,7 @@ def test_lists_are_the_twins(block, azimuth_deg, sharpness):
     rays = NodeRays.of(azimuth_deg, N)
     known = torch.rand(N, rays.columns, generator=torch.Generator().manual_seed(1)) > 0.2
     node, start, target = listed(field, band, block, rays, known, sharpness)
-    twin = nodes.list_rays(field.flatten()[band.index], band, rays, known, sharpness)
+    twin = reference.list_rays(field.flatten()[band.index], band, rays, known, sharpness)
     assert np.array_equal(node, twin.node.numpy())
     assert np.array_equal(start[:-1], twin.start.numpy()) and start[-1] == len(node)
     assert np.array_equal(target, twin.target.numpy())
@@ -83,11 +83,11 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     hold, want = (x.numpy() for x in torch.rand(2, count, generator=rng))
     limit = 1.5  # some normals are off by more
     phi, gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
-    d_field, d_bend, d_gradient = (np.zeros(s, np.float32) for s in (count, count + 2, (count + 2, 3)))
+    d_field, d_curvature, d_gradient = (np.zeros(s, np.float32) for s in (count, count + 2, (count + 2, 3)))
     error = np.zeros(len(target), np.float32)
     own = kernels.in_ranges(
         kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.08, hold, want, phi, gradient,
-        d_field, d_gradient, d_bend,
+        d_field, d_gradient, d_curvature,
     )  # fmt: skip
     seen = kernels.in_ranges(
         kernels.view_terms, len(target), len(node), threads, values, phi, gradient, node, start,
@@ -95,19 +95,19 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     )  # fmt: skip
 
     f = torch.from_numpy(values[:-2])
-    twin = nodes.list_rays(f, band, rays, known, S)
-    g, bend = nodes.differences(f, band)
-    field_cost, d_g, d_b, d_f = field_loss(f, g, bend, 0.03, 0.08, torch.from_numpy(hold), torch.from_numpy(want))
-    sections = nodes.composite(f, twin, S)
+    twin = reference.list_rays(f, band, rays, known, S)
+    g, curvature = reference.differences(f, band)
+    field_cost, d_g, d_b, d_f = field_loss(f, g, curvature, 0.03, 0.08, torch.from_numpy(hold), torch.from_numpy(want))
+    sections = reference.composite(f, twin, S)
     lowest = torch.full((len(target),), nodes.FAR).scatter_reduce(0, twin.ray, f[twin.node], "amin")
     view = view_loss(
-        nodes.opacity(twin, sections), nodes.accumulate(twin, sections.node_weight, g), lowest, mask, normal, trust,
-        0.7, limit,
+        reference.opacity(twin, sections), reference.accumulate(twin, sections.node_weight, g), lowest, mask, normal,
+        trust, 0.7, limit,
     )  # fmt: skip
     view_cost = view.loss
     d_entry = 2 * view.d_normal[twin.ray]
     d_g[twin.node] += sections.node_weight[:, None] * d_entry
-    d_f += nodes.backward(f, twin, sections, S, 2 * view.d_opacity, (d_entry * g[twin.node]).sum(1))
+    d_f += reference.backward(f, twin, sections, S, 2 * view.d_opacity, (d_entry * g[twin.node]).sum(1))
     deepest = [
         twin.node[a : b + 1][f[twin.node[a : b + 1]].argmin()] for a, b in zip(twin.start, twin.last, strict=True)
     ]
@@ -115,16 +115,17 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     assert (view.error > limit).any() and (view.error < limit).any()
     assert np.allclose(error, torch.where(trust > 0, view.error, 0.0), atol=1e-4)
     assert sum(own) == pytest.approx(field_cost, rel=1e-4) and sum(seen) == pytest.approx(view_cost, rel=1e-4)
-    for found, wanted in ((gradient, g), (d_gradient[:-2], d_g), (d_bend[:-2], d_b), (d_field, d_f)):
+    for found, wanted in ((gradient, g), (d_gradient[:-2], d_g), (d_curvature[:-2], d_b), (d_field, d_f)):
         assert np.abs(found - wanted.numpy()).max() < 1e-4 * max(1.0, float(wanted.abs().max()))
 
     # one step of Adam from rest goes by the rate against the sign of the whole gradient, where that is not small
-    whole = (d_f + nodes.differences_backward(d_g, d_b, band)).numpy()
+    whole = (d_f + reference.differences_backward(d_g, d_b, band)).numpy()
     mean, square = np.zeros(count, np.float32), np.zeros(count, np.float32)
     before = values.copy()
     kernels.in_ranges(
         kernels.update, count, count, threads,
-        values, near, d_field, d_gradient, d_bend, mean, square, 0.1 / (1 - 0.9), 1 / (1 - 0.99), (0.9, 0.99), 1e-6,
+        values, near, d_field, d_gradient, d_curvature, mean, square, 0.1 / (1 - 0.9), 1 / (1 - 0.99), (0.9, 0.99),
+        1e-6,
     )  # fmt: skip
     assert np.abs(mean / 0.1 - whole).max() < 1e-3 * np.abs(whole).max()
     moved, wanted = before[:-2] - values[:-2], 0.1 * np.sign(whole)
@@ -141,10 +142,10 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch):
         values, near, _ = arrays(field, band)
         count = len(near)
         phi, gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
-        d_bend, d_gradient = np.zeros(count + 2, np.float32), np.zeros((count + 2, 3), np.float32)
+        d_curvature, d_gradient = np.zeros(count + 2, np.float32), np.zeros((count + 2, 3), np.float32)
         kernels.in_ranges(
             kernels.node_terms, count, count, threads, values, near, S, 0.03, 0.1, np.zeros(count, np.float32),
-            np.zeros(count, np.float32), phi, gradient, np.zeros(count, np.float32), d_gradient, d_bend,
+            np.zeros(count, np.float32), phi, gradient, np.zeros(count, np.float32), d_gradient, d_curvature,
         )  # fmt: skip
-        results.append(np.concatenate([phi, gradient.ravel(), d_gradient.ravel(), d_bend]))
+        results.append(np.concatenate([phi, gradient.ravel(), d_gradient.ravel(), d_curvature]))
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])

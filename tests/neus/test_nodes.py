@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from img2mv3d.geometry.sdf import Box, Sphere, sample_grid
-from img2mv3d.neus import nodes
+from img2mv3d.neus import nodes, reference
 from img2mv3d.neus.raygrid import NodeRays
 
 N = 14
@@ -26,7 +26,7 @@ def everything(azimuth_deg, sharpness=S):
     rays = NodeRays.of(azimuth_deg, N)
     known = torch.ones(N, rays.columns, dtype=torch.bool)
     values = field.flatten()[band.index]
-    return values, band, nodes.list_rays(values, band, rays, known, sharpness)
+    return values, band, reference.list_rays(values, band, rays, known, sharpness)
 
 
 def plain_composite(values, rays, sharpness):
@@ -50,10 +50,10 @@ def plain_composite(values, rays, sharpness):
 @pytest.mark.parametrize("azimuth_deg", [0.0, 45.0, 90.0, 180.0, -45.0])
 def test_opacity_and_weights_are_those_of_the_plain_loop(azimuth_deg):
     values, _, rays = everything(azimuth_deg)
-    sections = nodes.composite(values, rays, S)
+    sections = reference.composite(values, rays, S)
     weights, opacity = plain_composite(values.double(), rays, S)
     assert torch.allclose(sections.node_weight, weights.float(), atol=2e-5)
-    assert torch.allclose(nodes.opacity(rays, sections), opacity.float(), atol=2e-5)
+    assert torch.allclose(reference.opacity(rays, sections), opacity.float(), atol=2e-5)
 
 
 @pytest.mark.parametrize("azimuth_deg", [0.0, 135.0])
@@ -63,13 +63,13 @@ def test_gradients_are_autograds(azimuth_deg):
     want_opacity = torch.randn(len(rays.start), generator=rng)
     want_normal = torch.randn(len(rays.start), 3, generator=rng)
 
-    gradient, bend = nodes.differences(values, band)
-    sections = nodes.composite(values, rays, S)
+    gradient, curvature = reference.differences(values, band)
+    sections = reference.composite(values, rays, S)
     d_entry = want_normal[rays.ray]
     d_gradient = torch.zeros_like(gradient)
     d_gradient[rays.node] += sections.node_weight[:, None] * d_entry
-    found = nodes.backward(values, rays, sections, S, want_opacity, (d_entry * gradient[rays.node]).sum(1))
-    found += nodes.differences_backward(d_gradient, 0.1 * bend, band)
+    found = reference.backward(values, rays, sections, S, want_opacity, (d_entry * gradient[rays.node]).sum(1))
+    found += reference.differences_backward(d_gradient, 0.1 * curvature, band)
 
     v = values.double().requires_grad_()
     near = torch.cat([v, v.new_tensor([nodes.FAR, -nodes.FAR])])[band.neighbours]
@@ -88,7 +88,7 @@ def test_sums_run_over_each_ray_and_no_other():
     values, _, rays = everything(45.0)
     table = torch.randn(len(values), 3, generator=torch.Generator().manual_seed(1))
     weight = torch.rand(len(rays.node), generator=torch.Generator().manual_seed(2))
-    found = nodes.accumulate(rays, weight, table)
+    found = reference.accumulate(rays, weight, table)
     wanted = torch.zeros_like(found).index_add(0, rays.ray, weight[:, None] * table[rays.node])
     assert torch.allclose(found, wanted, atol=1e-5)
 
@@ -98,10 +98,10 @@ def test_the_transpose_of_the_differences_is_their_transpose():
     rng = torch.Generator().manual_seed(4)
     a, x = torch.randn(2, len(values), generator=rng)
     g = torch.randn(len(values), 3, generator=rng)
-    zero_slope, zero_bend = nodes.differences(torch.zeros_like(values), band)
-    slope, bend = nodes.differences(x, band)
-    forth = ((slope - zero_slope) * g).sum() + ((bend - zero_bend) * a).sum()
-    back = (nodes.differences_backward(g, a, band) * x).sum()
+    zero_slope, zero_bend = reference.differences(torch.zeros_like(values), band)
+    slope, curvature = reference.differences(x, band)
+    forth = ((slope - zero_slope) * g).sum() + ((curvature - zero_bend) * a).sum()
+    back = (reference.differences_backward(g, a, band) * x).sum()
     assert abs(float(forth - back)) < 1e-3 * abs(float(forth)) + 1e-3
 
 
@@ -122,7 +122,7 @@ def test_a_list_ends_behind_an_opaque_surface_without_changing_what_is_seen():
     field = F.logsigmoid(8.0 * values)
     assert torch.isfinite(field).all()
     known = torch.ones(N, N, dtype=torch.bool)
-    whole = nodes.list_rays(values, band, NodeRays.of(0.0, N), known, 1e-3)
+    whole = reference.list_rays(values, band, NodeRays.of(0.0, N), known, 1e-3)
     assert len(rays.node) < len(whole.node)
-    cut, full = (nodes.opacity(r, nodes.composite(values, r, 8.0)) for r in (rays, whole))
+    cut, full = (reference.opacity(r, reference.composite(values, r, 8.0)) for r in (rays, whole))
     assert torch.allclose(cut, full, atol=3e-3)

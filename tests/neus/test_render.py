@@ -8,7 +8,7 @@ import torch
 
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, Rig
 from img2mv3d.geometry.sdf import Box, Sphere, render_world, sample_grid
-from img2mv3d.neus import nodes
+from img2mv3d.neus import nodes, reference
 from img2mv3d.neus.raygrid import NodeRays
 from img2mv3d.neus.render import crossing, render, render_views, sample, section_alpha
 
@@ -57,13 +57,13 @@ def test_both_renderers_see_the_same_in_the_same_field(azimuth_deg):
     field, band = nodes.find_band(cells, nodes.Block((0, 0, 0), (n, n, n), n))
     values = field.flatten()[band.index]
     rays = NodeRays.of(azimuth_deg, n)
-    listed = nodes.list_rays(values, band, rays, torch.ones(n, rays.columns, dtype=torch.bool), 8.0)
-    sections = nodes.composite(values, listed, 8.0)
+    listed = reference.list_rays(values, band, rays, torch.ones(n, rays.columns, dtype=torch.bool), 8.0)
+    sections = reference.composite(values, listed, 8.0)
     opacity = torch.zeros(n * n)
-    opacity[listed.target] = nodes.opacity(listed, sections)
+    opacity[listed.target] = reference.opacity(listed, sections)
     depth = torch.zeros(n * n)
     z = rays.z(band.ix, band.iz)
-    depth[listed.target] = nodes.accumulate(listed, sections.node_weight, z[:, None])[:, 0]
+    depth[listed.target] = reference.accumulate(listed, sections.node_weight, z[:, None])[:, 0]
     # pixels whose centres are the nodes
     wide = Camera.orbit(azimuth_deg, half_width=n / (n - 1), size=n)
     seen = render(sdf, wide)

@@ -16,7 +16,7 @@ def test_everything_of_a_finished_run_is_found(tmp_path: Path) -> None:
     story = gather(finished_run(tmp_path))
     assert story.missing == () and story.mesh_name == "mesh.glb" and story.record["seed"] == 7
     assert tuple(story.photo[30, 40]) == (0, 128, 128) and story.subject.shape == (256, 256, 4)
-    assert story.agree["views"].warp_error < story.agree["plain"].warp_error
+    assert story.agree["views"].reprojection_error < story.agree["plain"].reprojection_error
 
 
 @pytest.mark.parametrize("lost", ["mesh.glb", "views", "depth.npz", "subject.png", "plain", "run.json"])

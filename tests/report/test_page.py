@@ -40,7 +40,14 @@ def text(out: Path) -> str:
 
 
 def test_the_page_tells_the_run(text: str) -> None:
-    for words in ("ring.png", "seed 7", "a leg is thin", "Warp error, plain views", "reconstruct", "Watertight"):
+    for words in (
+        "ring.png",
+        "seed 7",
+        "a leg is thin",
+        "Reprojection error, plain views",
+        "reconstruct",
+        "Watertight",
+    ):
         assert words in text
     assert MARK in text[:1000]
 

@@ -12,7 +12,7 @@ from tests.finished import finished_run
 def test_figures_compare_before_and_after(tmp_path: Path) -> None:
     story = gather(finished_run(tmp_path))
     rows = {label: number for label, number, _ in figures(story)}
-    assert float(rows["Warp error, plain views"]) > float(rows["Warp error, cross-view views"]) > 0
+    assert float(rows["Reprojection error, plain views"]) > float(rows["Reprojection error, cross-view views"]) > 0
     assert rows["Fitted outlines"] == "1.000" and rows["Photo on the mesh"] == "30%" and rows["Watertight"] == "yes"
 
 

@@ -25,10 +25,6 @@ def test_a_constant_offset_costs_its_size_and_has_no_slopes() -> None:
     assert torch.isclose(decoder.picture_loss(picture + 0.1, picture), torch.tensor(0.1))
 
 
-def test_psnr_of_a_tenth_is_twenty_db() -> None:
-    assert abs(decoder.psnr(0.01) - 20) < 1e-9
-
-
 def test_a_crop_holds_the_box_where_it_can_and_lies_inside_of_it_else() -> None:
     rng = torch.Generator().manual_seed(0)
     for height, width in ((10, 30), (100, 40), (1, 1), (256, 256)):

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from img2mv3d.data.renders import RenderSet
-from img2mv3d.nets.vae import Encoder
+from img2mv3d.nets.vae import Encoder, encode_boxed
 from img2mv3d.train import encoder
-from img2mv3d.train.pool import as_float, encode_boxed
+from img2mv3d.train.pool import as_float
 
 
 def test_training_brings_the_encoder_nearer_to_the_teacher(toy: Path, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What the parts of the cross-view decoder are worth."""

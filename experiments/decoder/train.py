@@ -1,0 +1,66 @@
+"""`python -m experiments.decoder.train VARIANT DATA --start mini --steps 1600 -o runs`: an ablation on a plain decoder.
+
+runs/VARIANT holds its weights and variant.json; `experiments.decoder.compare` takes the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from experiments.decoder.variants import VARIANTS
+from img2mv3d.bundles.weights import load_bundle
+from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.train import crossview
+from img2mv3d.train.decoder import resampler
+
+NOTES, WEIGHTS = "variant.json", "ema.safetensors"
+
+
+def train(variant: str, data: Path, start: str, out: Path, steps: int, seed: int = 0, full: bool = False) -> Path:
+    """Train one variant; its folder.
+
+    start: a bundle, whose plain decoder it stands on and whose denoiser resamples part of the latents.
+    full: whole pictures from the first step on.
+    """
+    chosen, bundle, folder = VARIANTS[variant], load_bundle(start), out / variant
+    config = bundle.manifest["parts"]["plain_decoder"]["config"]
+    numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    chosen_options = {"steps": steps, "seed": seed, "full": full, "network": chosen.network, "task": chosen.task}
+    resample, plain = resampler(bundle.generator(), seed, (250, 999)), bundle.plain_decoder().state_dict()
+    crossview.train(data, plain, folder, 1e6, numbers=numbers, resample=resample, **chosen_options)
+    notes = {"variant": variant, "config": config, "start": bundle.digest, "steps": steps, "seed": seed}
+    (folder / NOTES).write_text(json.dumps(notes, indent=1))
+    return folder
+
+
+def load(folder: Path) -> CrossViewDecoder:
+    """The network that `train` left in a folder."""
+    notes = json.loads((folder / NOTES).read_text())
+    numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in notes["config"].items()}
+    net = VARIANTS[notes["variant"]].network(**numbers)
+    net.load_state_dict(load_file(folder / WEIGHTS))
+    return net.eval()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The folder of the variant on stdout."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("variant", choices=list(VARIANTS))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--start", default="mini")
+    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--full-images", action="store_true")
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs"))
+    options = parser.parse_args(arguments)
+    values = (options.variant, options.data, options.start, options.out, options.steps, options.seed)
+    print(train(*values, options.full_images))
+
+
+if __name__ == "__main__":
+    main()
