@@ -61,6 +61,7 @@ class Block(nn.Module):
         self.kernel, self.stride, self.skip = kernel, stride, stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
         y = x if self.expand is None else F.relu6(self.expand(x))
         y = self.project(F.relu6(self.depthwise(_padded(y, self.kernel, self.stride))))
         return x + y if self.skip else y

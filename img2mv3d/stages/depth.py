@@ -21,12 +21,12 @@ from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.completion import complete_silhouettes
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.geometry.revolution import apply_revolution_prior
+from img2mv3d.mesh.draft import body_maps
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.neus.confidence import confidence
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
-from img2mv3d.stages.draft import body_maps
 from img2mv3d.values import Body, Depth, Latents, Views
 
 RIM_PX = 2  # of a decoded picture
@@ -54,7 +54,7 @@ def body_views(latents: Latents, body: Body, *, decoder: DecodesLatents) -> View
     The front view's outline is the photo's, as the body's is.
     """
     color = _decode(latents.color, decoder)
-    seen = body_maps(body, latents.rig)
+    seen = body_maps(body.field, latents.rig)
     mask = seen.mask.copy()
     mask[FRONT] = latents.front[..., 3].astype(np.float32) / 255
     # a decoded rim is mixed with the white around: its colour is its neighbour's further in

@@ -18,14 +18,13 @@ from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast
 from img2mv3d.mesh.placement import PLACINGS
 from img2mv3d.mesh.raster import rasterise
+from img2mv3d.mesh.photographs import behind, photo_source
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.plans import ExportOptions
 from img2mv3d.values import Body, Framing, Mesh, Subject, Surface, Views
 
-ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 
-PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 SURE_DEG = 12.0  # Laplace spread of a predicted elevation above which the mesh is left as the photo shows it
 LEAST_DEG = 3.0  # an elevation below it is none
@@ -126,20 +125,6 @@ def view_sources(views: Views) -> list[Source]:
     straight = ((views.color - (1 - alpha[..., None])) / share).clip(0, 1).astype(np.float32)
     cameras = views.rig.cameras(views.mask.shape[-1])
     return [Source(camera, c, a) for camera, c, a in zip(cameras, straight, alpha, strict=True)]
-
-
-def behind(rig: Rig) -> Camera:
-    """The camera straight behind what the rig's front camera sees, as wide as that, for px of IMAGE_SIZE."""
-    front = rig.cameras(IMAGE_SIZE)[FRONT]
-    return replace(front, world_from_cam=ABOUT_Y @ front.world_from_cam)
-
-
-def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
-    """The cut-out (uint8 [H, W, 4]) as what the camera saw: framed px = photo px * scale + offset."""
-    scale = 1 / framing.scale[0], 1 / framing.scale[1]
-    offset = -framing.offset[0] * scale[0], -framing.offset[1] * scale[1]
-    pixels = full.astype(np.float32) / 255
-    return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True)
 
 
 def likeness(

@@ -11,17 +11,18 @@ from functools import partial
 import numpy as np
 import torch
 
-from img2mv3d.conventions import LATENT_FACTOR
+from img2mv3d.conventions import FRONT, IMAGE_SIZE, LATENT_FACTOR
 from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.refine import refine
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.files.formats import encode_normals
+from img2mv3d.mesh.draft import draft
+from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.multiview import unpack
 from img2mv3d.nets.window import Window, around
 from img2mv3d.plans import GenerateOptions
-from img2mv3d.stages.draft import draft
 from img2mv3d.values import Body, Latents, Subject
 
 
@@ -100,9 +101,10 @@ def from_body(
     if generator.encoder is None:
         raise ValueError("this bundle has no encoder of pictures")
     like = generator.camera
-    found = draft(body, subject, generator.rig)
-    views = found.views
-    coded = encode_normals(views.normal, views.mask).astype(np.float32) / 255
+    photo = photo_source(subject.full, subject.framing, generator.rig.cameras(IMAGE_SIZE)[FRONT])
+    views = draft(body.field, body.far, photo, subject.image[..., 3].astype(np.float32) / 255, generator.rig)
+    mask = views.maps.mask
+    coded = encode_normals(views.maps.normal, mask).astype(np.float32) / 255
     pictures = torch.from_numpy(np.concatenate([coded, views.color]).transpose(0, 3, 1, 2)).to(like)
     latents = torch.cat([generator.encoder.encode(picture[None]) for picture in pictures])
     levels = _levels(generator.refine_steps, options.steps)
@@ -115,7 +117,7 @@ def from_body(
     if window is not None:
         refined = window.paste(refined, generator.white.to(refined))
     views_count = len(generator.rig)
-    seen = torch.from_numpy(found.observed + (views.mask == 0)).to(like)[:, None].clamp(0, 1)
+    seen = torch.from_numpy(views.observed + (mask == 0)).to(like)[:, None].clamp(0, 1)
     share = 1 - torch.nn.functional.avg_pool2d(seen, LATENT_FACTOR)
     color = latents[views_count:] + share * (refined[views_count:] - latents[views_count:])
     return Latents(
@@ -131,7 +133,7 @@ def from_body(
             "origin": "body",  # observed by the photo, predicted, denoised where unseen
             "refine_steps": list(levels),
             "guidance": guidance,
-            "observed": round(float((seen * torch.from_numpy(views.mask).to(like)[:, None]).mean()), 4),
+            "observed": round(float((seen * torch.from_numpy(mask).to(like)[:, None]).mean()), 4),
         },
     )
 

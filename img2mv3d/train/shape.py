@@ -186,7 +186,7 @@ def likely_ratio(logits: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
 
 
 def total_loss(maps: ShapeMaps, batch: Batch, losses: ShapeLosses) -> Tensor:
-    """The sum of all parts."""
+    """The weighted sum of all parts, a scalar; depths of the batch in world units."""
     solid = pooled(batch.solid, 2)
     loss = layers_loss(maps.coarse, batch, 4, solid, losses)
     weight = layer_targets(batch, 4)[0]

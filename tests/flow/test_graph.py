@@ -33,7 +33,7 @@ def test_a_record_names_a_value_that_can_be_read_back(stage: str) -> None:
 @pytest.mark.parametrize("stage", GRAPH)
 def test_every_input_is_given_by_an_earlier_stage_or_by_the_source(stage: str) -> None:
     kinds = {GRAPH[s].kind for s in STAGES if order_of(s) < order_of(stage)}
-    beside = {"subject", "back"}  # of the place before, whatever the order
+    beside = {"subject", "back", "body"}  # of the place before, whatever the order
     assert {i.name for i in GRAPH[stage].inputs} <= SOURCES | kinds | beside
 
 

@@ -18,16 +18,17 @@ from img2mv3d.plans import Plan
 from tests.folders import flip
 
 A, B = "a" * 64, "b" * 64
-DEPTH = {"options": {"grid": 128, "effort": 1.0, "revolution_prior": None}, "inputs": {"latents": A, "given": None}}
+DEPTH = {"options": {"grid": 128, "effort": 1.0, "revolution_prior": None}, "inputs": {"latents": A, "body": None, "given": None}}
 GOLDEN_KEYS = {
     "prepare": "52378220ec103b54",
     "back": "64430c952b466b9a",
-    "generate": "64b921534e3ad0d0",
+    "shape": "ed4ceb4c95a974b7",
+    "generate": "17b6aa4f2c648cee",
     "encode": "fcdfccb1cbbe813b",
-    "depth": "9a214b108ac97910",
+    "depth": "b77d44e0f039993e",
     "decode": "64a3f04f2d68e373",
     "reconstruct": "87c972366832fbcb",
-    "export": "11f56db1e8eb6d36",
+    "export": "c86358a2a2b3ac66",
 }
 
 
@@ -239,8 +240,8 @@ def test_every_ingredient_changes_the_key() -> None:
         depth(),
         depth(2),
         depth(options={**DEPTH["options"], "grid": 64}),
-        depth(inputs={"latents": B, "given": None}),
-        depth(inputs={"latents": A, "given": "none"}),
+        depth(inputs={"latents": B, "body": None, "given": None}),
+        depth(inputs={"latents": A, "body": None, "given": "none"}),
         depth(weights=A),
         depth(arithmetic="cuda-float16"),
     }

@@ -1,6 +1,6 @@
-"""Body -> draft: six views of one solid, which agree by construction, coloured by the photo and by what was predicted.
+"""A body -> drafts of its views: pictures of one solid, which agree by construction.
 
-In: a `Body`, the subject, a rig. Out: `Views` with the depth of every pixel and the share that the photo shows.
+In: a field, the photo, the far side's predicted colour, a rig. Out: outlines, normals, depths and colours of every view.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from img2mv3d.conventions import FRONT, IMAGE_SIZE, WORLD_WIDTH
+from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.mesh.arrays import vertex_normals
 from img2mv3d.mesh.extract import extract
+from img2mv3d.mesh.photographs import behind
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import paint
-from img2mv3d.stages.export import behind, photo_source
-from img2mv3d.values import Body, Subject, Views
 
 FINE = 2  # samples a pixel, each way
 FACES = 40_000
 
 
 class Maps(NamedTuple):
-    """One body, seen by the cameras of a rig. mask: float32 [V, H, W], covered share. normal: [V, H, W, 3], world, unit,
-    (0, 0, 0) where mask is 0. z: [V, H, W], as `Depth`."""
+    """One body, seen by the cameras of a rig.
+
+    mask: float32 [V, H, W], covered share.
+    normal: [V, H, W, 3], world, unit, (0, 0, 0) where mask is 0.
+    z: [V, H, W], 0 where mask is 0.
+    """
 
     mask: Float32[np.ndarray, "V H W"]
     normal: Float32[np.ndarray, "V H W 3"]
@@ -36,44 +39,61 @@ class Maps(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """views: colours, normals and masks of the rig. z: float32 [V, H, W], as `Depth`. observed: [V, H, W], the photo's
-    share in each pixel's colour, 0..1."""
+    """A coloured body, seen by the cameras of a rig.
 
-    views: Views
-    z: Float32[np.ndarray, "V H W"]
+    maps: its outlines, normals and depths.
+    color: float32 [V, H, W, 3] in [0, 1], over white.
+    observed: [V, H, W], the photo's share in each pixel's colour, 0..1.
+    """
+
+    maps: Maps
+    color: Float32[np.ndarray, "V H W 3"]
     observed: Float32[np.ndarray, "V H W"]
 
 
-def body_maps(body: Body, rig: Rig) -> Maps:
-    """Outlines, normals and depths of the body. Raises NothingFoundError when it is empty."""
-    surface = extract(body.field, faces=FACES)
+def body_maps(field: Float32[np.ndarray, "N N N"], rig: Rig) -> Maps:
+    """Outlines, normals and depths of the body that lies where `field` is negative. Raises NothingFoundError when it is
+    empty."""
+    surface = extract(field, faces=FACES)
     values = vertex_normals(surface.vertices, surface.faces)
     seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(IMAGE_SIZE)]
     mask, z, normal = (np.stack(part) for part in zip(*seen, strict=True))
     return Maps(mask, _unit(normal), z)
 
 
-def draft(body: Body, subject: Subject, rig: Rig) -> Draft:
-    """The six views of the body, its near side coloured by the photo, its far side as predicted, and by its neighbours
-    where neither looks. Raises NothingFoundError when the body is empty."""
-    surface = extract(body.field, faces=FACES)
-    photo = photo_source(subject.full, subject.framing, rig.cameras(IMAGE_SIZE)[FRONT])
-    painting = paint(surface.vertices, surface.faces, [photo, far_source(body, subject, rig)], texture_size=0)
+def draft(
+    field: Float32[np.ndarray, "N N N"],
+    far: Float32[np.ndarray, "T T 3"],
+    photo: Source,
+    alpha: Float32[np.ndarray, "H W"],
+    rig: Rig,
+) -> Draft:
+    """The views of a body, its near side coloured by the photo, its far side as predicted, and by its neighbours where
+    neither looks.
+
+    field: as in `body_maps`.
+    far: colour of the far side in the front camera's pixels, over +-CROP.
+    photo: as the front camera saw it.
+    alpha: of the framed photo, over the whole picture.
+
+    Raises NothingFoundError when the body is empty.
+    """
+    surface = extract(field, faces=FACES)
+    painting = paint(surface.vertices, surface.faces, [photo, far_source(far, alpha, rig)], texture_size=0)
     normals = vertex_normals(surface.vertices, surface.faces)
     values = np.concatenate([normals, painting.mesh.colors / 255, painting.by_photo[:, None]], axis=1)
     seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(IMAGE_SIZE)]
     mask, z, mean = (np.stack(part) for part in zip(*seen, strict=True))
     color = mean[..., 3:6] * mask[..., None] + (1 - mask[..., None])
-    return Draft(Views(color, _unit(mean[..., :3]), mask, rig, "draft"), z, mean[..., 6])
+    return Draft(Maps(mask, _unit(mean[..., :3]), z), color, mean[..., 6])
 
 
-def far_source(body: Body, subject: Subject, rig: Rig) -> Source:
+def far_source(far: Float32[np.ndarray, "T T 3"], alpha: Float32[np.ndarray, "H W"], rig: Rig) -> Source:
     """The predicted colour of the far side, as the picture of a camera straight behind."""
     side = 2 * round(IMAGE_SIZE * CROP / WORLD_WIDTH)
     margin = (IMAGE_SIZE - side) // 2
     color = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 0.5, np.float32)
-    color[margin : margin + side, margin : margin + side] = cv2.resize(body.far, (side, side)).clip(0, 1)
-    alpha = subject.image[..., 3].astype(np.float32) / 255
+    color[margin : margin + side, margin : margin + side] = cv2.resize(far, (side, side)).clip(0, 1)
     return Source(behind(rig), np.ascontiguousarray(color[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1]))
 
 
