@@ -48,7 +48,7 @@ from img2mv3d.flow.pipeline import run
 from img2mv3d.flow.progress import Report
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.nets.clip import SdDecoder
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.vae import SD_CHANNELS
 from img2mv3d.plans import STANDARD
@@ -96,9 +96,11 @@ def parts(steps: int = 2, size: int = 256, only: str = "unet,plain,crossview,min
         told = _need(lambda: SdDecoder(STILL), lambda net: net.decode(torch.empty(1, 4, cells, cells)), 1)
         yield measure("plain decode of a view", lambda: SdDecoder(STILL), _plain(cells), told)
     if "crossview" in wanted:
-        told = decode_need(Decoder("svd", "", "", lambda: CrossViewDecoder(**VIDEO), VIDEO), size)
+        told = decode_need(
+            Decoder("svd", "", "", lambda: CrossViewDecoder(CrossViewConfig.from_dict(VIDEO)), VIDEO), size
+        )
         what = "cross-view decode of six views, SVD's size"
-        yield measure(what, lambda: CrossViewDecoder(**VIDEO), _crossview(size), told)
+        yield measure(what, lambda: CrossViewDecoder(CrossViewConfig.from_dict(VIDEO)), _crossview(size), told)
     if "mini" in wanted:
         yield from stages()
 

@@ -2,7 +2,7 @@
 
 In: arrays and plain numbers, a path; `error`: the class that a bad file of this kind raises. Out: the same arrays and
 numbers. Equal content gives equal bytes, inverses stand side by side, sizes are checked before anything is allocated.
-Why here: values.py says what each noun consists of, this page how numbers become bytes. Torch is imported only where a
+Why here: values.py says what each value consists of, this page how numbers become bytes. Torch is imported only where a
 latents file is read or written, so that a cached run stays light.
 """
 

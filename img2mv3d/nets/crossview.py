@@ -8,8 +8,8 @@ decoder; freshly made it equals that bit for bit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -41,50 +41,77 @@ class Guides(NamedTuple):
     photo: Float[Tensor, "4 H W"]
 
 
+@dataclass(frozen=True)
+class CrossViewConfig:
+    """All numbers of a `CrossViewDecoder`. Tuples of channels run from the finest level to the coarsest.
+
+    channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`.
+    points: N_p of each up-block, coarse to fine; radius: r. Both of the attention.
+    front_to: "front" adds the photo's pyramid to the front view alone and leaves the rest to the attention; "all" to
+        every view.
+    carry: let the photo's pixels travel directly: into the last block, into the picture, and beside the front view's
+        samples in the attention.
+    occlusion, by_slot, whole_line: of the attention. The paper's form is without carry and occlusion.
+    start: deviation of the first values of the projections that add to the base; at 0 all parts start closed.
+    """
+
+    channels: tuple[int, ...] = MINI_CHANNELS
+    layers_per_block: int = 1
+    groups: int = 8
+    scale: float = 1.0
+    post_quant: bool = False
+    temporal: bool = False
+    points: tuple[int, ...] = POINTS
+    radius: float = RADIUS
+    front_to: str = "front"
+    carry: bool = True
+    occlusion: bool = True
+    by_slot: bool = True
+    whole_line: bool = False
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.front_to not in ("front", "all"):
+            raise ValueError(f"cross-view config: front_to {self.front_to!r}, expected 'front' or 'all'")
+        if not len(self.channels) == len(self.points) == len(FACTORS):
+            counts = f"{len(self.channels)} channels, {len(self.points)} points"
+            raise ValueError(f"cross-view config: {counts}, expected one for each of {len(FACTORS)} up-blocks")
+        if min(*self.channels, self.layers_per_block, self.groups) < 1 or min(self.points) < 0:
+            raise ValueError("cross-view config: channels, layers and groups must be positive, points at least 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for a manifest; `from_dict` undoes it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, numbers: Mapping[str, Any]) -> CrossViewConfig:
+        """A config out of `to_dict`'s numbers; what is not told is as in a manifest of 0.1.0. Raises ValueError on
+        unknown names."""
+        if spare := set(numbers) - {f.name for f in fields(cls)}:
+            raise ValueError(f"cross-view config: unknown {', '.join(sorted(spare))}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()})
+
+
 class CrossViewDecoder(nn.Module):
     """The video decoder with front condition, epipolar attention in every up-block, and the carried photo.
 
-    channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`. points,
-    radius: of the attention. front_to: "front" adds the photo's pyramid to the front view alone and leaves the
-    rest to the attention; "all" to every view. carry: let the photo's pixels travel directly: into the last block,
-    into the picture, and beside the front view's samples in the attention. occlusion, by_slot, whole_line: of the
-    attention. The paper's form is without carry and occlusion. start: deviation of the first values of the
-    projections that add to the base; at 0 all parts start closed. `attention_on`, `front_on`, `carry_on` switch parts
-    off for measurements.
+    `attention_on`, `front_on`, `carry_on` switch parts off for measurements.
     """
 
-    def __init__(
-        self,
-        channels: tuple[int, ...] = MINI_CHANNELS,
-        layers_per_block: int = 1,
-        groups: int = 8,
-        scale: float = 1.0,
-        post_quant: bool = False,
-        temporal: bool = False,
-        points: tuple[int, ...] = POINTS,
-        radius: float = RADIUS,
-        front_to: str = "front",
-        carry: bool = True,
-        occlusion: bool = True,
-        by_slot: bool = True,
-        whole_line: bool = False,
-        start: float = 0.0,
-    ) -> None:
+    def __init__(self, config: CrossViewConfig = CrossViewConfig()) -> None:
         super().__init__()
-        if front_to not in ("front", "all"):
-            raise ValueError(f"front_to {front_to!r}: expected 'front' or 'all'")
-        widths = tuple(reversed(channels))
-        self.front_to = front_to
-        self.base = TemporalBase(channels, layers_per_block, groups, scale, post_quant, temporal)
+        self.config = c = config
+        widths = tuple(reversed(c.channels))
+        self.base = TemporalBase(c.channels, c.layers_per_block, c.groups, c.scale, c.post_quant, c.temporal)
         self.front = FrontPyramid(widths)
-        told = {"occlusion": occlusion, "photo": carry, "by_slot": by_slot, "whole_line": whole_line, "start": start}
+        told = {"radius": c.radius, "groups": c.groups, "occlusion": c.occlusion, "photo": c.carry, "start": c.start}
+        told |= {"by_slot": c.by_slot, "whole_line": c.whole_line}
         self.attention = nn.ModuleList(
-            EpipolarAttention(width, count, radius=radius, groups=groups, **told)
-            for width, count in zip(widths, points, strict=True)
+            EpipolarAttention(width, count, **told) for width, count in zip(widths, c.points, strict=True)
         )
-        self.carry = CarriedPhoto(widths[-2], widths[-1]) if carry else None
-        if start:
-            self._open(start)
+        self.carry = CarriedPhoto(widths[-2], widths[-1]) if c.carry else None
+        if c.start:
+            self._open(c.start)
         self.attention_on = self.front_on = self.carry_on = True
 
     def _open(self, start: float) -> None:
@@ -97,7 +124,7 @@ class CrossViewDecoder(nn.Module):
     @classmethod
     def stable_video_diffusion(cls) -> CrossViewDecoder:
         """On the published SVD decoder's sizes: a base of 266 tensors, 63,579,183 parameters, random."""
-        return cls(SD_CHANNELS, layers_per_block=2, groups=32, scale=LATENT_SCALE, temporal=True)
+        return cls(CrossViewConfig(SD_CHANNELS, layers_per_block=2, groups=32, scale=LATENT_SCALE, temporal=True))
 
     def decode(
         self,
@@ -147,7 +174,7 @@ class CrossViewDecoder(nn.Module):
 
         def at_input(i: int, x: Tensor) -> Tensor:
             if pyramid is not None:
-                if self.front_to == "all":
+                if self.config.front_to == "all":
                     x = x + pyramid[i]
                 else:
                     x = x.clone()  # keeps the memory layout, on which the last bits depend

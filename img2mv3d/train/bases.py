@@ -16,10 +16,10 @@ from torch import Tensor
 
 from img2mv3d.bundles.decoders import Decoder, stock
 from img2mv3d.bundles.weights import Bundle, Checkpoint, write_bundle
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.train import crossview
 from img2mv3d.train.corruption import imagination
-from img2mv3d.train.everything import LICENCE, bundle_notes
+from img2mv3d.train.notes import LICENCE, bundle_notes
 from img2mv3d.train.variants import BEST, VARIANTS
 
 PAINTED = (250, 999)  # steps of the noise from which a denoiser of ours paints the latents that disagree
@@ -78,6 +78,6 @@ def start_weights(base: Decoder, more: Mapping[str, Any], seed: int = 0) -> dict
     """Weights of a network that decodes as the stock decoder does, bit for bit, as long as its new parts add nothing
     (they do at once where `more`, the variant's numbers, says so). seed: of the new parts."""
     torch.manual_seed(seed)
-    net = CrossViewDecoder(**{**base.config, **more})
+    net = CrossViewDecoder(CrossViewConfig.from_dict({**base.config, **more}))
     net.base.load_state_dict(base.make().base.state_dict())
     return net.state_dict()

@@ -23,7 +23,7 @@ from img2mv3d.errors import InputError
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.epipolar import neighbours, row_taps, structured_noise
 from img2mv3d.geometry.warp import SAME_SURFACE, warp_error
-from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, Guides, crop, make_guides
+from img2mv3d.nets.crossview import FACTORS, CrossViewConfig, CrossViewDecoder, Guides, crop, make_guides
 from img2mv3d.train.corruption import corrupted, depth_noise, rough_outlines
 from img2mv3d.train.decoder import Imagine, picture_loss, psnr
 from img2mv3d.train.features import feature_loss
@@ -186,7 +186,7 @@ def train(
     """
     chosen = VARIANTS[variant]
     torch.manual_seed(seed)
-    net = CrossViewDecoder(**{**(numbers or {}), **chosen.net})
+    net = CrossViewDecoder(CrossViewConfig.from_dict({**(numbers or {}), **chosen.net}))
     if start is not None:
         net.load_state_dict(start)
     if plain is not None:

@@ -7,7 +7,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import TemporalDecoder
 
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
-from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.train.variants import PAPER
 
@@ -38,7 +38,7 @@ def opened(net: CrossViewDecoder) -> CrossViewDecoder:
 
 def test_freshly_made_it_is_the_stock_video_decoder_bit_for_bit():
     torch.manual_seed(0)
-    net = CrossViewDecoder(CHANNELS, layers_per_block=2, groups=32, temporal=True)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS, layers_per_block=2, groups=32, temporal=True))
     stock = TemporalDecoder(4, 3, CHANNELS, 2)
     stock.load_state_dict(net.base.state_dict())
     latents, z, hit, front = scene()
@@ -49,7 +49,7 @@ def test_freshly_made_it_is_the_stock_video_decoder_bit_for_bit():
 
 def test_freshly_made_on_a_plain_decoder_it_is_that_decoder_bit_for_bit():
     plain = PlainDecoder(CHANNELS)
-    net = CrossViewDecoder(CHANNELS)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS))
     net.load_plain(plain.state_dict())
     latents, z, hit, front = scene()
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_freshly_made_on_a_plain_decoder_it_is_that_decoder_bit_for_bit():
 
 @pytest.mark.parametrize("part", ["attention", "front", "carry"])
 def test_every_part_makes_a_difference_once_it_is_open_and_can_be_switched_off(part):
-    plain = CrossViewDecoder(CHANNELS)
+    plain = CrossViewDecoder(CrossViewConfig(CHANNELS))
     net = opened(plain)
     latents, z, hit, front = scene()
     others = {"attention", "front", "carry"} - {part}
@@ -72,7 +72,7 @@ def test_every_part_makes_a_difference_once_it_is_open_and_can_be_switched_off(p
 
 
 def test_the_front_condition_reaches_other_views_through_the_attention_alone():
-    net = opened(CrossViewDecoder(CHANNELS))
+    net = opened(CrossViewDecoder(CrossViewConfig(CHANNELS)))
     latents, z, hit, front = scene()
     net.carry_on = net.attention_on = False
     net.front_on = True
@@ -85,14 +85,14 @@ def test_the_front_condition_reaches_other_views_through_the_attention_alone():
 
 
 def test_every_new_weight_gets_a_gradient_after_the_first_step():
-    net = opened(CrossViewDecoder(CHANNELS))
+    net = opened(CrossViewDecoder(CrossViewConfig(CHANNELS)))
     latents, z, hit, front = scene()
     net(latents, make_guides(z, hit, front, SIX_VIEWS)).square().sum().backward()
     assert [k for k, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
 
 
 def test_the_zero_started_parts_get_a_gradient_at_once():
-    net = CrossViewDecoder(CHANNELS)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS))
     latents, z, hit, front = scene()
     net(latents, make_guides(z, hit, front, SIX_VIEWS)).square().sum().backward()
     first = [
@@ -105,13 +105,13 @@ def test_the_zero_started_parts_get_a_gradient_at_once():
 
 
 def test_in_papers_mode_nothing_of_ours_is_left():
-    net = CrossViewDecoder(CHANNELS, **PAPER)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS, **PAPER))
     assert net.carry is None and not any(a.occlusion or a.photo for a in net.attention)
     assert torch.isfinite(net.decode(*scene(), SIX_VIEWS)).all()
 
 
 def test_an_open_start_adds_a_little_at_once():
-    stock, net = CrossViewDecoder(CHANNELS), CrossViewDecoder(CHANNELS, start=0.01)
+    stock, net = CrossViewDecoder(CrossViewConfig(CHANNELS)), CrossViewDecoder(CrossViewConfig(CHANNELS, start=0.01))
     net.load_state_dict(stock.state_dict() | {k: v for k, v in net.state_dict().items() if not k.startswith("base.")})
     difference = (net.decode(*scene(), SIX_VIEWS) - stock.decode(*scene(), SIX_VIEWS)).abs().mean()
     assert 0 < difference < 0.1
@@ -120,11 +120,11 @@ def test_an_open_start_adds_a_little_at_once():
 @pytest.mark.parametrize("views", [1, 2, 3, 8, 16])
 def test_fewer_and_more_views_than_six_are_decoded(views):
     rig = Rig(tuple(f"v{i}" for i in range(views)), tuple(360.0 * i / views for i in range(views)), (10.0,) * views)
-    assert torch.isfinite(opened(CrossViewDecoder(CHANNELS)).decode(*scene(rig), rig)).all()
+    assert torch.isfinite(opened(CrossViewDecoder(CrossViewConfig(CHANNELS))).decode(*scene(rig), rig)).all()
 
 
 def test_a_band_decodes_like_the_whole_away_from_its_rims():
-    net = CrossViewDecoder(CHANNELS)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS))
     latents, z, hit, front = scene()
     guides = make_guides(z, hit, front, SIX_VIEWS)
     with torch.no_grad():
@@ -138,10 +138,26 @@ def test_a_band_decodes_like_the_whole_away_from_its_rims():
 def test_maps_that_do_not_belong_to_the_latents_are_refused():
     latents, z, hit, front = scene()
     with pytest.raises(ValueError, match="6 cameras and maps of 64 x 64 px"):
-        CrossViewDecoder(CHANNELS).decode(latents, z[:, ::2, ::2], hit[:, ::2, ::2], front[:, ::2, ::2], SIX_VIEWS)
+        CrossViewDecoder(CrossViewConfig(CHANNELS)).decode(
+            latents, z[:, ::2, ::2], hit[:, ::2, ::2], front[:, ::2, ::2], SIX_VIEWS
+        )
 
 
 def test_the_published_size_keeps_the_published_base():
     with torch.device("meta"):
         net = CrossViewDecoder.stable_video_diffusion()
     assert sum(v.numel() for v in net.base.state_dict().values()) == 63_579_183
+
+
+def test_a_config_is_checked_and_survives_a_manifest():
+    config = CrossViewConfig((32, 32, 64, 128), points=(7, 7, 0, 0), carry=False)
+    assert CrossViewConfig.from_dict(config.to_dict()) == config
+    assert CrossViewConfig.from_dict({}) == CrossViewConfig()
+    for wrong, says in (
+        ({"chanels": [32]}, "unknown chanels"),
+        ({"front_to": "back"}, "front_to 'back'"),
+        ({"points": [7, 7]}, "2 points"),
+        ({"groups": 0}, "must be positive"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            CrossViewConfig.from_dict(wrong)

@@ -10,7 +10,7 @@ import torch
 from img2mv3d.data.renders import RenderSet, write_atomically
 from img2mv3d.errors import InputError
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.train import crossview
 from img2mv3d.train.crossview import CrossViewTask, agreement_loss, overlap
@@ -36,7 +36,7 @@ def any_features(monkeypatch):
 def task_of(toy: Path, variant: str = "ours") -> CrossViewTask:
     torch.manual_seed(0)
     chosen = VARIANTS[variant]
-    net = CrossViewDecoder(CHANNELS, **chosen.net)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS, **chosen.net))
     return CrossViewTask(Scenes(toy, "train", 3), Scenes(toy, "val", 1), net, chosen)
 
 
@@ -48,7 +48,7 @@ def trained(toy: Path, folder: Path, steps: int, variant: str = "ours", device: 
 
 def test_training_brings_the_front_view_to_the_photo(toy: Path, tmp_path: Path):
     torch.manual_seed(0)
-    before = CrossViewDecoder(CHANNELS)
+    before = CrossViewDecoder(CrossViewConfig(CHANNELS))
     before.load_plain(PlainDecoder(CHANNELS).state_dict())
     torch.manual_seed(0)
     after = trained(toy, tmp_path / "run", 12)
@@ -203,7 +203,7 @@ def ball(size: int = 64, radius: float = 0.4) -> tuple[torch.Tensor, torch.Tenso
 def test_columns_that_hold_the_object_are_all_that_the_attention_needs():
     z, hit = ball()
     torch.manual_seed(0)
-    net = CrossViewDecoder(CHANNELS, carry=False)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS, carry=False))
     attention = net.attention[3]
     torch.nn.init.normal_(attention.out.weight)
     guides = make_guides(z, hit, torch.rand(4, 64, 64), SIX_VIEWS)

@@ -4,29 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from img2mv3d.cli import tables
+from img2mv3d.cli.measuring import Settings, eval_consistency, eval_protocol
 from img2mv3d.errors import InputError, UsageError
 
 
-def consistency(
-    data: Path, settings: list[str], rerender: bool = False, meshes: Path | None = None, zooms: int = 0
-) -> None:
-    tables.consistency(data, data / "out", "mini", [], 1, settings, rerender, meshes, zooms)
-
-
 def test_settings_and_options_that_cannot_be_meant_are_refused(tmp_path: Path):
-    with pytest.raises(UsageError, match="--setting half"):
-        consistency(tmp_path, ["half"])
     with pytest.raises(UsageError, match="--rerender"):
-        consistency(tmp_path, ["exact"], rerender=True)
+        eval_consistency(tmp_path, setting=list(map(Settings, ["exact"])), rerender=True)
     with pytest.raises(UsageError, match="--meshes"):
-        consistency(tmp_path, ["generated"], meshes=tmp_path)
+        eval_consistency(tmp_path, setting=list(map(Settings, ["generated"])), meshes=tmp_path)
     with pytest.raises(UsageError, match="--zooms"):
-        consistency(tmp_path, ["generated"], zooms=1)
+        eval_consistency(tmp_path, setting=list(map(Settings, ["generated"])), zooms=1)
     with pytest.raises(UsageError, match="--soften"):
-        tables.consistency(tmp_path, tmp_path, "mini", [], 1, ["generated"], False, None, soften="plain")
+        eval_consistency(tmp_path, setting=list(map(Settings, ["generated"])), soften="plain")
     with pytest.raises(InputError, match="no renders"):
-        consistency(tmp_path, ["generated"])
+        eval_consistency(tmp_path, setting=list(map(Settings, ["generated"])))
 
 
 def test_only_what_is_asked_for_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -39,10 +31,10 @@ def test_only_what_is_asked_for_is_measured(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(by_truth, "compare", lambda *told, **more: asked.append(("truth", told[-1])) or "A")
     monkeypatch.setattr(ownfit, "compare", lambda *told, **more: asked.append(("own", told[-1])) or "B")
     monkeypatch.setattr(pictures, "compare", lambda *told: asked.append(("zooms", told[4], told[5])))
-    consistency(tmp_path, ["exact", "spoilt"])
-    consistency(tmp_path, ["generated"])
-    consistency(tmp_path, ["spoilt", "generated"], rerender=True)
-    consistency(tmp_path, ["spoilt"], zooms=3)
+    eval_consistency(tmp_path, setting=list(map(Settings, ["exact", "spoilt"])))
+    eval_consistency(tmp_path, setting=list(map(Settings, ["generated"])))
+    eval_consistency(tmp_path, setting=list(map(Settings, ["spoilt", "generated"])), rerender=True)
+    eval_consistency(tmp_path, setting=list(map(Settings, ["spoilt"])), zooms=3)
     assert asked == [
         ("truth", ["exact", "spoilt"]),
         ("own", ["generated"]),
@@ -54,8 +46,6 @@ def test_only_what_is_asked_for_is_measured(tmp_path: Path, monkeypatch: pytest.
     assert capsys.readouterr().out.split() == ["A", "B", "A", "B", "A"]
 
 
-def test_a_protocol_wants_its_name_and_its_meshes(tmp_path: Path):
-    with pytest.raises(UsageError, match="protocol dtu: expected one of gso30, val"):
-        tables.protocol("dtu", tmp_path, tmp_path / "out", "mini", [], None, False)
+def test_a_protocol_wants_its_meshes(tmp_path: Path):
     with pytest.raises(InputError, match="no corpus"):
-        tables.protocol("val", tmp_path, tmp_path / "out", "mini", [], None, False)
+        eval_protocol("val", tmp_path)
