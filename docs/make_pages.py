@@ -50,7 +50,7 @@ def said(words: str, folder: Path) -> str:
     env["PYTHONPATH"] = str(HERE.parent)
     done = subprocess.run(line, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     text = done.stdout.replace(str(folder), "/home/me").replace(str(HERE.parent), "/home/me/img2mv3d")
-    text = re.sub(re.escape(sys.prefix) + r"\S*", "/home/me/img2mv3d/.venv", text).rstrip()
+    text = re.sub(re.escape(sys.prefix) + r"\S*", "/home/me/img2mv3d/.venv", text).strip("\n")
     if done.returncode:
         text += f"\n(status {done.returncode})"
     return text

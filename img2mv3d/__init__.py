@@ -1,6 +1,6 @@
 """One photo of an object into a textured mesh, with views that agree to the pixel.
 
-The nouns are values, the verbs carry one into the next; `run` does it all. Names are looked up when they are used, so
+Stages carry one value into the next; `run` does it all. Names are looked up when they are used, so
 that `import img2mv3d` loads neither numpy nor torch. Why here: this is the whole public surface.
 """
 
@@ -9,7 +9,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    # nouns
+    # values
     "Photo": "img2mv3d.values",
     "Subject": "img2mv3d.values",
     "Latents": "img2mv3d.values",
@@ -17,7 +17,7 @@ _HOME = {
     "Views": "img2mv3d.values",
     "Surface": "img2mv3d.values",
     "Mesh": "img2mv3d.values",
-    # verbs
+    # stages
     "prepare": "img2mv3d.stages.prepare",
     "generate": "img2mv3d.stages.generate",
     "plain_views": "img2mv3d.stages.depth",

@@ -1,6 +1,6 @@
 """What this machine gives to a run: processors, memory, disk, a graphics card. Asked for without loading torch.
 
-In: /proc, cgroups, the installed packages' own files. Out: plain numbers and words.
+In: the system, cgroups, the installed packages' own files. Out: plain numbers and words.
 Why here: pipeline and commands ask the same questions, and a cached run must ask them without heavy imports.
 """
 
@@ -20,10 +20,8 @@ CGROUP_CPU_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgrou
 
 def cpu_count() -> int:
     """Processors that this process may really use: its affinity, cut down to the cgroup's quota; at least 1."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        count = os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, math.ceil(min(count, _quota())))
 
 
@@ -64,17 +62,27 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory() -> int:
-    """Bytes: the largest resident size since `reset_peak_memory` (or since the start, where that is not possible)."""
-    return _status_bytes("VmHWM")
+    """Bytes: the largest resident size since `reset_peak_memory`; since the start, or now, where a system tells no
+    more."""
+    import psutil
+
+    try:  # psutil does not know it on Linux, and nothing else can be counted anew
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    memory = psutil.Process().memory_info()
+    return int(found.group(1)) * 1024 if found else getattr(memory, "peak_wset", memory.rss)
 
 
 def resident_memory() -> int:
     """Bytes in memory now, after what was freed has been given back where the C library can do that."""
     import ctypes
 
-    with contextlib.suppress(AttributeError, OSError):
+    import psutil
+
+    with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-    return _status_bytes("VmRSS")
+    return psutil.Process().memory_info().rss
 
 
 STARVED = ("can't allocate memory", "cuda out of memory", "insufficient memory")  # torch, torch on a card, OpenCV
@@ -95,19 +103,6 @@ def free_disk(folder: Path) -> int:
         except OSError:
             continue
     return 0
-
-
-def _status_bytes(name: str) -> int:
-    """A size out of /proc/self/status; the peak that the system remembers, where there is no such file."""
-    try:
-        found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-        if found:
-            return int(found.group(1)) * 1024
-    except OSError:
-        pass
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _quota() -> float:

@@ -1,4 +1,4 @@
-"""The seven nouns of the flow, as frozen values: what each stage takes and gives, and how each lies on disk.
+"""The seven values of the flow, frozen: what each stage takes and gives, and how each lies on disk.
 
 In and out: numpy arrays and plain numbers; `save(folder)` writes the files that DESIGN calls by name, `load(folder)`
 reads and checks them; formats.py knows the bytes. Why here: stages, store and commands share these and nothing else.

@@ -7,16 +7,16 @@ import pytest
 
 import img2mv3d
 
-NOUNS = ("Photo", "Subject", "Latents", "Depth", "Views", "Surface", "Mesh")
-VERBS = ("prepare", "generate", "plain_views", "fit_depth", "decode", "reconstruct", "export")
+VALUES = ("Photo", "Subject", "Latents", "Depth", "Views", "Surface", "Mesh")
+STAGES = ("prepare", "generate", "plain_views", "fit_depth", "decode", "reconstruct", "export")
 REST = ("__version__", "Camera", "Rig", "Plan", "PLANS", "load_bundle", "read_photo", "Source", "Store", "run")
 
 
 def test_the_public_names_are_these() -> None:
-    assert sorted(img2mv3d.__all__) == sorted((*NOUNS, *VERBS, *REST)) == dir(img2mv3d)
+    assert sorted(img2mv3d.__all__) == sorted((*VALUES, *STAGES, *REST)) == dir(img2mv3d)
 
 
-@pytest.mark.parametrize("name", [*NOUNS, *VERBS, *REST])
+@pytest.mark.parametrize("name", [*VALUES, *STAGES, *REST])
 def test_every_public_name_is_found_and_documented(name: str) -> None:
     found = getattr(img2mv3d, name)
     assert name in ("__version__", "PLANS") or found.__doc__

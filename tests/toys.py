@@ -24,7 +24,7 @@ GENERATE = {"schedule": "mini", "steps": 2, "solver": "dpmpp", "guidance": 1.0, 
 
 def toy_bundle(folder: Path, seed: int = 0) -> Bundle:
     """Write a bundle with all parts into `folder` and load it; equal seeds give equal files. 256 px."""
-    from img2mv3d.nets.crossview import CrossViewDecoder
+    from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
     from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
     from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
     from img2mv3d.nets.vae import Encoder, PlainDecoder
@@ -35,7 +35,7 @@ def toy_bundle(folder: Path, seed: int = 0) -> Bundle:
         parts = {
             "encoder": Part(Encoder((8, 8), (1, 1)), encoder),
             "plain_decoder": Part(PlainDecoder(CHANNELS, groups=8), DECODER),
-            "crossview_decoder": Part(CrossViewDecoder(CHANNELS, groups=8), DECODER),
+            "crossview_decoder": Part(CrossViewDecoder(CrossViewConfig(CHANNELS, groups=8)), DECODER),
             "tokens": Part(TokenEncoder(TokenConfig.from_dict(TOKENS)), TOKENS),
             "unet": Part(MultiViewUNet(UNetConfig.from_dict(UNET)), UNET),
         }

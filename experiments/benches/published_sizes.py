@@ -46,7 +46,7 @@ from img2mv3d.flow.pipeline import run
 from img2mv3d.flow.progress import Report
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.nets.clip import SdDecoder
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.vae import SD_CHANNELS
 from img2mv3d.plans import STANDARD
@@ -97,9 +97,10 @@ def parts(steps: int = 2, size: int = 256, only: str = "unet,plain,crossview,min
         forecast = _need(lambda: SdDecoder(STILL), lambda net: net.decode(torch.empty(1, 4, cells, cells)), 1)
         yield measure("plain decode of a view", lambda: SdDecoder(STILL), _plain(cells), forecast)
     if "crossview" in wanted:
-        forecast = decode_need(Decoder("svd", "", "", lambda: CrossViewDecoder(**VIDEO), VIDEO), size)
+        published = CrossViewConfig.from_dict(VIDEO)
+        forecast = decode_need(Decoder("svd", "", "", lambda: CrossViewDecoder(published), VIDEO), size)
         what = "cross-view decode of six views, SVD's size"
-        yield measure(what, lambda: CrossViewDecoder(**VIDEO), _crossview(size), forecast)
+        yield measure(what, lambda: CrossViewDecoder(published), _crossview(size), forecast)
     if "mini" in wanted:
         yield from stages()
 

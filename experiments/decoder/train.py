@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from experiments.decoder.variants import VARIANTS
 from img2mv3d.bundles.weights import load_bundle
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.train import crossview
 from img2mv3d.train.decoder import resampler
 
@@ -29,10 +29,9 @@ def train(variant: str, data: Path, start: str, out: Path, steps: int, seed: int
     """
     chosen, bundle, folder = VARIANTS[variant], load_bundle(start), out / variant
     config = bundle.manifest["parts"]["plain_decoder"]["config"]
-    numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     chosen_options = {"steps": steps, "seed": seed, "full": full, "network": chosen.network, "task": chosen.task}
     resample, plain = resampler(bundle.generator(), seed, (250, 999)), bundle.plain_decoder().state_dict()
-    crossview.train(data, plain, folder, 1e6, numbers=numbers, resample=resample, **chosen_options)
+    crossview.train(data, plain, folder, 1e6, numbers=config, resample=resample, **chosen_options)
     notes = {"variant": variant, "config": config, "start": bundle.digest, "steps": steps, "seed": seed}
     (folder / NOTES).write_text(json.dumps(notes, indent=1))
     return folder
@@ -41,8 +40,7 @@ def train(variant: str, data: Path, start: str, out: Path, steps: int, seed: int
 def load(folder: Path) -> CrossViewDecoder:
     """The network that `train` left in a folder."""
     notes = json.loads((folder / NOTES).read_text())
-    numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in notes["config"].items()}
-    net = VARIANTS[notes["variant"]].network(**numbers)
+    net = VARIANTS[notes["variant"]].network(CrossViewConfig.from_dict(notes["config"]))
     net.load_state_dict(load_file(folder / WEIGHTS))
     return net.eval()
 

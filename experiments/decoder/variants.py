@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,12 +15,13 @@ from experiments.decoder.fitted_noise import fit_error
 from img2mv3d.conventions import WORLD_WIDTH
 from img2mv3d.geometry.epipolar import ray_depths, structured_noise
 from img2mv3d.nets.attention import SLOTS, EpipolarAttention
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.nets.features import feature_distance, features
 from img2mv3d.train.crossview import DEPTH_NOISE, CrossViewTask
 from img2mv3d.train.decoder import picture_loss
 
 FEATURES = 0.02  # on three bands as a plain decoder shows them: 0.3 to 0.9 of the loss on colours
+SIZES = CrossViewConfig()  # of the shipped decoder
 OPENED = 0.01  # deviation of first values: adds about a tenth of what it is added to
 NOISE_BOUND = 1 + 1 / 3 + 1 / 9  # of the structured noise, in units of its amplitude
 
@@ -79,15 +80,15 @@ class WholeLine(CrossViewDecoder):
 
     Attention = WholeLineAttention
 
-    def __init__(self, *sizes: Any, **numbers: Any) -> None:
-        super().__init__(*sizes, **{**numbers, "points": (32, 32, 0, 0)})
+    def __init__(self, config: CrossViewConfig = SIZES) -> None:
+        super().__init__(replace(config, points=(32, 32, 0, 0)))
 
 
 class CoarseOnly(CrossViewDecoder):
     """The piece of the line at 32 and 64 px alone: where the whole line is, too."""
 
-    def __init__(self, *sizes: Any, **numbers: Any) -> None:
-        super().__init__(*sizes, **{**numbers, "points": (7, 7, 0, 0)})
+    def __init__(self, config: CrossViewConfig = SIZES) -> None:
+        super().__init__(replace(config, points=(7, 7, 0, 0)))
 
 
 class NoEpipolar(CrossViewDecoder):
@@ -103,8 +104,8 @@ class NoPhotoWarp(CrossViewDecoder):
 
     Attention = PhotolessAttention
 
-    def __init__(self, *sizes: Any, **numbers: Any) -> None:
-        super().__init__(*sizes, **numbers)
+    def __init__(self, config: CrossViewConfig = SIZES) -> None:
+        super().__init__(config)
         self.carry = None
 
     def add_warped(self, x: Tensor, warped: Any) -> Tensor:
@@ -139,8 +140,8 @@ class PermutationInvariant(CrossViewDecoder):
 class NonzeroInit(CrossViewDecoder):
     """The new parts start a little open, not closed."""
 
-    def __init__(self, *sizes: Any, **numbers: Any) -> None:
-        super().__init__(*sizes, **numbers)
+    def __init__(self, config: CrossViewConfig = SIZES) -> None:
+        super().__init__(config)
         for projection in (*self.front.out, *(block.out for block in self.attention), self.carry.out):
             nn.init.normal_(projection.weight, std=OPENED)
         nn.init.constant_(self.carry.gate, OPENED)

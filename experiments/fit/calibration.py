@@ -53,7 +53,7 @@ def kinds(bundle: str = "mini") -> dict[str, Kind]:
 
 
 def pixels_of(views: Views, z: Float[np.ndarray, "V H W"], rng: np.random.Generator) -> Pixels:
-    """(features, absolute error of z) of PIXELS random pixels that the coarse fit hits; where the truth has nothing, the
+    """(features, absolute error of z) of PIXELS random pixels that the coarse fit hits; where the truth has none, the
     error is 9."""
     assert views.normal is not None
     seen = render_views(fit(views.normal, views.mask, views.rig, QUICK).sdf, views.rig, views.mask.shape[1])

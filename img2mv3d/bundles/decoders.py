@@ -124,13 +124,13 @@ def _config(bundle: Any) -> Mapping[str, Any]:
 
 def _make(base: str, folder: Path, path: Path) -> CrossViewDecoder:
     """The stock decoder in eval mode, fp32. Raises WeightsError when files and config do not belong together."""
-    from img2mv3d.nets.crossview import CrossViewDecoder
+    from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 
     upstream, config = BASES[base], convert.read_config(folder / "config.json")
     convert.expect(config, convert.read_table(upstream, "layout")["vae"]["expected"], folder / "config.json")
     temporal = base == "svd"
     try:
-        net = CrossViewDecoder(**_numbers(base, config, folder / "config.json"))
+        net = CrossViewDecoder(CrossViewConfig.from_dict(_numbers(base, config, folder / "config.json")))
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{folder / 'config.json'}: {error}; is this the config of {WHOSE[base]}?") from None
     rules = convert.read_table(upstream, "names")["temporal_decoder" if temporal else "plain_decoder"]

@@ -22,6 +22,7 @@ from img2mv3d.files.durable import (
     digest_file,
     read_sealed,
     sync_folder,
+    waiting_lock,
     write_sealed,
 )
 
@@ -229,18 +230,7 @@ def _refuse_strangers(folder: Path) -> None:
 @contextlib.contextmanager
 def _alone(path: Path, say: Say) -> Iterator[None]:
     """One process at a time; where a system has no such locks, the digests alone must tell."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with open(path, "wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say("another process fetches the same; waiting for it")
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
+    with waiting_lock(path, -1, lambda: say("another process fetches the same; waiting for it")):
         yield
 
 

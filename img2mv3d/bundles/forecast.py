@@ -7,12 +7,10 @@ Why here: whether a run fits is known before gigabytes are fetched, and from the
 from __future__ import annotations
 
 import math
-import re
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -22,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
+from img2mv3d import machine
 from img2mv3d.bundles.weights import Bundle, Checkpoint, hollow
 from img2mv3d.conventions import LATENT_CHANNELS, LATENT_FACTOR
 from img2mv3d.errors import WeightsError
@@ -127,15 +126,14 @@ def depth_need(bundle: Bundle, size: int = 256) -> Need:
 
 def decode_need(decoder: Decoder, size: int = 256) -> Need:
     """All views together, with everything that looks across them; the object covers COVERED of each."""
-    from img2mv3d.nets.crossview import CrossViewDecoder, make_guides
+    from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder, make_guides
 
     views, cells = len(SIX_VIEWS), size // LATENT_FACTOR
-    numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in decoder.config.items()}
     maps = torch.zeros(views, size, size)
     told = make_guides(maps, maps, torch.zeros(4, size, size), SIX_VIEWS)
     held = sum(t.nbytes for t in tree_leaves(told) if isinstance(t, torch.Tensor))
     with torch.device("meta"):
-        net = CrossViewDecoder(**numbers).to("meta").eval()
+        net = CrossViewDecoder(CrossViewConfig.from_dict(decoder.config)).to("meta").eval()
         guides = tree_map_only(torch.Tensor, lambda t: t.to("meta"), told)
         one = metered(lambda: net(torch.empty(views, LATENT_CHANNELS, cells, cells), guides))
     parts = f"{views} views together, by {decoder.name}"
@@ -173,8 +171,7 @@ def resident() -> int:
     import img2mv3d.nets.crossview
     import img2mv3d.nets.generator  # noqa: F401
 
-    found = re.search(r"^VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else 0
+    return machine.resident_memory()
 
 
 @torch.no_grad()

@@ -419,11 +419,11 @@ def _make(part: str, config: Mapping[str, Any]) -> nn.Module:
         from img2mv3d.nets.shape import ShapeConfig, ShapeNet
 
         return ShapeNet(ShapeConfig.from_dict(dict(config)))
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     if part == "crossview_decoder":
-        from img2mv3d.nets.crossview import CrossViewDecoder
+        from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 
-        return CrossViewDecoder(**tuples)
+        return CrossViewDecoder(CrossViewConfig.from_dict(config))
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
     from img2mv3d.nets.vae import Encoder, PlainDecoder
 
     return {"encoder": Encoder, "plain_decoder": PlainDecoder}[part](**tuples)

@@ -1,6 +1,6 @@
-"""The commands that look after things: cache, weights, doctor.
+"""The commands that look after things: cache, doctor, licences; and `weights`, from a file of its own.
 
-In: folders, names, sizes as typed. Out: lines on stdout, an exit status. Why here: none of them computes anything.
+In: the words on the command line. Out: lines on stdout, an exit status. Why here: none of them computes anything.
 """
 
 from __future__ import annotations
@@ -8,118 +8,84 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from img2mv3d.cli.flags import parse_bytes
-from img2mv3d.cli.flow import open_store
-from img2mv3d.errors import Img2mv3dError, UsageError, WeightsError
+import typer
+
+from img2mv3d.cli import bundle
+from img2mv3d.cli.flags import TEXT, command, parse_bytes, typed_in
+from img2mv3d.cli.lines import size_text, tell
+from img2mv3d.errors import Img2mv3dError
+
+if TYPE_CHECKING:
+    from img2mv3d.flow.store import Store
 
 PACKAGES = (
     *("torch", "diffusers", "safetensors", "nerfacc", "PyMCubes", "trimesh", "pillow", "numpy", "scipy"),
     *("fast-simplification", "opencv-python-headless", "typer", "rich", "platformdirs", "jaxtyping"),
+    *("filelock", "psutil"),
 )
 EXTRAS = ("onnxruntime", "transformers", "accelerate", "huggingface_hub", "embreex", "usd-core", "manifold3d")
 
+app = typer.Typer(**TEXT)
+cache_app = typer.Typer(help="What is kept between runs.", **TEXT)
+app.add_typer(cache_app, name="cache")
+app.add_typer(bundle.app, name="weights")
 
-def cache_list(given: Mapping[str, Any]) -> None:
-    """One line per entry: key, stage, bytes, when it was used last; the last used first."""
-    for entry in _store(given).entries():
+MaxSize = Annotated[
+    int, typer.Option("--max-size", parser=parse_bytes, metavar="BYTES", help="What may stay, such as 500M or 2G.")
+]
+
+
+@command(cache_app, "cache", "debug", name="list")
+def cache_list(**flags: Any) -> None:
+    """Every entry: key, stage, size, last use; the last used first."""
+    for entry in _store(flags).entries():
         print(f"{entry.key[:12]}  {entry.stage:<12} {size_text(entry.size):>9}  {_ago(entry.used)}")
 
 
-def cache_size(given: Mapping[str, Any]) -> None:
-    """One line: bytes, entries, place."""
-    store = _store(given)
+@command(cache_app, "cache", "debug", name="size")
+def cache_size(**flags: Any) -> None:
+    """How much room it takes, and where."""
+    store = _store(flags)
     print(f"{size_text(store.size())} in {len(store.entries())} entries, {store.folder}")
 
 
-def cache_prune(max_size: str, given: Mapping[str, Any]) -> None:
-    """Forget what was used longest ago until the rest fits."""
-    removed, freed = _store(given).prune(parse_size(max_size))
+@command(cache_app, "cache", "debug", name="prune")
+def cache_prune(max_size: MaxSize = "1G", **flags: Any) -> None:  # type: ignore[assignment]
+    """Forget what was used longest ago, and what was damaged."""
+    removed, freed = _store(flags).prune(max_size)
     print(f"{removed} entries removed, {size_text(freed)} freed")
 
 
-def cache_verify(given: Mapping[str, Any]) -> None:
-    """Read every byte; damaged entries are set aside and named on stderr."""
-    good, bad = _store(given).verify()
+@command(cache_app, "cache", "debug", name="verify")
+def cache_verify(**flags: Any) -> None:
+    """Read every byte and set damaged entries aside."""
+    good, bad = _store(flags).verify()
     print(f"{good} entries are good, {len(bad)} were damaged and set aside")
 
 
-def weights_list() -> None:
-    """The bundles that are here."""
-    from img2mv3d.bundles.weights import folder_of, load_bundle
+@command(app, "debug")
+def licences(**flags: Any) -> None:
+    """The terms of code, weights and data.
 
-    for name in ("mini", *(name for name in ("wonder3d",) if folder_of(name).is_dir())):
-        bundle = load_bundle(name)
-        print(f"{bundle.name}  {bundle.digest[:12]}  {', '.join(bundle.parts())}  {bundle.folder}")
-
-
-def weights_verify(name: str) -> None:
-    """Check files, numbers and probes of a bundle. Raises WeightsError at the first that is wrong."""
-    from img2mv3d.bundles.weights import load_bundle
-
-    bundle = load_bundle(name)
-    bundle.check()
-    print(f"{bundle.name} is good: {', '.join(bundle.parts())}")
-
-
-def weights_inspect(name: str) -> None:
-    """What the manifest of a bundle says; of a checkpoint, what its files hold, and whether it will load."""
-    from img2mv3d.bundles.inspection import findings, is_foreign
-    from img2mv3d.bundles.manifests import MANIFEST
-    from img2mv3d.bundles.weights import folder_of, load_bundle
-
-    folder = folder_of(name)
-    if is_foreign(folder) and not (folder / MANIFEST).is_file():
-        tell(findings(folder), f"{folder}: something above is missing or wrong; `img2mv3d weights fetch` brings it")
-        return
-    bundle = load_bundle(name)
-    print(f"folder = {bundle.folder}\ndigest = {bundle.digest}")
-    for line in flat(bundle.manifest):
-        print(line)
-
-
-def weights_fetch(name: str, out: Path | None, revision: str, offline: bool, accepted: bool) -> None:
-    """Bring an upstream's weights; terms first. The folder's path goes to stdout."""
-    from img2mv3d.bundles.fetch import fetch
-
-    folder = _agreed_place(name, out, accepted)
-    print(fetch(name, folder, revision=revision, offline=offline, say=note))
-
-
-def weights_import(source: Path, out: Path | None, accepted: bool) -> None:
-    """Take a copy of Wonder3D's weights; terms first. The folder's path goes to stdout."""
-    from img2mv3d.bundles.fetch import take
-
-    print(take("wonder3d", source, _agreed_place("wonder3d", out, accepted), say=note))
-
-
-def licences() -> None:
-    """Under which terms code, weights and data stand."""
+    \b
+    img2mv3d licences
+    """
     from img2mv3d.bundles import upstreams
 
     print(upstreams.table(upstreams.licences()))
 
 
-def tell(found: Iterable[tuple[str, str, bool]], fault: str) -> None:
-    """One line for each (label, text, good); raises WeightsError with the words of `fault` when one is not good."""
-    lines, healthy = [], True
-    for label, text, good in found:
-        lines.append(f"{'ok  ' if good else 'FAIL'}  {label:<13} {text}")
-        healthy &= good
-    print("\n".join(lines))
-    if not healthy:
-        raise WeightsError(fault)
+@command(app, "cache", "debug")
+def doctor(**flags: Any) -> None:
+    """What this installation and this machine have, and what they lack."""
+    tell(findings(flags), "something above is missing or wrong; install img2mv3d again: pip install -e .")
 
 
-def doctor(given: Mapping[str, Any]) -> None:
-    """What this installation and this machine have, and what they lack. Raises WeightsError when it cannot run."""
-    tell(findings(given), "something above is missing or wrong; install img2mv3d again: pip install -e .")
-
-
-def findings(given: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+def findings(flags: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """(label, what was found, whether that is good enough), one by one."""
     from img2mv3d import __version__, machine
 
@@ -134,81 +100,16 @@ def findings(given: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     yield "threads", f"{machine.thread_count()} of {machine.cpu_count()} processors", True
     yield from _bundle_finding()
     yield from _matting_finding()
-    store = _store(given)
+    store = _store(flags)
     yield "cache", f"{store.folder}, {size_text(store.size())}", True
-    free = machine.free_disk(store.folder)
+    free = machine.free_disk(store.folder) if store.folder else 0
     yield "disk", f"{size_text(free)} free there", free > 100 * 10**6
 
 
-def parse_size(text: str) -> int:
-    """Bytes out of "500M", "2 GB", "0". Raises UsageError.
+def _store(flags: Mapping[str, Any]) -> Store:
+    from img2mv3d.cli.carry import open_store
 
-    >>> parse_size("1.5 GB")
-    1500000000
-    """
-    try:
-        return parse_bytes(text)
-    except UsageError as error:
-        raise UsageError(f"--max-size {error}") from None
-
-
-def size_text(count: int) -> str:
-    """Bytes for people.
-
-    >>> size_text(1_530_000)
-    '1.5 MB'
-    """
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Nested plain values as lines "a.b = value"."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name} = {value}"
-
-
-def _agreed_place(name: str, out: Path | None, accepted: bool) -> Path:
-    """Where the weights will stand. The terms are shown and must be accepted, unless weights were fetched there before.
-    Raises UsageError."""
-    from img2mv3d.bundles.fetch import RECORD
-    from img2mv3d.bundles.manifests import fetched_folder
-    from img2mv3d.bundles.upstreams import terms_of
-
-    terms, folder = terms_of(name), out or fetched_folder() / name
-    if not (folder / RECORD).exists():
-        agree(terms, accepted)
-    return folder
-
-
-def agree(terms: Iterable[str], accepted: bool) -> None:
-    """Show the terms and ask. Raises UsageError."""
-    for line in terms:
-        note(line)
-    if not accepted and not (sys.stdin.isatty() and _says_yes("Do you accept these terms? [y/N] ")):
-        raise UsageError("the terms above are not accepted; read them, then say so with --accept-licence")
-
-
-def _says_yes(question: str) -> bool:
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def note(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def _store(given: Mapping[str, Any]) -> Any:
-    typed = {name: value for name, value in given.items() if value}
-    return open_store(typed, lambda line: print(f"warning: {line}", file=sys.stderr))
+    return open_store(typed_in(flags), lambda line: print(f"warning: {line}", file=sys.stderr))
 
 
 def _version(name: str) -> str | None:

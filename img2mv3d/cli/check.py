@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from img2mv3d.cli.flags import MM
-from img2mv3d.errors import UnsoundError, UsageError
+import typer
+
+from img2mv3d.cli.flags import MM, TEXT, command, typed_in
+from img2mv3d.errors import UnsoundError
 
 if TYPE_CHECKING:
     from img2mv3d.mesh.check import Health
@@ -37,6 +39,34 @@ MUST_BE_ZERO = {
 }
 
 
+app = typer.Typer(**TEXT)
+
+MeshFile = Annotated[Path, typer.Argument(help="glb, gltf, obj, ply, stl, off, 3mf or usdz.")]
+Mend = Annotated[bool, typer.Option("--repair", help="Write a mended copy beside it, as good as it gets.")]
+Printable = Annotated[
+    bool, typer.Option("--printable", help="Close it if needed, ask for walls of 0.8mm, or say why it cannot be.")
+]
+Unit = Annotated[
+    Literal[*MM] | None,
+    typer.Option("--unit", help="What one unit of the file is.", show_default="mm in stl and 3mf, else m"),
+]
+
+
+@command(app, "json", "debug")
+def check(file: MeshFile, repair: Mend = False, printable: Printable = False, unit: Unit = None, **flags: Any) -> None:
+    """Say whether a mesh file is a closed body: holes, crowded and twisted edges, pieces, walls, size.
+
+    Walls are an estimate: rays from a few hundred points straight through the body. A repaired copy goes beside the
+    file, NAME_repaired, never over it; a texture becomes colours at the vertices there. Exit status: 0 when all is
+    fine, with --repair or --printable also when it is after the repair; 6 when not; 3 when the file cannot be read.
+
+    \b
+    img2mv3d check out/mesh.glb
+    img2mv3d check part.stl --printable --json
+    """
+    check_file(file, mend=repair, printable=printable, unit=unit, as_json="json" in typed_in(flags))
+
+
 def check_file(path: Path, *, mend: bool, printable: bool, unit: str | None, as_json: bool) -> None:
     """Check, and with `mend` or `printable` repair, a mesh file. Raises UnsoundError when the mesh (or what the repair
     made of it) is not sound, or not printable where that was asked for.
@@ -45,9 +75,7 @@ def check_file(path: Path, *, mend: bool, printable: bool, unit: str | None, as_
     from img2mv3d.mesh.files import read_mesh
     from img2mv3d.mesh.repair import repair
 
-    scale = MM[unit or default_unit(path)] if unit in (None, *MM) else None
-    if scale is None:
-        raise UsageError(f"--unit {unit}: expected one of {', '.join(MM)}")
+    scale = MM[unit or default_unit(path)]
     mesh = read_mesh(path)
     first = last = check(mesh, scale)
     done: tuple[str, ...] = ()

@@ -1,7 +1,8 @@
-"""The flags that commands share. Those of the stages are the fields of the stages' options, one flag each.
+"""The flags that commands share, and how a function becomes a command. Those of the stages are the fields of the
+stages' options, one flag each.
 
-In: `plans`, for the defaults that the help shows. Out: `FLAGS`, `with_flags`, `checked`. Why here: a field, its flag,
-its range and its help stand in one line, and no command lists them again.
+In: `plans`, for the defaults that the help shows. Out: `FLAGS`, `command`, `typed_in`. Why here: a field, its flag, its
+range, its help and its panel stand in one line, and no command lists them again.
 """
 
 from __future__ import annotations
@@ -12,34 +13,47 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.errors import UsageError
 from img2mv3d.plans import DECODERS, PLANS, STANDARD
 
-TEXT: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}  # of every group
+TEXT: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": "rich", "add_completion": False}  # of every group
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
 FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
 
+# Panels of a help page, in the order in which people think about a run.
+RUN, PHOTO, VIEWS, COARSE, DECODING = "Run", "Photo", "Six views", "Coarse surface", "Decoding"
+SURFACE, MESH, MACHINE, OUTPUT = "Final surface", "Mesh file", "Weights and machine", "Output"
+
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag. decls: as typed. home: "stage.field" in Plan, or "" for a flag of the command itself. choices: the only
-    values allowed. low, high: the smallest and largest number allowed. parse: from what is typed to the field's value.
+    """One flag.
+
+    type: of its value.
+    decls: as typed.
+    help: one sentence.
+    panel: of the help page.
+    home: "stage.field" or "field" in Plan, or "" for a flag of the command itself.
+    choices: the only values allowed.
+    low, high: the smallest and largest number allowed.
+    parse: from what is typed to the field's value; metavar: what that looks like.
     otherwise: what the help says instead of a default of None.
     """
 
     type: Any
     decls: tuple[str, ...]
     help: str
+    panel: str
     home: str = ""
     choices: tuple[str, ...] = ()
     low: float | int | None = None
     high: float | int | None = None
     parse: Callable[[str], Any] | None = None
+    metavar: str | None = None
     otherwise: str = "as the weights say"
 
     @property
@@ -51,18 +65,19 @@ class Flag:
         return value if self.home else None
 
     @property
+    def annotation(self) -> Any:
+        """What typer is told: None stands for a flag that was not typed."""
+        kind = Literal[*self.choices] if self.choices else self.type
+        more = {"min": self.low, "max": self.high, "parser": self.parse, "metavar": self.metavar}
+        given = {name: value for name, value in more.items() if value is not None}
+        return Annotated[kind | None, typer.Option(*self.decls, help=self.text, rich_help_panel=self.panel, **given)]
+
+    @property
     def text(self) -> str:
-        """The line of help: what it is, which values it takes, what it is otherwise."""
-        parts = [self.help]
-        if self.choices:
-            parts.append(f"({', '.join(self.choices)})")
-        if self.home and self.default is not False:
-            parts.append(f"[{self.otherwise if self.default is None else self.default}]")
-        return " ".join(parts)
-
-
-def _number(kind: type, decl: str, help: str, home: str, low: float | int, high: float | int) -> Flag:
-    return Flag(kind, (decl,), help, home, low=low, high=high)
+        """The help, with what is taken when it is not typed, as rich markup."""
+        if not self.home or self.default is False:
+            return self.help
+        return rf"{self.help} \[default: {self.otherwise if self.default is None else self.default}]"
 
 
 BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -71,60 +86,76 @@ SIZE_MM = (1.0, 100_000.0)
 
 
 def parse_length(text: str) -> float:
-    """Millimetres out of a length with its unit. Raises UsageError.
+    """Millimetres out of a length with its unit. Raises ValueError.
 
     >>> parse_length("80mm"), parse_length("8 cm"), parse_length("2in")
     (80.0, 80.0, 50.8)
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(mm|cm|m|in)\s*", text.lower())
     if found is None:
-        raise UsageError(f"{text}: expected a length with its unit, such as 80mm, 8cm, 0.1m or 3in")
+        raise ValueError(f"{text}: expected a length with its unit, such as 80mm, 8cm, 0.1m or 3in")
     length = float(found.group(1)) * MM[found.group(2)]
     if not SIZE_MM[0] <= length <= SIZE_MM[1]:
-        raise UsageError(f"{text}: expected 1mm to 100m")
+        raise ValueError(f"{text}: expected 1mm to 100m")
     return length
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes out of "500M", "8G". Raises UsageError.
+    """Bytes out of "500M", "8G", "0". Raises ValueError.
 
     >>> parse_bytes("1.5 GB")
     1500000000
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
     if found is None:
-        raise UsageError(f"{text}: expected a size such as 500M or 8G")
+        raise ValueError(f"{text}: expected a size such as 500M or 8G")
     return int(float(found.group(1)) * BYTES[found.group(2)])
 
 
+def _number(kind: type, decl: str, help: str, panel: str, home: str, low: float | int, high: float | int) -> Flag:
+    return Flag(kind, (decl,), help, panel, home, low=low, high=high, metavar="N" if kind is int else "X")
+
+
 FLAGS = {
+    # of a run
+    "out": Flag(Path, ("-o", "--out"), "Folder for the results.", RUN),
+    "quality": Flag(str, ("--quality",), "Preset of all options of the stages.", RUN, choices=tuple(PLANS)),
+    "seed": Flag(int, ("--seed",), "Another seed, another back side.", RUN, "seed", low=0, metavar="N"),
+    "mask": Flag(Path, ("--mask",), "A picture that is white where the object is.", PHOTO),
+    "back": Flag(Path, ("--back",), "Your own photo of the back: its pixels go on what a camera behind sees.", PHOTO),
     # fields of the options of the stages
-    "remover": Flag(str, ("--remover",), "How the object is cut out.", "prepare.remover", REMOVERS),
-    "framing_px": _number(int, "--framing-px", "Long side of the object in px of 256.", "prepare.framing_px", 16, 250),
-    "steps": _number(int, "--steps", "Steps of the diffusion solver.", "generate.steps", 1, 1000),
-    "guidance": _number(float, "--guidance", "Classifier-free guidance, 1 is off.", "generate.guidance", 0, 50),
-    "solver": Flag(str, ("--solver",), "Diffusion solver.", "generate.solver", SOLVERS),
-    "eta": _number(float, "--eta", "Noise that DDIM adds, 0 to 1.", "generate.eta", 0, 1),
-    "depth_grid": _number(int, "--depth-grid", "Nodes a side of the quick fit.", "depth.grid", 32, 256),
-    "depth_effort": _number(float, "--depth-effort", "Factor on the quick fit's steps.", "depth.effort", 0.01, 100),
+    "remover": Flag(str, ("--remover",), "How the object is cut out.", PHOTO, "prepare.remover", REMOVERS),
+    "framing_px": _number(
+        int, "--framing-px", "Long side of the object in px of 256.", PHOTO, "prepare.framing_px", 16, 250
+    ),
+    "steps": _number(int, "--steps", "Steps of the diffusion solver.", VIEWS, "generate.steps", 1, 1000),
+    "guidance": _number(float, "--guidance", "Classifier-free guidance, 1 is off.", VIEWS, "generate.guidance", 0, 50),
+    "solver": Flag(str, ("--solver",), "Diffusion solver.", VIEWS, "generate.solver", SOLVERS),
+    "eta": _number(float, "--eta", "Noise that DDIM adds.", VIEWS, "generate.eta", 0, 1),
+    "depth_grid": _number(int, "--depth-grid", "Nodes a side of the quick fit.", COARSE, "depth.grid", 32, 256),
+    "depth_effort": _number(
+        float, "--depth-effort", "Factor on the quick fit's steps.", COARSE, "depth.effort", 0.01, 100
+    ),
     "revolution_prior": _number(
         float,
         "--revolution-prior",
-        "How far side outlines lean towards round ones, 0 to 1.",
+        "How far outlines from the side lean towards a body of revolution.",
+        COARSE,
         "depth.revolution_prior",
         0,
         1,
     ),
-    "decoder": Flag(str, ("--decoder",), "What decodes the colours.", "decode.decoder", DECODERS),
-    "decode_normals": Flag(bool, ("--decode-normals",), "Normals through it, too.", "decode.decode_normals"),
-    "grid": _number(int, "--grid", "Nodes a side of the final fit.", "reconstruct.grid", 32, 512),
-    "effort": _number(float, "--effort", "Factor on the final fit's steps.", "reconstruct.effort", 0.01, 100),
-    "format": Flag(str, ("--format",), "File format of the mesh.", "export.format", FORMATS),
-    "faces": _number(int, "--faces", "Triangles, at most.", "export.faces", 100, 2_000_000),
+    "decoder": Flag(str, ("--decoder",), "What decodes the colours.", DECODING, "decode.decoder", DECODERS),
+    "decode_normals": Flag(bool, ("--decode-normals",), "Normals through it, too.", DECODING, "decode.decode_normals"),
+    "grid": _number(int, "--grid", "Nodes a side of the final fit.", SURFACE, "reconstruct.grid", 32, 512),
+    "effort": _number(float, "--effort", "Factor on the final fit's steps.", SURFACE, "reconstruct.effort", 0.01, 100),
+    "format": Flag(str, ("--format",), "File format of the mesh.", MESH, "export.format", FORMATS),
+    "faces": _number(int, "--faces", "Triangles, at most.", MESH, "export.faces", 100, 2_000_000),
     "texture_size": _number(
         int,
         "--texture-size",
         "Side of the texture in px, 0 for colours at the vertices.",
+        MESH,
         "export.texture_size",
         0,
         8192,
@@ -133,6 +164,7 @@ FLAGS = {
         float,
         "--elevation",
         "Degrees by which the photo looks down; the mesh is turned upright.",
+        MESH,
         "export.elevation_deg",
         -89,
         89,
@@ -141,98 +173,104 @@ FLAGS = {
         str,
         ("--up",),
         "The file's axis that points up.",
+        MESH,
         "export.up",
         ("y", "z"),
         otherwise="z in stl and 3mf, y elsewhere, as their readers expect",
     ),
     "size": Flag(
-        str,
+        float,
         ("--size",),
         "Longest side of the mesh in the file: 80mm, 8cm, 0.1m, 3in.",
+        MESH,
         "export.size_mm",
         parse=parse_length,
+        metavar="LENGTH",
         otherwise="100mm in stl, 3mf and usdz; about 1m, the world's own unit, in glb, obj and ply",
     ),
     "height": Flag(
-        str,
+        float,
         ("--height",),
         "Its height instead.",
+        MESH,
         "export.height_mm",
         parse=parse_length,
+        metavar="LENGTH",
         otherwise="as --size says",
     ),
     # fields of the plan itself
-    "seed": _number(int, "--seed", "Another seed, another back side.", "seed", 0, 2**63 - 1),
-    "device": Flag(str, ("--device",), "auto, cpu or cuda.", "device"),
-    "bundle": Flag(str, ("--bundle",), "Name or folder of the weights.", "bundle"),
+    "bundle": Flag(str, ("--bundle",), "Name or folder of the weights.", MACHINE, "bundle"),
+    "device": Flag(str, ("--device",), "auto, cpu or cuda.", MACHINE, "device"),
     "vram": Flag(
-        str,
+        int,
         ("--vram",),
         "Memory of the graphics card that may be used: 8G.",
+        MACHINE,
         "vram",
         parse=parse_bytes,
+        metavar="BYTES",
         otherwise="all of it",
     ),
     # of the commands
-    "quality": Flag(str, ("--quality",), "Preset of all options of the stages.", choices=tuple(PLANS)),
-    "out": Flag(Path, ("-o", "--out"), "Folder for the results."),
-    "mask": Flag(Path, ("--mask",), "A picture that is white where the object is."),
-    "back": Flag(Path, ("--back",), "Your own photo of the back: its pixels go on what a camera behind sees."),
-    "cache": Flag(Path, ("--cache",), "Folder of the cache [IMG2MV3D_CACHE, else the system's place for caches]."),
-    "no_cache": Flag(bool, ("--no-cache",), "Neither read nor write the cache."),
-    "debug": Flag(bool, ("--debug",), "Show the trace of an error."),
-    "quiet": Flag(bool, ("-q", "--quiet"), "Only warnings and the result's path."),
-    "json": Flag(bool, ("--json",), "One line of JSON instead of the result's path."),
+    "cache": Flag(
+        Path, ("--cache",), "Folder of the cache (IMG2MV3D_CACHE, else the system's place for caches).", MACHINE
+    ),
+    "no_cache": Flag(bool, ("--no-cache",), "Neither read nor write the cache.", MACHINE),
+    "quiet": Flag(bool, ("-q", "--quiet"), "Only warnings and the result's path.", OUTPUT),
+    "json": Flag(bool, ("--json",), "One line of JSON instead of the result's path.", OUTPUT),
+    "debug": Flag(bool, ("--debug",), "Show the trace of an error.", OUTPUT),
 }
-COMMON = ("out", "quality", "seed", "device", "vram", "bundle", "cache", "no_cache", "debug", "quiet", "json")
 
 
 def flags_of(*stages: str) -> tuple[str, ...]:
     """The flags that are fields of the options of these stages, in the order of FLAGS."""
-    return tuple(name for name, flag in FLAGS.items() if flag.home.partition(".")[0] in stages and "." in flag.home)
+    return tuple(name for name, flag in FLAGS.items() if flag.home.rpartition(".")[0] in stages)
 
 
-def with_flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the flags `names`; it gets them as keywords, None where they were not typed."""
-
-    def wrap(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        added = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=None,
-                annotation=Annotated[FLAGS[name].type | None, typer.Option(*FLAGS[name].decls, help=FLAGS[name].text)],
-            )
-            for name in names
-        ]
-
-        @functools.wraps(command)
-        def call(**given: Any) -> None:
-            command(**given)
-
-        del call.__wrapped__  # else inspect would look through to the function without flags
-        call.__signature__ = inspect.Signature([*own, *added])
-        call.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
-        return call
-
-    return wrap
+def of_a_run(*names: str) -> tuple[str, ...]:
+    """The flags of every command that runs stages, with `names` among them."""
+    last = ("bundle", "device", "vram", "cache", "no_cache", "quiet", "json", "debug")
+    return ("out", "quality", "seed", *names, *last)
 
 
-def checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that were typed, each inside of its range. Raises UsageError that names flag, value and range."""
-    given = dict(given)
-    for name, value in given.items():
-        flag = FLAGS.get(name)
-        if flag is None or value is None:
-            continue
-        if flag.parse is not None:
-            try:
-                given[name] = flag.parse(value)
-            except UsageError as error:
-                raise UsageError(f"{flag.decls[-1]} {error}") from None
-        if flag.choices and value not in flag.choices:
-            raise UsageError(f"{flag.decls[-1]} {value}: expected one of {', '.join(flag.choices)}")
-        if flag.low is not None and not flag.low <= value <= flag.high:
-            raise UsageError(f"{flag.decls[-1]} {value}: expected {flag.low:g} to {flag.high:g}")
-    return {name: value for name, value in given.items() if value is not None and value is not False}
+def command(app: typer.Typer, *flags: str, name: str | None = None) -> Callable[[Callable[..., None]], Any]:
+    """Register a function as a command of `app` that has the shared flags `flags`, too. It gets them as keywords, None
+    where they were not typed. Its docstring is the help: paragraphs flow, what follows a line of \\b stays as it is.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        app.command(name, help=flowing(function.__doc__ or ""))(_with_flags(function, flags))
+        return function
+
+    return register
+
+
+def typed_in(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were typed."""
+    return {name: value for name, value in flags.items() if value is not None and value is not False}
+
+
+def flowing(words: str) -> str:
+    """A docstring as rich markup, one line a paragraph; brackets are no markup.
+
+    >>> flowing("Turn a photo\\n    into a mesh.\\n\\n    \\b\\n    run a.png [b.png]")
+    'Turn a photo into a mesh.\\n\\nrun a.png \\\\[b.png]'
+    """
+    paragraphs = inspect.cleandoc(words).replace("[", r"\[").split("\n\n")
+    return "\n\n".join(p[2:] if p.startswith("\b\n") else p.replace("\n", " ") for p in paragraphs)
+
+
+def _with_flags(function: Callable[..., None], names: tuple[str, ...]) -> Callable[..., None]:
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    own = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [inspect.Parameter(name, keyword, default=None, annotation=FLAGS[name].annotation) for name in names]
+
+    @functools.wraps(function)
+    def call(**given: Any) -> None:
+        function(**given)
+
+    del call.__wrapped__  # else inspect would look through to the function without flags
+    call.__signature__ = inspect.Signature([*own, *added])
+    call.__annotations__ = {p.name: p.annotation for p in (*own, *added)}
+    return call

@@ -47,8 +47,11 @@ class Guard(TyperGroup):
             with contextlib.suppress(OSError, ValueError):  # else the interpreter complains when it flushes at its end
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
-        except TYPERS_OWN:
-            raise
+        except TYPERS_OWN as error:
+            if not hasattr(error, "format_message"):
+                raise
+            self._say(f"{_worded(error)}; see `{_command(error, ctx)} --help`")
+            raise typer.Exit(UsageError.exit_code) from None
         except Exception as error:
             known = as_known(error)
             kind = type(error).__name__
@@ -59,6 +62,16 @@ class Guard(TyperGroup):
         if self._debug:
             traceback.print_exc()
         print(f"error: {line}", file=sys.stderr, flush=True)
+
+
+def _worded(error: Any) -> str:
+    """What typer says about words on the command line, in our style."""
+    words = error.format_message().replace("Value error, ", "").rstrip(".")
+    return words[:1].lower() + words[1:]
+
+
+def _command(error: Any, ctx: Any) -> str:
+    return (getattr(error, "ctx", None) or ctx).command_path
 
 
 def as_known(error: BaseException) -> Img2mv3dError | None:

@@ -9,28 +9,88 @@ from __future__ import annotations
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import typer
+
+from img2mv3d.cli.flags import TEXT, command
 from img2mv3d.errors import InputError, UsageError
 
 NAME = "report.html"
+FILMS = ("gif", "webp", "mp4")
+
+app = typer.Typer(**TEXT)
+
+Folder = Annotated[Path | None, typer.Argument(metavar="OUT", help="A run's folder (out/, else here).")]
+Shown = Annotated[Path | None, typer.Argument(metavar="OUT", help="A run's folder or a mesh file (out/, else here).")]
+File = Annotated[Path | None, typer.Option("-o", "--out", help="The file to write (in the run's folder).")]
+Original = Annotated[
+    Path | None, typer.Option("--photo", help="The photo it began with (found by name and content, if near).")
+]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")]
+Closed = Annotated[bool, typer.Option("--no-browser", help="Only print the address.")]
+Film = Annotated[Literal[*FILMS], typer.Option("--format", help="Of the film; mp4 is VP9.")]
+Frames = Annotated[int, typer.Option("--frames", min=2, max=360, help="Pictures of one turn.")]
+Side = Annotated[int, typer.Option("--side", min=32, max=2048, help="Of a picture, in px.")]
 
 
-def report(folder: Path | None, photo: Path | None, target: Path | None) -> None:
-    """Write the report of a run; its path to stdout."""
+@command(app, "debug")
+def report(folder: Folder = None, photo: Original = None, out: File = None, **flags: Any) -> None:
+    """Write report.html: a run on one page that opens from disk and loads nothing.
+
+    Photo, cut-out, the mesh to turn, views before and after, normals, depth, where a pixel is seen in the other views,
+    figures, seconds and memory, warnings. `run` writes it, too.
+
+    \b
+    img2mv3d report out/
+    """
     folder = folder or run_here()
     if photo is not None and not photo.is_file():
-        raise InputError(f"{photo}: no such photo; leave --photo away or name the one the run began with")
-    print(save_report(folder, photo, target or folder / NAME).absolute())
+        raise InputError(f"{photo}: no such photo; omit --photo or name the one the run began with")
+    print(save_report(folder, photo, out or folder / NAME).absolute())
 
 
-def view(folder: Path | None, port: int, browser: bool) -> None:
-    """Serve the report until somebody interrupts; made first where it is missing or older than the run."""
-    from img2mv3d.report.serve import server_for
+@command(app, "debug")
+def view(folder: Folder = None, port: Port = 0, no_browser: Closed = False, **flags: Any) -> None:
+    """Show the report in the browser, served to this machine alone, until Ctrl-C.
 
+    \b
+    img2mv3d view out/
+    """
     folder = folder or run_here()
     made, record = folder / NAME, folder / "run.json"
     if not made.is_file() or (record.is_file() and made.stat().st_mtime < record.stat().st_mtime):
         save_report(folder, None, made)
+    serve(folder, port, browser=not no_browser)
+
+
+@command(app, "debug")
+def turntable(
+    folder: Shown = None, format: Film = "gif", out: File = None, frames: Frames = 36, side: Side = 360, **flags: Any
+) -> None:
+    """Film the mesh turning once: turntable.gif, .webp or .mp4.
+
+    \b
+    img2mv3d turntable out/ --format webp
+    """
+    from img2mv3d.report.gather import mesh_of
+    from img2mv3d.report.turntable import write_film
+
+    folder = folder or run_here()
+    if format == "mp4" and side % 2:
+        raise UsageError(f"--side {side}: an mp4 needs an even number")
+    mesh, name = mesh_of(folder)
+    if out is None:
+        beside = folder.with_name(f"{folder.stem}_turntable.{format}")
+        out = folder / f"turntable.{format}" if folder.is_dir() else beside
+    write_film(shot(mesh, name, frames, side), out, format)
+    print(out.absolute())
+
+
+def serve(folder: Path, port: int, *, browser: bool) -> None:
+    """Serve the report until somebody interrupts; its address to stdout. Raises UsageError."""
+    from img2mv3d.report.serve import server_for
+
     try:
         server = server_for(folder, port)
     except OSError as error:
@@ -47,29 +107,16 @@ def view(folder: Path | None, port: int, browser: bool) -> None:
             return
 
 
-def turntable(folder: Path | None, kind: str, target: Path | None, count: int, side: int) -> None:
-    """Write the film of a run's mesh (or of a mesh file); its path to stdout."""
-    from img2mv3d.report.gather import mesh_of
-    from img2mv3d.report.turntable import KINDS, frames, write_film
+def shot(mesh: Any, name: str, count: int, side: int) -> list[Any]:
+    """The film's pictures; on a terminal a line counts them."""
+    from img2mv3d.report.turntable import frames
 
-    folder = folder or run_here()
-    if kind not in KINDS:
-        raise UsageError(f"--format {kind}: expected one of {', '.join(KINDS)}")
-    if not 2 <= count <= 360 or not 32 <= side <= 2048:
-        raise UsageError(f"--frames {count} --side {side}: expected 2 to 360 pictures of 32 to 2048 px")
-    if kind == "mp4" and side % 2:
-        raise UsageError(f"--side {side}: an mp4 needs an even number")
-    mesh, name = mesh_of(folder)
-    if target is None:
-        beside = folder.with_name(f"{folder.stem}_turntable.{kind}")
-        target = folder / f"turntable.{kind}" if folder.is_dir() else beside
     pictures = []
     for picture in frames(mesh, count, side):
         pictures.append(picture)
         if sys.stderr.isatty():
             print(f"\r{name}: {len(pictures)} of {count}", end="" if len(pictures) < count else "\n", file=sys.stderr)
-    write_film(pictures, target, kind)
-    print(target.absolute())
+    return pictures
 
 
 def save_report(folder: Path, photo: Path | None, target: Path) -> Path:

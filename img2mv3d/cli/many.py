@@ -18,24 +18,31 @@ from typing import Any
 
 import typer
 
-from img2mv3d.cli.flags import checked
-from img2mv3d.cli.flow import Many, carry_one, facts_of, plan_of
+from img2mv3d.cli.carry import carry_one, facts_of, plan_of
 from img2mv3d.cli.guard import as_known, one_line
 from img2mv3d.cli.pools import Lost, in_processes
 from img2mv3d.cli.screen import Quiet
+from img2mv3d.cli.seeds import Seeds
 from img2mv3d.cli.wanted import names_for
 from img2mv3d.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Task:
-    """One photo to carry as far as `until`, into `out`. typed: flags that were checked. threads: for each process."""
+    """One photo to carry as far as `until`, into `out`.
+
+    typed: flags that were typed.
+    seeds: how many are tried.
+    report: whether report.html is written.
+    threads: for each process.
+    """
 
     photo: Path
     out: Path
     until: str
-    typed: dict[str, Any]
-    many: Many
+    typed: Mapping[str, Any]
+    seeds: Seeds
+    report: bool = True
     threads: int | None = None
 
 
@@ -69,33 +76,31 @@ class Outcome:
         return f"{self.photo}: {_short(self.facts['result'])} ({self.seconds:.1f} s{picked}{warned})"
 
 
-def run_many(photos: list[Path], out: Path, until: str, given: Mapping[str, Any], many: Many) -> None:
-    """Carry every photo into `out`/NAME, `many.jobs` at a time; lines and JSON as they end, a summary at last.
+def run_many(
+    photos: list[Path], out: Path, until: str, typed: Mapping[str, Any], *, jobs: int, seeds: Seeds, report: bool
+) -> None:
+    """Carry every photo into `out`/NAME, `jobs` at a time; lines and JSON as they end, a summary at last.
 
     Ends with status 0 when all went well, else with the failures' common exit status, 1 when they differ. Raises
     UsageError before anything is done when the flags make no sense.
     """
     from img2mv3d import machine
     from img2mv3d.flow.entry import Source
-    from img2mv3d.flow.graph import STAGES
     from img2mv3d.flow.runners import check_format
 
-    typed = checked(given)
     if "mask" in typed:
         raise UsageError("--mask is for one photo; cut-outs of many photos: give PNG files with transparency")
     if "back" in typed:
         raise UsageError("--back is for one photo: whose back would it be?")
-    if until not in STAGES:
-        raise UsageError(f"--until {until}: expected one of {', '.join(STAGES)}")
     plan = plan_of(typed, Source("photo", photos[0]))
     if until == "export":
         check_format(plan.export.format)
-    threads = max(1, machine.thread_count() // many.jobs) if many.jobs > 1 else None
+    threads = max(1, machine.thread_count() // jobs) if jobs > 1 else None
     names = names_for(photos)
-    tasks = [Task(p, out / n, until, typed, many, threads) for p, n in zip(photos, names, strict=True)]
+    tasks = [Task(p, out / n, until, typed, seeds, report, threads) for p, n in zip(photos, names, strict=True)]
     started, done = time.perf_counter(), []
     try:
-        for outcome in _outcomes(tasks, many.jobs):
+        for outcome in _outcomes(tasks, jobs):
             done.append(outcome)
             _tell(outcome, len(done), len(tasks), typed)
     finally:  # an interrupt, too, leaves a summary
@@ -113,15 +118,15 @@ def work(task: Task) -> Outcome:
     from img2mv3d.flow.entry import Source
 
     screen, started = Noted(), time.perf_counter()
-    source, report = Source("photo", task.photo), "no_report" not in task.typed
+    source, told = Source("photo", task.photo), {"report": task.report, "seeds": task.seeds}
     try:
-        result, more = carry_one(source, task.out, task.until, task.typed, screen, report=report, many=task.many)
+        result, more = carry_one(source, task.out, task.until, task.typed, screen, **told)
     except Exception as error:
         known = as_known(error)
-        told = one_line(known) if known else f"a defect of img2mv3d ({type(error).__name__}: {one_line(error)})"
+        words = one_line(known) if known else f"a defect of img2mv3d ({type(error).__name__}: {one_line(error)})"
         status, spent = known.exit_code if known else 1, time.perf_counter() - started
         notes, trace = tuple(screen.notes), traceback.format_exc()
-        return Outcome(task.photo, status, told, notes=notes, trace=trace, seconds=spent)
+        return Outcome(task.photo, status, words, notes=notes, trace=trace, seconds=spent)
     spent = time.perf_counter() - started
     return Outcome(task.photo, facts=facts_of(result) | more, notes=tuple(screen.notes), seconds=spent)
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from img2mv3d.flow.graph import GRAPH
 
+Stages = Mapping[str, Mapping[str, Any]]
+HOW = {"cached": "from the cache", "kept": "unchanged", "edited": "as edited"}
 HEARTBEAT = 10.0  # s between two plain lines of a stage that is still at work
 
 
@@ -50,8 +53,8 @@ class Quiet:
         """One sentence about the result."""
         self.write(f"warning: {line}")
 
-    def close(self, seconds: float, peak: int = 0) -> None:
-        """All is done. peak: bytes of memory, 0 where nothing was computed."""
+    def close(self, stages: Stages, seconds: float) -> None:
+        """All is done. stages: what `Result` tells of each. seconds: of the whole run."""
 
     def write(self, line: str) -> None:
         """A line on stderr."""
@@ -87,9 +90,9 @@ class Plain(Quiet):
         self._now = None
         self.write(ended(stage, how, seconds))
 
-    def close(self, seconds: float, peak: int = 0) -> None:
+    def close(self, stages: Stages, seconds: float) -> None:
         """A line: the whole run's seconds, and its memory."""
-        self.write(done(seconds, peak))
+        self.write(done(seconds, peak_of(stages)))
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
@@ -99,17 +102,18 @@ class Plain(Quiet):
 
 
 class Live(Quiet):
-    """One line that moves: spinner, stage, bar, seconds, seconds to go; finished stages stay above it."""
+    """A line for each stage with its seconds, the last one moving; a table of all takes their place at the end."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         self._console = Console(stderr=True, highlight=False)
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(30), TimeElapsedColumn())
-        columns += (TimeRemainingColumn(compact=True),)
+        columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(30))
+        columns += (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
         self._bar: Any = Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
-        self._task: Any = None
+        self._now: Any = None  # the task that moves
+        self._ended: dict[str, Any] = {}
 
     def __enter__(self) -> Live:
         self._bar.start()
@@ -119,28 +123,52 @@ class Live(Quiet):
         self._bar.stop()
 
     def begin(self, stage: str, number: int, total: int) -> None:
-        """The line moves to the next stage; without steps yet it only shows that something lives."""
-        self._task = self._bar.add_task(f"{number}/{total} {stage}: {GRAPH[stage].doing}", total=None)
+        """A new line moves; without steps yet it only shows that something lives."""
+        self._now = self._bar.add_task(f"{number}/{total} {stage}: {GRAPH[stage].doing}", total=None)
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """The bar grows."""
-        if self._task is not None:
-            self._bar.update(self._task, completed=done, total=total)
+        if self._now is not None:
+            self._bar.update(self._now, completed=done, total=total)
 
     def end(self, stage: str, how: str, seconds: float) -> None:
-        """The stage's line stays, with its seconds."""
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
-        self.write(ended(stage, how, seconds))
+        """The line stands still, with its seconds. A stage that was there before (another seed) begins a new list."""
+        if stage in self._ended:
+            for task in self._ended.values():
+                self._bar.remove_task(task)
+            self._ended = {}
+        if self._now is None:
+            self._now = self._bar.add_task("", total=None)
+        self._bar.update(self._now, description=f"{stage}: {HOW.get(how, how)}", completed=1, total=1)
+        self._ended[stage], self._now = self._now, None
 
-    def close(self, seconds: float, peak: int = 0) -> None:
-        """The whole run's seconds, and its memory."""
-        self.write(done(seconds, peak))
+    def close(self, stages: Stages, seconds: float) -> None:
+        """The table, and the whole run's seconds and memory."""
+        self._console.print(table_of(stages))
+        self.write(done(seconds, peak_of(stages)))
 
     def write(self, line: str) -> None:
-        """A line above the one that moves."""
+        """A line above those that move."""
         self._console.print(line, markup=False, soft_wrap=True)
+
+
+def table_of(stages: Stages) -> Any:
+    """A row for each stage: its seconds here and now, and where its output comes from."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    table.add_column("output")
+    for stage, about in stages.items():
+        table.add_row(stage, f"{about['now_seconds']:.1f}", HOW.get(about["how"], about["how"]))
+    return table
+
+
+def peak_of(stages: Stages) -> int:
+    """Bytes: the most that a stage took here and now, 0 where nothing was computed."""
+    return max((about["peak_bytes"] for about in stages.values() if about["how"] == "computed"), default=0)
 
 
 def done(seconds: float, peak: int) -> str:
@@ -154,8 +182,7 @@ def done(seconds: float, peak: int) -> str:
 
 def ended(stage: str, how: str, seconds: float) -> str:
     """One line about a stage that is through; seconds are those it took here and now."""
-    words = {"computed": f"{seconds:.1f} s", "cached": "from the cache", "kept": "unchanged", "edited": "as edited"}
-    return f"  {stage:<12} {words.get(how, how)}"
+    return f"  {stage:<12} {f'{seconds:.1f} s' if how == 'computed' else HOW.get(how, how)}"
 
 
 @dataclass(frozen=True)

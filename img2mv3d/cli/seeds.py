@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from img2mv3d.cli.flow import Many
 from img2mv3d.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +20,17 @@ if TYPE_CHECKING:
 
 SHEET = "seeds.png"
 TILE = 128  # px of a view on the sheet
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """count: seeds that are tried for a photo. pick: "auto" or the seed that was chosen by eye."""
+
+    count: int = 1
+    pick: str = "auto"
+
+
+ONE = Seeds()
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,9 @@ class Choice:
         return {"picked": self.seed, "seeds": rows, "sheet": str(self.sheet)}
 
 
-def pick_seed(source: Source, out: Path, plan: Plan, until: str, many: Many, store: Store, screen: Any) -> Choice:
-    """Try `many.seeds` seeds from plan.seed on, each into out/seeds/SEED as far as decode, and choose: the best score,
-    or the seed that `many.pick` names. Candidates that were tried before come from the cache.
+def pick_seed(source: Source, out: Path, plan: Plan, until: str, tries: Seeds, store: Store, screen: Any) -> Choice:
+    """Try `tries.count` seeds from plan.seed on, each into out/seeds/SEED as far as decode, and choose: the best score,
+    or the seed that `tries.pick` names. Candidates that were tried before come from the cache.
 
     The score is that of `agreement` of the plain views with the depth fitted to them (the views that are decoded
     together would agree because they are made to). Raises UsageError when that makes no sense.
@@ -47,11 +57,11 @@ def pick_seed(source: Source, out: Path, plan: Plan, until: str, many: Many, sto
     from img2mv3d.files.formats import write_json
     from img2mv3d.flow.pipeline import run
 
-    seeds = [plan.seed + i for i in range(many.seeds)]
+    seeds = [plan.seed + i for i in range(tries.count)]
     if until not in ("decode", "reconstruct", "export"):
         raise UsageError(f"--seeds compares decoded views: it needs --until decode or later, not {until}")
-    if many.pick != "auto" and many.pick not in map(str, seeds):
-        raise UsageError(f"--pick {many.pick}: expected auto or one of the seeds {seeds[0]} to {seeds[-1]}")
+    if tries.pick != "auto" and tries.pick not in map(str, seeds):
+        raise UsageError(f"--pick {tries.pick}: expected auto or one of the seeds {seeds[0]} to {seeds[-1]}")
     tried = []
     for seed in seeds:
         place = out / "seeds" / str(seed)
@@ -59,7 +69,7 @@ def pick_seed(source: Source, out: Path, plan: Plan, until: str, many: Many, sto
         tried.append((seed, _agreement(place)))
         screen.note(f"seed {seed}: score {tried[-1][1].score:.3f}")
     tried.sort(key=lambda pair: (-pair[1].score, pair[0]))
-    seed = tried[0][0] if many.pick == "auto" else int(many.pick)
+    seed = tried[0][0] if tries.pick == "auto" else int(tries.pick)
     choice = Choice(seed, tuple(tried), (out / SHEET).absolute())
     _sheet(out, choice).save(out / SHEET)
     write_json(out / "seeds.json", choice.facts() | {"sheet": SHEET})

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +152,29 @@ def replace_folder(files: Mapping[str, Path], folder: Path) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def waiting_lock(path: Path, seconds: float, waits: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock file at `path`, or go on without it: after so many seconds (-1: never), and where a file system has
+    no locks. waits: called once when somebody else holds it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    with contextlib.suppress(OSError, NotImplementedError, Timeout):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waits()
+            lock.acquire(timeout=seconds, poll_interval=0.2)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def sync_file(path: Path) -> None:
     """Wait until the disk has the file's bytes. Raises OSError."""
-    with open(path, "rb") as file:
+    with open(path, "r+b") as file:  # not every system lets a reader wait
         os.fsync(file.fileno())
 
 
@@ -183,10 +203,6 @@ def listing(folder: Path) -> list[Path]:
 
 
 def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return process != os.getpid()
+    from psutil import pid_exists
+
+    return process != os.getpid() and pid_exists(process)

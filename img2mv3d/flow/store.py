@@ -26,6 +26,7 @@ from img2mv3d.files.durable import (
     listing,
     read_sealed,
     sync_folder,
+    waiting_lock,
     write_sealed,
 )
 from img2mv3d.flow.graph import Stage
@@ -166,30 +167,14 @@ class Store:
         """Hold the lock of `key` while computing; True when another process held it meanwhile (so look again).
         It only saves work: without locks, or after LOCK_WAIT seconds, two processes just compute the same.
         """
-        waited, handle = False, None
-        try:
-            if self.folder is not None:
-                import fcntl
-
-                (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-                handle = open(self.folder / "locks" / key[:32], "w")
-                end = time.monotonic() + LOCK_WAIT
-                while time.monotonic() < end:
-                    try:
-                        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        break
-                    except BlockingIOError:
-                        waited = True
-                        time.sleep(0.2)
-        except (OSError, ImportError):
-            pass
-        try:
-            yield waited
-        finally:
-            if handle is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(handle.name)
-                handle.close()
+        if self.folder is None:
+            yield False
+            return
+        path, told = self.folder / "locks" / key[:32], []
+        with waiting_lock(path, LOCK_WAIT, lambda: told.append(key)):
+            yield bool(told)
+            with contextlib.suppress(OSError):  # while it is held: who waits for it holds a file without a name then
+                path.unlink()
 
     def entries(self) -> list[Entry]:
         """All entries whose manifest can be read, the last used first. Their files are not verified here."""

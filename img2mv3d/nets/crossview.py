@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,14 @@ RADIUS = 0.1  # r, world units (paper; see `conventions` for the unit)
 FACTORS = (8, 4, 2, 1)  # picture pixels in a cell of each up-block
 MASK_BIAS = -2.0  # the learnt mask starts small, and its gate starts closed
 GATE_RATE = 8.0  # the gate is one number: it may move faster than a weight
+RETIRED = {  # switches that manifests of 0.1.0 may name, as every decoder that was shipped has them
+    "front_to": "front",
+    "carry": True,
+    "occlusion": True,
+    "by_slot": True,
+    "whole_line": False,
+    "start": 0.0,
+}
 
 
 class Guides(NamedTuple):
@@ -37,43 +45,71 @@ class Guides(NamedTuple):
     photo: Float[Tensor, "4 H W"]
 
 
+@dataclass(frozen=True)
+class CrossViewConfig:
+    """All numbers of a `CrossViewDecoder`. Tuples of channels run from the finest level to the coarsest.
+
+    channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`.
+    points: N_p of each up-block, coarse to fine; radius: r. Both of the attention.
+    """
+
+    channels: tuple[int, ...] = MINI_CHANNELS
+    layers_per_block: int = 1
+    groups: int = 8
+    scale: float = 1.0
+    post_quant: bool = False
+    temporal: bool = False
+    points: tuple[int, ...] = POINTS
+    radius: float = RADIUS
+
+    def __post_init__(self) -> None:
+        if not len(self.channels) == len(self.points) == len(FACTORS):
+            counts = f"{len(self.channels)} channels, {len(self.points)} points"
+            raise ValueError(f"cross-view config: {counts}, expected one for each of {len(FACTORS)} up-blocks")
+        if min(*self.channels, self.layers_per_block, self.groups) < 1 or min(self.points) < 0:
+            raise ValueError("cross-view config: channels, layers and groups must be positive, points at least 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers for a manifest; `from_dict` undoes it."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, numbers: Mapping[str, Any]) -> CrossViewConfig:
+        """A config out of `to_dict`'s numbers, or a manifest of 0.1.0. Raises ValueError on unknown names, and on
+        ablations, which `experiments` has."""
+        known = {f.name for f in fields(cls)}
+        if spare := sorted(set(numbers) - known - set(RETIRED)):
+            raise ValueError(f"cross-view config: unknown {', '.join(spare)}")
+        if other := sorted(k for k, v in RETIRED.items() if numbers.get(k, v) != v):
+            raise ValueError(f"cross-view config: {', '.join(other)} of an ablation, see experiments/decoder")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items() if k in known})
+
+
 class CrossViewDecoder(nn.Module):
     """The video decoder with front condition, epipolar attention in every up-block, and the warped photo.
 
     Beside the paper's parts the photo's own pixels go, warped by depth, into the last block, into the picture, and
     beside the front view's samples in the attention. All parts start closed: a fresh network is its base.
-
-    channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`.
-    points, radius: of the attention.
     """
 
     Attention = EpipolarAttention
 
-    def __init__(
-        self,
-        channels: tuple[int, ...] = MINI_CHANNELS,
-        layers_per_block: int = 1,
-        groups: int = 8,
-        scale: float = 1.0,
-        post_quant: bool = False,
-        temporal: bool = False,
-        points: tuple[int, ...] = POINTS,
-        radius: float = RADIUS,
-    ) -> None:
+    def __init__(self, config: CrossViewConfig = CrossViewConfig()) -> None:
         super().__init__()
-        widths = tuple(reversed(channels))
-        self.base = TemporalBase(channels, layers_per_block, groups, scale, post_quant, temporal)
+        self.config = c = config
+        widths = tuple(reversed(c.channels))
+        self.base = TemporalBase(c.channels, c.layers_per_block, c.groups, c.scale, c.post_quant, c.temporal)
         self.front = FrontPyramid(widths)
         self.attention = nn.ModuleList(
-            self.Attention(width, count, radius=radius, groups=groups)
-            for width, count in zip(widths, points, strict=True)
+            self.Attention(width, count, radius=c.radius, groups=c.groups)
+            for width, count in zip(widths, c.points, strict=True)
         )
         self.carry = WarpedPhoto(widths[-2], widths[-1])  # its name in the files of weights
 
     @classmethod
     def stable_video_diffusion(cls) -> CrossViewDecoder:
         """On the published SVD decoder's sizes: a base of 266 tensors, 63,579,183 parameters, random."""
-        return cls(SD_CHANNELS, layers_per_block=2, groups=32, scale=LATENT_SCALE, temporal=True)
+        return cls(CrossViewConfig(SD_CHANNELS, layers_per_block=2, groups=32, scale=LATENT_SCALE, temporal=True))
 
     def decode(
         self,

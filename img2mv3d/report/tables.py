@@ -25,7 +25,9 @@ def figures(story: Story) -> list[tuple[str, str, str]]:
         if front is not None:
             rows.append((f"Front against the photo, {words}", f"{front:.1f} dB", "PSNR inside the cut-out, at 256 px"))
     if "plain" in story.agree:
-        rows.append(("Fitted outlines", f"{story.agree['plain'].iou:.3f}", "IoU of coarse fit and masks, mean of views"))
+        rows.append(
+            ("Fitted outlines", f"{story.agree['plain'].iou:.3f}", "IoU of coarse fit and masks, mean of views")
+        )
     return rows + _of_mesh(story.notes)
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from img2mv3d.bundles.decoders import Decoder, stock
 from img2mv3d.bundles.weights import Bundle, Checkpoint, write_bundle
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.train import crossview
 from img2mv3d.train.decoder import resampler
-from img2mv3d.train.everything import LICENCE, bundle_notes
+from img2mv3d.train.notes import LICENCE, bundle_notes
 
 RESAMPLED = (250, 999)  # steps of the noise from which a denoiser of ours resamples the latents that disagree
 
@@ -68,6 +68,6 @@ def train_on(
 def start_weights(base: Decoder, seed: int = 0) -> dict[str, Tensor]:
     """Weights of a network that decodes as the stock decoder does, bit for bit. seed: of the new parts."""
     torch.manual_seed(seed)
-    net = CrossViewDecoder(**base.config)
+    net = CrossViewDecoder(CrossViewConfig.from_dict(base.config))
     net.base.load_state_dict(base.make().base.state_dict())
     return net.state_dict()

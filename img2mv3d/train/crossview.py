@@ -21,7 +21,7 @@ from img2mv3d.geometry.epipolar import row_taps, structured_noise
 from img2mv3d.geometry.rings import neighbours
 from img2mv3d.geometry.similarity import decibels
 from img2mv3d.geometry.warp import SAME_SURFACE
-from img2mv3d.nets.crossview import FACTORS, CrossViewDecoder, Guides, crop, make_guides
+from img2mv3d.nets.crossview import FACTORS, CrossViewConfig, CrossViewDecoder, Guides, crop, make_guides
 from img2mv3d.train.decoder import PSNR_LEVEL, Resample, picture_loss
 from img2mv3d.train.loop import LoopOptions, run_loop, save_weights
 from img2mv3d.train.pictures import tile
@@ -194,7 +194,7 @@ def train(
     network, task: other ones, for ablations.
     """
     torch.manual_seed(seed)
-    net = network(**(numbers or {}))
+    net = network(CrossViewConfig.from_dict(numbers or {}))
     if start is not None:
         net.load_state_dict(start)
     if plain is not None:

@@ -13,7 +13,7 @@ from img2mv3d.cli.app import app
 from img2mv3d.conventions import LATENT_SCALE
 from img2mv3d.errors import WeightsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from tests.checkpoints import CHANNELS, WEIGHTS, autoencoder, tiny_checkpoint
 from tests.toys import toy_bundle
 
@@ -32,7 +32,7 @@ def trained(folder: Path, base: str | None = "svd", **more) -> Path:
     config = {"channels": list(CHANNELS), "layers_per_block": 2, "groups": 32, "scale": LATENT_SCALE}
     config |= {"temporal": base == "svd", "post_quant": base == "sd"}
     torch.manual_seed(2)
-    part = Part(CrossViewDecoder(**{**config, "channels": CHANNELS}), config)
+    part = Part(CrossViewDecoder(CrossViewConfig.from_dict({**config, "channels": CHANNELS})), config)
     write_bundle(folder, {"crossview_decoder": part}, {"name": "mine", "framing_px": 192, "base": base, **more})
     return folder
 

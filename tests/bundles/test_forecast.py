@@ -23,7 +23,7 @@ from img2mv3d.bundles.forecast import (
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.errors import WeightsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.crossview import CrossViewDecoder, make_guides
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder, make_guides
 from tests.checkpoints import full_size, tiny_checkpoint
 from tests.toys import CHANNELS, DECODER, toy_bundle
 
@@ -81,7 +81,7 @@ def test_the_cross_view_decoder_is_counted_as_it_runs():
     """On the meta device, where nobody knows which pixels are hit, and on real tensors with an object of that size."""
     grid = torch.linspace(-1, 1, 64)
     hit = (grid[:, None] ** 2 + grid[None, :] ** 2 < 4 * COVERED / torch.pi).float().expand(6, -1, -1)
-    net = CrossViewDecoder(**{**DECODER, "channels": CHANNELS}).eval()
+    net = CrossViewDecoder(CrossViewConfig.from_dict({**DECODER, "channels": CHANNELS})).eval()
     for block in net.attention:
         nn.init.ones_(block.out.bias)
     guides = make_guides(hit * 0, hit, torch.ones(4, 64, 64), SIX_VIEWS)

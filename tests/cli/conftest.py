@@ -21,5 +21,6 @@ def img2mv3d(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Run:
     for name, verb in workshop.runners.table().items():
         monkeypatch.setattr(runners, name, verb)
     monkeypatch.setattr(weights, "load_bundle", lambda name: FakeBundle(str(name)))
+    monkeypatch.setenv("COLUMNS", "100")  # as docs/make_pages.py
     monkeypatch.setenv("IMG2MV3D_CACHE", str(workshop.folder / "cache"))
     return lambda *words: CliRunner().invoke(app, [str(w) for w in words], prog_name="img2mv3d")

@@ -5,37 +5,40 @@ from pathlib import Path
 import pytest
 
 from img2mv3d.bundles import weights
+from img2mv3d.cli import bundle as commands
 from img2mv3d.cli import care
-from img2mv3d.errors import UsageError, WeightsError
+from img2mv3d.cli.flags import parse_bytes
+from img2mv3d.cli.lines import size_text
+from img2mv3d.errors import WeightsError
 from tests.toys import toy_bundle
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("500M", 500e6), ("2 GB", 2e9), ("1.5k", 1500), ("3GiB", 3e9)])
 def test_sizes_are_read(text: str, size: float) -> None:
-    assert care.parse_size(text) == size
+    assert parse_bytes(text) == size
 
 
 def test_what_is_no_size_is_refused() -> None:
     for text in ("", "much", "-5M", "5X"):
-        with pytest.raises(UsageError, match="expected a size"):
-            care.parse_size(text)
+        with pytest.raises(ValueError, match="expected a size"):
+            parse_bytes(text)
 
 
 def test_sizes_are_told_in_words() -> None:
-    assert [care.size_text(n) for n in (0, 999, 1500, 2_000_000_000)] == ["0 B", "999 B", "1.5 kB", "2.0 GB"]
+    assert [size_text(n) for n in (0, 999, 1500, 2_000_000_000)] == ["0 B", "999 B", "1.5 kB", "2.0 GB"]
 
 
 def test_bundles_are_listed_verified_and_inspected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = toy_bundle(tmp_path / "toy")
-    care.weights_verify(str(bundle.folder))
+    commands.weights_verify(str(bundle.folder))
     assert capsys.readouterr().out.startswith("toy is good: encoder")
-    care.weights_inspect(str(bundle.folder))
+    commands.weights_inspect(str(bundle.folder))
     told = capsys.readouterr().out
     assert f"digest = {bundle.digest}" in told and "generate.steps = 2" in told
     monkeypatch.setattr(weights, "load_bundle", lambda name: bundle)
-    care.weights_list()
+    commands.weights_list()
     assert bundle.digest[:12] in capsys.readouterr().out
 
 
@@ -46,7 +49,7 @@ def test_a_damaged_bundle_is_an_error_that_names_the_file(tmp_path: Path) -> Non
     data[-1] ^= 1
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=path.name):
-        care.weights_verify(str(bundle.folder))
+        commands.weights_verify(str(bundle.folder))
 
 
 def test_the_doctor_tells_everything_that_matters(
@@ -54,7 +57,7 @@ def test_the_doctor_tells_everything_that_matters(
 ) -> None:
     toy = toy_bundle(tmp_path / "toy")
     monkeypatch.setattr(weights, "load_bundle", lambda name: toy)
-    care.doctor({})
+    care.doctor()
     lines = capsys.readouterr().out.splitlines()
     labels = {line.split()[1] for line in lines}
     assert labels >= {"python", "packages", "device", "threads", "weights", "matting", "cache", "disk"}
@@ -69,5 +72,5 @@ def test_the_doctor_fails_when_weights_are_missing(
 
     monkeypatch.setattr(weights, "load_bundle", missing)
     with pytest.raises(WeightsError):
-        care.doctor({})
+        care.doctor()
     assert "FAIL  weights" in capsys.readouterr().out

@@ -107,8 +107,8 @@ def test_an_interrupt_ends_the_batch_with_its_sum(
     ("words", "says"),
     [
         (["--mask", "mask.png"], "--mask is for one photo"),
-        (["--until", "dream"], "--until dream: expected one of"),
-        (["--steps", "0"], "--steps 0: expected 1 to 1000"),
+        (["--until", "dream"], "'dream' is not one of"),
+        (["--steps", "0"], "invalid value for '--steps'"),
         (["--size", "3mm", "--height", "3mm"], "give one of them"),
     ],
 )

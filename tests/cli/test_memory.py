@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from img2mv3d.cli.flow import Many
 from img2mv3d.cli.many import Task, work
+from img2mv3d.cli.seeds import ONE
 from tests.toys import toy_bundle
 
 OBJECTS, WARM = 100, 20  # the first ones fill pools and caches of the libraries
@@ -46,7 +46,7 @@ def test_memory_does_not_grow_with_the_number_of_objects(tmp_path: Path) -> None
         ImageDraw.Draw(photo).ellipse((left, top, left + 60, top + 50), fill=color)
         photo.save(tmp_path / f"{i}.png")
         typed = {**QUICK, "bundle": str(tmp_path / "toy"), "no_cache": True}
-        outcome = work(Task(tmp_path / f"{i}.png", tmp_path / "out" / str(i), "export", typed, Many()))
+        outcome = work(Task(tmp_path / f"{i}.png", tmp_path / "out" / str(i), "export", typed, ONE))
         assert outcome.status == 0, outcome.error
         sizes.append(resident())
         print(f"{i + 1} objects: {sizes[-1] / 1e6:.1f} MB", flush=True)

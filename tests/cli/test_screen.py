@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from img2mv3d.cli import screen
-from img2mv3d.cli.screen import Live, Pace, Plain, Quiet, ended, screen_for
+from img2mv3d.cli.screen import Live, Pace, Plain, Quiet, ended, peak_of, screen_for
+
+STAGES = {
+    "generate": {"how": "computed", "now_seconds": 1.5, "peak_bytes": 0},
+    "depth": {"how": "kept", "now_seconds": 0.0, "peak_bytes": 10**9},
+}
 
 
 def play(on: Any) -> None:
@@ -18,7 +23,7 @@ def play(on: Any) -> None:
         on.end("generate", "computed", 1.5)
         on.end("depth", "kept", 0.0)
     on.warn("careful")
-    on.close(3.0)
+    on.close(STAGES, 3.0)
 
 
 def test_plain_lines_tell_stage_seconds_notes_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +56,15 @@ def test_a_terminal_gets_a_line_that_moves(monkeypatch: pytest.MonkeyPatch) -> N
     shown = screen_for(quiet=False)
     assert isinstance(shown, Live)
     play(shown)
-    assert "generate" in terminal.getvalue() and "done in 3.0 s" in terminal.getvalue()
+    told = terminal.getvalue()
+    assert "2/6 generate: imagining six views" in told and "done in 3.0 s" in told
+    rows = [line.split() for line in told.splitlines()]
+    assert ["generate", "1.5", "computed"] in rows and ["depth", "0.0", "unchanged"] in rows
+
+
+def test_peak_memory_is_that_of_what_was_computed() -> None:
+    assert peak_of(STAGES) == 0
+    assert peak_of({**STAGES, "decode": {"how": "computed", "now_seconds": 1.0, "peak_bytes": 7}}) == 7
 
 
 def test_the_screen_suits_the_place() -> None:

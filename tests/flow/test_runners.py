@@ -12,7 +12,7 @@ import torch
 
 from img2mv3d.bundles.weights import Bundle, load_bundle
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.plans import DecodeOptions, GenerateOptions
 from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import plain_views
@@ -87,7 +87,10 @@ def test_plain_views(bundle: Bundle, latents: Latents):
 @pytest.mark.parametrize("normals", [False, True])
 def test_decode(latents: Latents, normals: bool):
     torch.manual_seed(0)
-    net = CrossViewDecoder((32, 32, 32, 32), start=0.05).eval()
+    net = CrossViewDecoder(CrossViewConfig((32, 32, 32, 32))).eval()
+    for part in (*net.front.out, *(block.out for block in net.attention), net.carry.out):
+        torch.nn.init.normal_(part.weight, std=0.05)  # else nothing is added to the base
+    torch.nn.init.constant_(net.carry.gate, 0.05)
     y, x = np.meshgrid(*(np.linspace(-1, 1, SIDE, dtype=np.float32),) * 2, indexing="ij")
     mask = np.broadcast_to((x**2 + y**2 < 0.4).astype(np.float32), (6, SIDE, SIDE))
     z = -np.sqrt(np.clip(0.4 - x**2 - y**2, 0, None)) * mask

@@ -7,7 +7,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import TemporalDecoder
 
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
-from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
 
 CHANNELS = (32, 32, 32, 32)
@@ -37,7 +37,7 @@ def opened(net: CrossViewDecoder) -> CrossViewDecoder:
 
 def test_freshly_made_it_is_the_stock_video_decoder_bit_for_bit():
     torch.manual_seed(0)
-    net = CrossViewDecoder(CHANNELS, layers_per_block=2, groups=32, temporal=True)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS, layers_per_block=2, groups=32, temporal=True))
     stock = TemporalDecoder(4, 3, CHANNELS, 2)
     stock.load_state_dict(net.base.state_dict())
     latents, z, hit, front = scene()
@@ -48,7 +48,7 @@ def test_freshly_made_it_is_the_stock_video_decoder_bit_for_bit():
 
 def test_freshly_made_on_a_plain_decoder_it_is_that_decoder_bit_for_bit():
     plain = PlainDecoder(CHANNELS)
-    net = CrossViewDecoder(CHANNELS)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS))
     net.load_plain(plain.state_dict())
     latents, z, hit, front = scene()
     with torch.no_grad():
@@ -72,7 +72,7 @@ def with_parts(net: CrossViewDecoder, *parts: str) -> CrossViewDecoder:
 
 @pytest.mark.parametrize("part", OFF)
 def test_every_part_makes_a_difference_once_it_is_open(part):
-    plain = CrossViewDecoder(CHANNELS)
+    plain = CrossViewDecoder(CrossViewConfig(CHANNELS))
     net = opened(plain)
     told = (*scene(), SIX_VIEWS)
     without = with_parts(net).decode(*told)
@@ -81,21 +81,21 @@ def test_every_part_makes_a_difference_once_it_is_open(part):
 
 
 def test_the_front_condition_reaches_other_views_through_the_attention_alone():
-    net = opened(CrossViewDecoder(CHANNELS))
+    net = opened(CrossViewDecoder(CrossViewConfig(CHANNELS)))
     seen, unseen = (with_parts(net, *parts).decode(*scene(), SIX_VIEWS) for parts in (("front",), ()))
     assert (seen[0] - unseen[0]).abs().max() > 1e-3
     assert torch.equal(seen[1:], unseen[1:])
 
 
 def test_every_new_weight_gets_a_gradient_after_the_first_step():
-    net = opened(CrossViewDecoder(CHANNELS))
+    net = opened(CrossViewDecoder(CrossViewConfig(CHANNELS)))
     latents, z, hit, front = scene()
     net(latents, make_guides(z, hit, front, SIX_VIEWS)).square().sum().backward()
     assert [k for k, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0] == []
 
 
 def test_the_zero_started_parts_get_a_gradient_at_once():
-    net = CrossViewDecoder(CHANNELS)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS))
     latents, z, hit, front = scene()
     net(latents, make_guides(z, hit, front, SIX_VIEWS)).square().sum().backward()
     first = [
@@ -110,11 +110,11 @@ def test_the_zero_started_parts_get_a_gradient_at_once():
 @pytest.mark.parametrize("views", [1, 2, 3, 8, 16])
 def test_fewer_and_more_views_than_six_are_decoded(views):
     rig = Rig(tuple(f"v{i}" for i in range(views)), tuple(360.0 * i / views for i in range(views)), (10.0,) * views)
-    assert torch.isfinite(opened(CrossViewDecoder(CHANNELS)).decode(*scene(rig), rig)).all()
+    assert torch.isfinite(opened(CrossViewDecoder(CrossViewConfig(CHANNELS))).decode(*scene(rig), rig)).all()
 
 
 def test_a_band_decodes_like_the_whole_away_from_its_rims():
-    net = CrossViewDecoder(CHANNELS)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS))
     latents, z, hit, front = scene()
     guides = make_guides(z, hit, front, SIX_VIEWS)
     with torch.no_grad():
@@ -128,10 +128,26 @@ def test_a_band_decodes_like_the_whole_away_from_its_rims():
 def test_maps_that_do_not_belong_to_the_latents_are_refused():
     latents, z, hit, front = scene()
     with pytest.raises(ValueError, match="6 cameras and maps of 64 x 64 px"):
-        CrossViewDecoder(CHANNELS).decode(latents, z[:, ::2, ::2], hit[:, ::2, ::2], front[:, ::2, ::2], SIX_VIEWS)
+        CrossViewDecoder(CrossViewConfig(CHANNELS)).decode(
+            latents, z[:, ::2, ::2], hit[:, ::2, ::2], front[:, ::2, ::2], SIX_VIEWS
+        )
 
 
 def test_the_published_size_keeps_the_published_base():
     with torch.device("meta"):
         net = CrossViewDecoder.stable_video_diffusion()
     assert sum(v.numel() for v in net.base.state_dict().values()) == 63_579_183
+
+
+def test_a_config_is_checked_and_survives_a_manifest():
+    config = CrossViewConfig((32, 32, 64, 128), points=(7, 7, 0, 0))
+    assert CrossViewConfig.from_dict(config.to_dict()) == config
+    assert CrossViewConfig.from_dict({}) == CrossViewConfig.from_dict({"carry": True}) == CrossViewConfig()
+    for wrong, says in (
+        ({"chanels": [32]}, "unknown chanels"),
+        ({"front_to": "all"}, "front_to of an ablation"),
+        ({"points": [7, 7]}, "2 points"),
+        ({"groups": 0}, "must be positive"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            CrossViewConfig.from_dict(wrong)

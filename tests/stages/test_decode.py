@@ -8,7 +8,7 @@ import torch
 
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.plans import DecodeOptions
 from img2mv3d.stages.decode import decode
 from img2mv3d.values import Depth, Latents, Views
@@ -19,7 +19,7 @@ SIDE = 64
 @pytest.fixture(scope="module")
 def decoder() -> CrossViewDecoder:
     torch.manual_seed(0)
-    return CrossViewDecoder((32, 32, 32, 32)).eval()
+    return CrossViewDecoder(CrossViewConfig((32, 32, 32, 32))).eval()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from img2mv3d.bundles.manifests import read_manifest
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.cli.app import app
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.train.bases import start_weights
 from img2mv3d.values import Latents
 from tests.checkpoints import autoencoder, tiny_checkpoint
@@ -89,7 +89,7 @@ def test_training_starts_from_the_stock_decoder_bit_for_bit(tmp_path: Path, base
     found = stock(base, toy_bundle(tmp_path / "toy"))
     latents, z, photo = torch.randn(6, 4, 8, 8), torch.zeros(6, 64, 64), torch.rand(4, 64, 64)
     told = (latents, z, torch.ones(6, 64, 64), photo, SIX_VIEWS)
-    net = CrossViewDecoder(**found.config).eval()
+    net = CrossViewDecoder(CrossViewConfig.from_dict(found.config)).eval()
     net.load_state_dict(start_weights(found))
     assert torch.equal(net.decode(*told), found.make().decode(*told))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.crossview import CrossViewDecoder, crop, make_guides
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.train import crossview
 from img2mv3d.train.crossview import CrossViewTask, consistency_loss, folder_in, overlap
@@ -25,7 +25,8 @@ def narrow_bands(monkeypatch):
 
 def task_of(toy: Path) -> CrossViewTask:
     torch.manual_seed(0)
-    return CrossViewTask(Scenes(toy, "train", 3), Scenes(toy, "val", 1), CrossViewDecoder(CHANNELS))
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS))
+    return CrossViewTask(Scenes(toy, "train", 3), Scenes(toy, "val", 1), net)
 
 
 def trained(toy: Path, folder: Path, steps: int, device: str = "cpu") -> CrossViewDecoder:
@@ -36,7 +37,7 @@ def trained(toy: Path, folder: Path, steps: int, device: str = "cpu") -> CrossVi
 
 def test_training_brings_the_front_view_to_the_photo(toy: Path, tmp_path: Path):
     torch.manual_seed(0)
-    before = CrossViewDecoder(CHANNELS)
+    before = CrossViewDecoder(CrossViewConfig(CHANNELS))
     before.load_plain(PlainDecoder(CHANNELS).state_dict())
     torch.manual_seed(0)
     after = trained(toy, tmp_path / "run", 12)
@@ -134,7 +135,7 @@ def ball(size: int = 64, radius: float = 0.4) -> tuple[torch.Tensor, torch.Tenso
 def test_columns_that_hold_the_object_are_all_that_the_attention_needs():
     z, hit = ball()
     torch.manual_seed(0)
-    net = CrossViewDecoder(CHANNELS)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS))
     attention = net.attention[3]
     torch.nn.init.normal_(attention.out.weight)
     guides = make_guides(z, hit, torch.rand(4, 64, 64), SIX_VIEWS)

@@ -11,7 +11,7 @@ from experiments.benches.published_sizes import UNET, VIDEO, Part, measure, part
 from img2mv3d.bundles.forecast import Need
 from img2mv3d.flow.graph import STAGES
 from img2mv3d.nets.attention import EpipolarAttention
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 
 NOTHING = Need("", 0, 0, 0.0, "")
@@ -58,7 +58,9 @@ def test_longer_runs_are_multiplied_out_and_called_so():
 def test_the_networks_are_the_published_ones():
     with torch.device("meta"):
         assert sum(p.numel() for p in MultiViewUNet(UNET).parameters()) == 910_785_284
-        assert sum(p.numel() for p in CrossViewDecoder(**VIDEO).base.parameters()) == 63_579_183
+        assert (
+            sum(p.numel() for p in CrossViewDecoder(CrossViewConfig.from_dict(VIDEO)).base.parameters()) == 63_579_183
+        )
         still = fullsize.SdDecoder(fullsize.STILL)
         assert sum(p.numel() for p in still.decoder.parameters()) == 49_490_179
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from experiments.decoder.variants import SHIPPED, TODAY, VARIANTS
+from img2mv3d.nets.crossview import CrossViewConfig
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.train import crossview
 from img2mv3d.train.scenes import Scenes
@@ -27,7 +28,7 @@ def test_every_variant_has_a_loss_that_reaches_its_parts(toy: Path, name: str, m
         "experiments.decoder.variants.feature_distance", lambda found, wanted, net: (found - wanted).square().mean()
     )
     torch.manual_seed(0)
-    net = VARIANTS[name].network(CHANNELS)
+    net = VARIANTS[name].network(CrossViewConfig(CHANNELS))
     net.load_plain(PlainDecoder(CHANNELS).state_dict())
     task = VARIANTS[name].task(Scenes(toy, "train", 1), Scenes(toy, "val", 1), net)
     loss = task.loss(0.99, torch.Generator().manual_seed(4))

@@ -1,4 +1,4 @@
-"""The commands that measure: page of help and body of each."""
+"""The commands of `eval`: measure what was trained."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from img2mv3d.cli.app_lab import DataFolder, Debug, OutFolder
-from img2mv3d.cli.flags import TEXT
+from img2mv3d.cli.flags import TEXT, command
+from img2mv3d.cli.lines import say
+from img2mv3d.cli.training import DataFolder, Debug, OutFolder, check_data, ready_torch
+from img2mv3d.errors import InputError, UsageError
 
 app = typer.Typer(**TEXT)
 eval_app = typer.Typer(help="Measure what was trained.", **TEXT)
@@ -31,7 +33,7 @@ Base = Annotated[str, typer.Option("--bundle", help="Generates for methods that 
 Count = Annotated[int, typer.Option("--count", min=1, help="Held-out objects.")]
 
 
-@eval_app.command("views")
+@command(eval_app, name="views")
 def eval_views(
     meshes: Meshes,
     out: OutFolder = Path("views"),
@@ -57,7 +59,7 @@ def eval_views(
     measure(meshes, out / "views", bundle, method or [], count, [VIEWS, CONSISTENCY], extra)
 
 
-@eval_app.command("mesh")
+@command(eval_app, name="mesh")
 def eval_mesh(
     meshes: Meshes,
     out: OutFolder = Path("mesh"),
@@ -82,7 +84,7 @@ def eval_mesh(
     measure(meshes, out / "mesh", bundle, method or [], count, [OwnSurface().shape(shift=True)], extra)
 
 
-@eval_app.command("consistency")
+@command(eval_app, name="consistency")
 def eval_consistency(
     data: DataFolder,
     out: OutFolder = Path("consistency"),
@@ -120,8 +122,6 @@ def eval_consistency(
     img2mv3d eval consistency DATA --method mine=runs/decoder/bundle
     img2mv3d eval consistency DATA --condition generated --rerender --count 20
     """
-    from img2mv3d.cli.lab import check_data
-    from img2mv3d.errors import UsageError
 
     conditions = [FORMER.get(str(c), str(c)) for c in (*(condition or ()), *(setting or ()))] or ["clean", "perturbed"]
     if rerender and conditions == ["clean"]:
@@ -134,7 +134,7 @@ def eval_consistency(
     consistency(data, out, bundle, [*(method or ()), *(arm or ())], count, conditions, rerender, meshes)
 
 
-@eval_app.command("protocol")
+@command(eval_app, name="protocol")
 def eval_protocol(
     which: Annotated[Literal[*PROTOCOLS], typer.Argument(help="Whose objects, see below.")],
     meshes: Annotated[Path, typer.Argument(help="Folder of their meshes.")],
@@ -168,16 +168,12 @@ def eval_protocol(
 
 def check_corpus(meshes: Path) -> None:
     """Raises InputError where no corpus lies."""
-    from img2mv3d.errors import InputError
-
     if not (meshes / "manifest.tsv").is_file() or not (meshes / "objects").is_dir():
         raise InputError(f"{meshes}: no corpus (manifest.tsv and objects/) in there")
 
 
 def measure(meshes: Path, out: Path, bundle: str, given: list[str], count: int, metrics: list, extra: dict) -> None:
     """Methods that see a photo, and `extra` ones, on photographed objects; the table on stdout and beside the rows."""
-    from img2mv3d.cli.lab import ready_torch, say
-
     ready_torch()
     from img2mv3d.bundles.weights import load_bundle
     from img2mv3d.eval import objects
@@ -202,8 +198,6 @@ def consistency(
     meshes: Path | None,
 ) -> None:
     """Decoders on held-out renders: by the truth, then each by the surface of its own views."""
-    from img2mv3d.cli.lab import ready_torch, say
-
     ready_torch()
     from img2mv3d.bundles.weights import load_bundle
     from img2mv3d.eval import conditions as renders
@@ -230,9 +224,6 @@ def protocol(
     which: str, meshes: Path, out: Path, bundle: str, given: list[str], count: int | None, rerender: bool
 ) -> None:
     """Methods that see a photo on a protocol's objects."""
-    from img2mv3d.cli.lab import ready_torch, say
-    from img2mv3d.errors import InputError
-
     ready_torch()
     from img2mv3d.eval import protocol as protocols
     from img2mv3d.eval.comparison import paired_table, run

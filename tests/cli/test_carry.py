@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from img2mv3d.cli.flow import plan_of, recorded_plan, run_here
-from img2mv3d.errors import InputError, UsageError
+from img2mv3d.cli.carry import plan_of, recorded_plan, with_photos
+from img2mv3d.errors import UsageError
 from img2mv3d.flow.entry import Source, source_of
 from img2mv3d.plans import PLANS, STANDARD, ExportOptions, Plan
 from tests.conftest import Workshop
@@ -51,12 +51,8 @@ def test_a_height_replaces_the_size_on_record(workshop: Workshop) -> None:
     assert plan_of({}, source_of(workshop.out)).export.size_mm == 80.0
 
 
-def test_export_without_a_folder_needs_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="no run in out/ or here"):
-        run_here()
-    (tmp_path / "surface.npz").write_text("")
-    assert run_here() == Path()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "surface.npz").write_text("")
-    assert run_here() == Path("out")
+def test_masks_and_backs_go_with_a_photo() -> None:
+    typed = {"mask": Path("mask.png"), "back": Path("back.png")}
+    assert with_photos(PHOTO, typed) == replace(PHOTO, mask=Path("mask.png"), back=Path("back.png"))
+    with pytest.raises(UsageError, match="--back goes with a photo"):
+        with_photos(Source("run", Path("out")), typed)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from img2mv3d.cli import app_eval
+from img2mv3d.cli import measuring
 from img2mv3d.cli.app import app
 
 
@@ -32,8 +32,8 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path):
 def test_old_words_still_mean_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "index.tsv").touch()
     asked = []
-    monkeypatch.setattr(app_eval, "consistency", lambda *told: asked.append((told[3], told[5])))
-    monkeypatch.setattr(app_eval, "protocol", lambda *told: asked.append((told[0], told[4])))
+    monkeypatch.setattr(measuring, "consistency", lambda *told: asked.append((told[3], told[5])))
+    monkeypatch.setattr(measuring, "protocol", lambda *told: asked.append((told[0], told[4])))
     call("consistency", tmp_path, "--arm", "a=b", "--method", "c", "--setting", "spoilt")
     call("consistency", tmp_path)
     call("protocol", "gso30", tmp_path, "--arm", "x")

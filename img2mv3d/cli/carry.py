@@ -1,0 +1,146 @@
+"""Carry a source through the flow as flags say, with a screen, and print where the result is.
+
+In: a `Source`, flags as typed. Out: files, one absolute path (or a line of JSON) on stdout. Why here: every command
+that runs stages means the same by the same flags.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from img2mv3d.cli.flags import FLAGS
+from img2mv3d.cli.seeds import ONE, Seeds, pick_seed
+from img2mv3d.errors import Img2mv3dError, UsageError
+from img2mv3d.plans import PLANS, STANDARD, Plan
+
+if TYPE_CHECKING:
+    from img2mv3d.flow.entry import Source
+    from img2mv3d.flow.pipeline import Result
+    from img2mv3d.flow.store import Store
+
+
+def carry(
+    source: Source, out: Path, until: str, typed: Mapping[str, Any], *, report: bool = False, seeds: Seeds = ONE
+) -> None:
+    """Run the pipeline with a screen, then say in words what went wrong and print where the result is.
+
+    typed: flags that were typed.
+    report: write report.html when there is a mesh and something is new.
+    seeds: how many are tried.
+    """
+    from img2mv3d.cli.screen import screen_for
+
+    with screen_for(quiet="quiet" in typed or "json" in typed) as screen:
+        result, more = carry_one(source, out, until, typed, screen, report=report, seeds=seeds)
+    for line in result.warnings:
+        screen.warn(line)
+    screen.close(result.stages, result.seconds)
+    print(json.dumps(facts_of(result) | more) if "json" in typed else result.path)
+    sys.stdout.flush()
+
+
+def carry_one(
+    source: Source, out: Path, until: str, typed: Mapping[str, Any], screen: Any, *, report: bool, seeds: Seeds = ONE
+) -> tuple[Result, dict[str, Any]]:
+    """Run the pipeline once, after the best seed was chosen if several are wanted; the result, and what else there is
+    to tell about it in JSON."""
+    from img2mv3d.flow.pipeline import run
+
+    source = with_photos(source, typed)
+    plan, store = plan_of(typed, source), open_store(typed, screen.note)
+    more: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+        if seeds.count > 1:
+            if store.folder is None:  # or the chosen one would be made twice
+                store = type(store)(Path(stack.enter_context(tempfile.TemporaryDirectory())), screen.note)
+            choice = pick_seed(source, out, plan, until, seeds, store, screen)
+            plan, more = replace(plan, seed=choice.seed), choice.facts()
+        elif seeds.pick != "auto":
+            raise UsageError("--pick chooses among several --seeds")
+        result = run(source, out, plan, until=until, store=store, report=screen)
+    page = write_report(source, out, result, screen.note) if report and until == "export" else None
+    return result, {"report": page and str(page), **more}
+
+
+def with_photos(source: Source, typed: Mapping[str, Any]) -> Source:
+    """The source with the mask and the photo of the back that go with it. Raises UsageError."""
+    if "back" in typed and source.kind != "photo":
+        raise UsageError("--back goes with a photo, not with --from; give both photos")
+    return replace(source, mask=typed.get("mask"), back=typed.get("back"))
+
+
+def facts_of(result: Result) -> dict[str, Any]:
+    """What --json tells of a result."""
+    told = {"result": str(result.path), "warnings": result.warnings, "seconds": round(result.seconds, 3)}
+    return told | {"stages": result.stages}
+
+
+def write_report(source: Source, out: Path, result: Result, note: Callable[[str], None]) -> Path | None:
+    """report.html of a run that has just ended, where it is; None where it could not be, which is told."""
+    from img2mv3d.cli.look import NAME, save_report
+
+    target = out.absolute() / NAME
+    if target.exists() and all(about["how"] == "kept" for about in result.stages.values()):
+        return target
+    try:
+        return save_report(out, source.path if source.kind == "photo" else None, target)
+    except Img2mv3dError as error:  # the mesh is there: a page about it must not make the run a failure
+        note(f"no report: {error}")
+        return None
+
+
+def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
+    """The plan: a preset (or what the run in the source's folder was made with), then what was typed."""
+    plan = PLANS[typed["quality"]] if "quality" in typed else recorded_plan(source)
+    if "size" in typed and "height" in typed:
+        raise UsageError("--size and --height are two ways to say one thing; give one of them")
+    if "size" in typed or "height" in typed:  # the one takes the place of the other on record
+        plan = replace(plan, export=replace(plan.export, size_mm=None, height_mm=None))
+    for name, value in typed.items():
+        home = FLAGS[name].home if name in FLAGS else ""
+        stage, _, field = home.rpartition(".")
+        if stage:
+            plan = replace(plan, **{stage: replace(getattr(plan, stage), **{field: value})})
+        elif field:
+            plan = replace(plan, **{field: value})
+    return plan
+
+
+def recorded_plan(source: Source) -> Plan:
+    """What run.json beside the source says about settings; the standard plan where there is none or for a photo."""
+    if source.kind == "photo":
+        return STANDARD
+    from img2mv3d.flow.run_folder import RunFolder
+
+    if not (source.root / "run.json").exists():
+        return STANDARD
+    settings = RunFolder(source.root, lambda line: None).record["settings"]
+    return _filled(STANDARD, settings) if isinstance(settings, dict) else STANDARD
+
+
+def open_store(typed: Mapping[str, Any], warn: Callable[[str], None]) -> Store:
+    """The cache that the flags --cache and --no-cache mean."""
+    from img2mv3d.flow.store import Store, default_folder
+
+    return Store(None if "no_cache" in typed else typed.get("cache") or default_folder(), warn)
+
+
+def _filled(options: Any, values: Mapping[str, Any]) -> Any:
+    """A dataclass with those of its fields replaced that `values` has; unknown names come from other versions."""
+    known = {}
+    for field in fields(options):
+        if field.name not in values:
+            continue
+        before, value = getattr(options, field.name), values[field.name]
+        if is_dataclass(before):
+            known[field.name] = _filled(before, value) if isinstance(value, dict) else before
+        else:
+            known[field.name] = value
+    return replace(options, **known)

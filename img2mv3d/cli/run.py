@@ -1,0 +1,126 @@
+"""The command `run`: a photo into a mesh, many photos into one each, or the file of any stage carried on.
+
+In: the words on the command line. Out: files, one path a photo on stdout. Why here: what the words mean together is
+decided here; `carry` and `many` do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from img2mv3d.cli.flags import RUN, TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.seeds import ONE, Seeds
+from img2mv3d.errors import UsageError
+from img2mv3d.flow.graph import STAGES
+
+app = typer.Typer(**TEXT)
+
+Photos = Annotated[
+    list[str] | None, typer.Argument(help="Photos of one object each (PNG, JPEG, WebP, ...), folders of them, 'globs'.")
+]
+Start = Annotated[
+    Path | None,
+    typer.Option("--from", help="Begin with this file of any stage, or a run's folder.", rich_help_panel=RUN),
+]
+Until = Annotated[Literal[*STAGES], typer.Option("--until", help="Last stage.", rich_help_panel=RUN)]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", min=1, max=256, metavar="N", help="Photos at a time, each in its own process.", rich_help_panel=RUN
+    ),
+]
+Count = Annotated[
+    int,
+    typer.Option("--seeds", min=1, max=64, metavar="N", help="Back sides to try, from --seed on.", rich_help_panel=RUN),
+]
+Pick = Annotated[
+    str,
+    typer.Option(
+        "--pick", metavar="auto|N", help="auto, or the number of the seed that you like best.", rich_help_panel=RUN
+    ),
+]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.", rich_help_panel=RUN)]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what it would take: memory and time.", rich_help_panel=RUN)
+]
+
+
+@command(app, *of_a_run("mask", "back", *flags_of(*STAGES)))
+def run(
+    photos: Photos = None,
+    start: Start = None,
+    until: Until = "export",
+    jobs: Jobs = 1,
+    seeds: Count = 1,
+    pick: Pick = "auto",
+    dry_run: DryRun = False,
+    no_report: NoReport = False,
+    **flags: Any,
+) -> None:
+    """Turn a photo into a textured mesh, or many photos into one each.
+
+    Every stage's files stay in out/ and may be edited: the next run takes them as they are and redoes what depends on
+    them. report.html shows all of it on one page.
+
+    \b
+    img2mv3d run photo.png -o out/
+    img2mv3d run photo.png --quality draft --seed 3
+    img2mv3d run photo.png --mask mask.png --until decode
+    img2mv3d run photo.png --back photo2.png
+    img2mv3d run --from out/views -o other/
+    img2mv3d run photo.png --dry-run
+
+    Several photos go to out/NAME/, one line each; what fails is told, the rest goes on. --seeds tries several back
+    sides of each: out/seeds.png shows them, --pick auto takes the one whose views agree best.
+
+    \b
+    img2mv3d run cup.png chair.jpg shoes/ 'toys/*.png' --jobs 4
+    img2mv3d run photo.png --seeds 4
+    """
+    from img2mv3d.cli.wanted import is_one
+
+    typed, tries = typed_in(flags), Seeds(seeds, pick)
+    if (not photos) == (start is None):
+        raise UsageError("give a photo, or the file of a stage with --from; see `img2mv3d run --help`")
+    if photos and not is_one(photos):
+        return _many(photos, until, typed, jobs, tries, dry=dry_run, report=not no_report)
+    if jobs > 1 or (start is not None and tries != ONE):
+        raise UsageError("--jobs goes with several photos; --seeds and --pick go with photos, not with --from")
+    source, out = _one(photos, start, typed.get("out"))
+    if dry_run:
+        return _estimate(source, typed)
+    from img2mv3d.cli.carry import carry
+
+    carry(source, out, until, typed, report=not no_report, seeds=tries)
+
+
+def _many(
+    photos: list[str], until: str, typed: Mapping[str, Any], jobs: int, seeds: Seeds, *, dry: bool, report: bool
+) -> None:
+    from img2mv3d.cli.many import run_many
+    from img2mv3d.cli.wanted import photos_of
+
+    if dry:
+        raise UsageError("--dry-run takes one photo")
+    run_many(photos_of(photos), Path(typed.get("out") or "out"), until, typed, jobs=jobs, seeds=seeds, report=report)
+
+
+def _one(photos: list[str] | None, start: Path | None, out: Path | None) -> tuple[Any, Path]:
+    """The source, and where its results go: out/ for a photo and for views, else the folder of the file."""
+    from img2mv3d.flow.entry import Source, source_of
+
+    if start is None:
+        return Source("photo", Path((photos or [""])[0])), out or Path("out")
+    source = source_of(start)
+    return source, out or (Path("out") if source.kind == "views" else source.root)
+
+
+def _estimate(source: Any, typed: Mapping[str, Any]) -> None:
+    from img2mv3d.cli.carry import plan_of
+    from img2mv3d.cli.dry import foretell
+
+    print(foretell(plan_of(typed, source)))

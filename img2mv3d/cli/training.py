@@ -1,0 +1,222 @@
+"""The commands `data`, which renders pictures to train on, and `train`, which trains the networks of a bundle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from img2mv3d.cli.flags import TEXT, command
+from img2mv3d.cli.lines import say
+from img2mv3d.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from img2mv3d.bundles.weights import Bundle
+
+app = typer.Typer(**TEXT)
+data_app = typer.Typer(help="Pictures to train on.", **TEXT)
+train_app = typer.Typer(help="Train the networks of a bundle.", **TEXT)
+app.add_typer(data_app, name="data")
+app.add_typer(train_app, name="train")
+
+Meshes = Annotated[Path, typer.Argument(help="Folder with manifest.tsv and objects/.")]
+Poses = Annotated[int, typer.Option("--poses", min=1, help="Random poses of an everyday object.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many sets.")]
+Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Wall clock for the training.")]
+FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
+DataFolder = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data render` wrote.")]
+DataOrToy = Annotated[Path | None, typer.Argument(help="As above; with --toy it is made (OUT/data).")]
+OutFolder = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")]
+Variant = Annotated[str | None, typer.Option("--variant", hidden=True)]  # of version 0.1.0
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Cross-view steps, instead of minutes.")]
+KeepPlain = Annotated[
+    bool, typer.Option("--keep-plain", help="Stand on --start's plain decoder as it is; nothing else is taken.")
+]
+Base = Annotated[
+    Literal["svd", "sd"] | None, typer.Option("--base", help="Stand on what `weights add` took; no plain decoder.")
+]
+Decoded = Annotated[str, typer.Option("--bundle", help="With --base: whose latents are decoded.")]
+Full = Annotated[bool, typer.Option("--full-images", help="Whole pictures in every step, no bands.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda: where what looks across views is trained.")]
+Toy = Annotated[bool, typer.Option("--toy", help="Tiny networks on a few made-up objects: does it run?")]
+
+
+@command(data_app, name="render")
+def data_render(
+    meshes: Meshes,
+    out: OutFolder = Path("data"),
+    poses: Poses = 2,
+    seed: Seed = 0,
+    limit: Limit = None,
+    debug: Debug = False,
+) -> None:
+    """Render six views, normals, depth and a photo of every mesh; sets that exist are kept."""
+    if not (meshes / "manifest.tsv").is_file():
+        raise InputError(f"{meshes}: no corpus (manifest.tsv and objects/) in there")
+    from img2mv3d.data.renders import render_corpus
+
+    for line in render_corpus(meshes, out, poses=poses, seed=seed, limit=limit, progress=_counted("rendered")):
+        say(f"left out: {line}")
+    print(out.absolute())
+
+
+@command(train_app, name="encoder")
+def train_encoder(
+    data: DataFolder,
+    out: OutFolder = Path("runs/encoder"),
+    minutes: Minutes = 60.0,
+    seed: Seed = 0,
+    start: FirstBundle = None,
+    debug: Debug = False,
+) -> None:
+    """The small image encoder, on the teacher's latents."""
+    check_data(data)
+    ready_torch()
+    from img2mv3d.train.recipes import train_encoder
+
+    train_encoder(data, out, minutes, seed=seed, start=_bundle(start), report=say)
+    print(out.absolute())
+
+
+@command(train_app, name="decoder")
+def train_decoder(
+    data: DataFolder,
+    out: OutFolder = Path("runs/decoder"),
+    minutes: Minutes = 120.0,
+    variant: Variant = None,
+    steps: Steps = None,
+    keep_plain: KeepPlain = False,
+    base: Base = None,
+    bundle: Decoded = "wonder3d",
+    full: Full = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+    start: FirstBundle = None,
+    debug: Debug = False,
+) -> None:
+    """The plain decoder, then the parts that look across views: OUT/bundle.
+
+    On several processors or cards: torchrun --nproc-per-node N -m img2mv3d train decoder ...
+
+    \b
+    img2mv3d train decoder DATA --start mini
+    img2mv3d train decoder DATA --bundle wonder3d --base svd
+    """
+    if variant not in (None, "rough-outlines"):
+        raise UsageError(f"--variant {variant}: ablations are trained by `python -m experiments.decoder.train`")
+    if keep_plain and start is None:
+        raise UsageError("--keep-plain: say with --start whose plain decoder")
+    told = {"steps": steps, "seed": seed}
+    if base is not None:
+        if start is not None or keep_plain or full:
+            raise UsageError("--base begins with a published decoder; omit --start, --keep-plain and --full-images")
+        return _train_on(base, bundle, data, out, minutes, device, **told)
+    _train_decoder(data, out, minutes, device, start=start, keep_plain=keep_plain, full=full, **told)
+
+
+@command(train_app, name="multiview")
+def train_multiview(
+    data: DataFolder,
+    out: OutFolder = Path("runs/multiview"),
+    minutes: Minutes = 240.0,
+    seed: Seed = 0,
+    start: FirstBundle = None,
+    debug: Debug = False,
+) -> None:
+    """The denoiser that imagines six views."""
+    check_data(data)
+    ready_torch()
+    from img2mv3d.train.recipes import train_multiview
+
+    train_multiview(data, out, minutes, seed=seed, start=_bundle(start), report=say)
+    print(out.absolute())
+
+
+@command(train_app, name="all")
+def train_all(
+    data: DataOrToy = None,
+    out: OutFolder = Path("runs/all"),
+    minutes: Minutes = 480.0,
+    seed: Seed = 0,
+    toy: Toy = False,
+    debug: Debug = False,
+) -> None:
+    """Everything, one after the other, within the minutes; ends with a bundle that --bundle takes.
+
+    \b
+    img2mv3d train all DATA --minutes 480 -o runs/all
+    img2mv3d run photo.png --bundle runs/all/bundle
+    """
+    if data is None and not toy:
+        raise UsageError("give the folder that `img2mv3d data render` wrote, or --toy")
+    if data is not None and not toy:
+        check_data(data)
+    ready_torch()
+    from img2mv3d.train.recipes import train_all
+
+    print(train_all(data or out / "data", out, minutes, toy=toy, seed=seed, report=say).absolute())
+
+
+def check_data(data: Path) -> None:
+    """Raises InputError where no renders lie."""
+    if not (data / "index.tsv").is_file():
+        raise InputError(f"{data}: no renders (index.tsv) in there; `img2mv3d data render` makes them")
+
+
+def ready_torch(device: str = "cpu") -> torch.device:
+    """As many threads as the machine has to give, shared with the processes beside this one; the device by that name,
+    in a process group the card that is this process's own. Raises as `runners.ready_torch`."""
+    import torch
+
+    from img2mv3d import machine
+    from img2mv3d.flow import runners
+
+    device = machine.guess_device() if device == "auto" else device
+    group = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    place = runners.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and group > 1 else device)
+    torch.set_num_threads(max(machine.thread_count() // group, 1))
+    if place.index is not None:
+        torch.cuda.set_device(place)
+    return place
+
+
+def _train_decoder(data: Path, out: Path, minutes: float, device: str, *, start: str | None, **told: object) -> None:
+    check_data(data)
+    place = ready_torch(device)
+    from img2mv3d.train.recipes import train_decoder
+
+    made = train_decoder(data, out, minutes, device=place, start=start, report=say, **told)
+    if made is not None:
+        print(made.absolute())
+
+
+def _train_on(base: str, bundle: str, data: Path, out: Path, minutes: float, device: str, **told: object) -> None:
+    check_data(data)
+    place = ready_torch(device)
+    from img2mv3d.bundles.weights import load_bundle
+    from img2mv3d.train.bases import train_on
+
+    made = train_on(base, load_bundle(bundle), data, out, minutes, device=place, report=say, **told)
+    say(f"`img2mv3d weights add {made}` takes it; --decoder {base} uses it then")
+    print(made.absolute())
+
+
+def _bundle(name: str | None) -> Bundle | None:
+    from img2mv3d.bundles.weights import load_bundle
+
+    return None if name is None else load_bundle(name)
+
+
+def _counted(word: str) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        if done % 50 == 0 or done == total:
+            say(f"{word} {done} of {total}")
+
+    return progress

@@ -1,0 +1,147 @@
+"""The trainings as people start them: what a network learns from, in which order, and the bundle that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from img2mv3d.bundles.weights import Bundle, load_bundle, write_bundle
+from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
+from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
+from img2mv3d.nets.vae import Encoder, PlainDecoder
+from img2mv3d.train import crossview, decoder, encoder, multiview
+from img2mv3d.train.multiview import UNET, MultiViewNets, take_over
+from img2mv3d.train.notes import bundle_notes
+from img2mv3d.train.process_group import joined, left
+from img2mv3d.train.toy import make_toy
+
+SHARES = {"encoder": 0.1, "decoder": 0.3, "crossview": 0.2, "multiview": 0.4}  # of the minutes
+
+ENCODER = {"channels": [64, 128], "blocks": [2, 4]}
+DECODER = {"channels": [32, 32, 64, 128], "layers_per_block": 1, "groups": 8, "scale": 1.0, "post_quant": False}
+TOKENS = TokenConfig()
+
+TOY_ENCODER = {"channels": [8, 8], "blocks": [1, 1]}
+TOY_DECODER = {"channels": [32, 32, 32, 32], "layers_per_block": 1, "groups": 8, "scale": 1.0, "post_quant": False}
+TOY_UNET = UNetConfig((8, 16), ("off", "views", "views"), (1, 1), token_width=8, groups=4)
+TOY_TOKENS = TokenConfig((8, 8, 8, 8), 8, 4, 4)
+
+Say = Callable[[str], None]
+
+
+def train_encoder(data: Path, out: Path, minutes: float, *, seed: int, start: Bundle | None, report: Say) -> None:
+    """The small image encoder into `out`. start: a bundle whose encoder it begins with."""
+    net = None if start is None else start.encoder().requires_grad_(True)
+    encoder.train(data, out, minutes, seed=seed, net=net, report=report)
+
+
+def train_multiview(data: Path, out: Path, minutes: float, *, seed: int, start: Bundle | None, report: Say) -> None:
+    """The denoiser into `out`. start: a bundle whose denoiser it begins with; its decoder shows how it gets on."""
+    net = MultiViewNets(MultiViewUNet(UNET), TokenEncoder(TOKENS))
+    parts = {}
+    if start is not None:
+        generator = start.generator()
+        take_over(net, generator.unet, generator.condition.tokens)
+        parts = {"decoder": start.plain_decoder(), "encoder": start.encoder()}
+    multiview.train(data, out, minutes, seed=seed, net=net, report=report, **parts)
+
+
+def train_decoder(
+    data: Path,
+    out: Path,
+    minutes: float,
+    *,
+    seed: int,
+    start: str | None,
+    steps: int | None,
+    keep_plain: bool,
+    full: bool,
+    device: torch.device | str = "cpu",
+    report: Say,
+) -> Path | None:
+    """The plain decoder and the cross-view decoder that stands on it; the path of out/bundle, which holds both, for
+    `eval consistency`. None in a process that is not the first of its group.
+
+    start: a bundle; its denoiser resamples half of the latents that both learn from, and its decoders are gone on with.
+    keep_plain: its plain decoder is left as it is, and the cross-view decoder starts from nothing.
+    steps, full, device: see `crossview.train`.
+    """
+    bundle = None if start is None else load_bundle(start)
+    resample = partial(decoder.resampler, None if bundle is None else bundle.generator(), seed)
+    plain = None if bundle is None else bundle.plain_decoder().requires_grad_(True)
+    if not keep_plain:  # a third of the time: what looks across views stands on it
+        told = {"seed": seed, "net": plain, "resample": resample((999, 999)), "report": report}
+        plain = decoder.train(data, out / "plain", minutes / 3, **told)
+    numbers = _plain_numbers(bundle)
+    former = bundle.crossview_decoder().state_dict() if bundle and not keep_plain else None
+    told = {"steps": steps, "seed": seed, "resample": resample((250, 999)), "report": report}
+    told |= {"full": full, "device": device}
+    left_over, folder = minutes if keep_plain else minutes * 2 / 3, crossview.folder_in(out)
+    across = crossview.train(data, plain.state_dict(), folder, left_over, numbers=numbers, start=former, **told)
+    parts = {"plain_decoder": (plain.eval(), numbers), "crossview_decoder": (across, numbers)}
+    if not joined().first:
+        left()
+        return None
+    words = [f"--seed {seed}", f"--steps {steps}" if steps else f"--minutes {minutes:g}"]
+    words += [] if start is None else [f"--start {Path(start).name}"]
+    words += ["--keep-plain"] * keep_plain + ["--full-images"] * full
+    training = {"command": " ".join(["img2mv3d train decoder DATA", *words])}
+    training |= {"processes": joined().size} if joined().size > 1 else {}
+    write_bundle(out / "bundle", parts, {"name": "crossview", **bundle_notes(data, training)})
+    left()
+    return out / "bundle"
+
+
+def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed: int = 0, report: Say = print) -> Path:
+    """Train everything within the minutes (wall clock) and write the bundle `out`/bundle; its path is returned.
+
+    data: what `data render` made, with teacher's latents of some sets (`train encoder` tells when there are none).
+    toy: make toy data in `data` and train tiny networks on it.
+
+    Each training resumes from its own folder under `out`.
+    """
+    data, out = Path(data), Path(out)
+    if toy:
+        make_toy(data)
+    torch.manual_seed(seed)
+    sizes = (TOY_ENCODER, TOY_DECODER, TOY_UNET, TOY_TOKENS) if toy else (ENCODER, DECODER, UNET, TOKENS)
+    encoder_numbers, decoder_numbers, unet_config, token_config = sizes
+    told = {"seed": seed, "report": report}
+    budget = {name: minutes * share for name, share in SHARES.items()}
+
+    small = encoder.train(data, out / "encoder", budget["encoder"], net=Encoder(**_tuples(encoder_numbers)), **told)
+    report(f"encoded {encoder.encode_missing(data, small)} sets that had no latents")
+    plain_net = PlainDecoder(**_tuples(decoder_numbers))
+    plain = decoder.train(data, out / "decoder", budget["decoder"], net=plain_net, **told)
+    numbers = _tuples(decoder_numbers)
+    across = crossview.train(data, plain.state_dict(), out / "crossview", budget["crossview"], numbers=numbers, **told)
+    views_net = MultiViewNets(MultiViewUNet(unet_config), TokenEncoder(token_config))
+    views = multiview.train(
+        data, out / "multiview", budget["multiview"], net=views_net, decoder=plain, encoder=small, **told
+    )
+
+    parts = {
+        "encoder": (small, encoder_numbers),
+        "plain_decoder": (plain, decoder_numbers),
+        "crossview_decoder": (across, decoder_numbers),
+        "tokens": (views.tokens, token_config.to_dict()),
+        "unet": (views.unet, unet_config.to_dict()),
+    }
+    command = f"img2mv3d train all --minutes {minutes:g} --seed {seed}" + (" --toy" if toy else "")
+    manifest = bundle_notes(data, {"command": command, "minutes": minutes})
+    write_bundle(out / "bundle", parts, {"name": "toy" if toy else "trained", **manifest})
+    return out / "bundle"
+
+
+def _plain_numbers(bundle: Bundle | None) -> dict[str, Any]:
+    """Sizes of a bundle's plain decoder, for what stands on it."""
+    return {} if bundle is None else _tuples(bundle.manifest["parts"]["plain_decoder"]["config"])
+
+
+def _tuples(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's numbers as a constructor wants them."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in numbers.items()}

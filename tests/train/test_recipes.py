@@ -1,0 +1,39 @@
+"""Recipes: all trainings by one command; decoders end as a bundle that can be compared; words that make no sense."""
+
+from pathlib import Path
+
+import pytest
+
+from img2mv3d.bundles.weights import load_bundle
+from img2mv3d.cli import training
+from img2mv3d.errors import UsageError
+from img2mv3d.train.recipes import train_all, train_decoder
+
+
+def test_one_command_trains_everything_and_leaves_a_bundle_that_loads(tmp_path: Path) -> None:
+    lines: list[str] = []
+    folder = train_all(tmp_path / "data", tmp_path / "out", 0.06, toy=True, report=lines.append)
+    bundle = load_bundle(folder)
+    assert bundle.parts() == ("encoder", "plain_decoder", "crossview_decoder", "tokens", "unet")
+    bundle.check()
+    assert bundle.manifest["data"]["held_out_objects"] == 1
+    for name in ("encoder", "decoder", "multiview"):
+        assert (tmp_path / "out" / name / "sheet.png").exists()
+
+
+def test_the_decoder_ends_as_a_bundle_with_both_decoders(toy: Path, tmp_path: Path):
+    told = {"seed": 0, "start": None, "keep_plain": False, "full": False, "report": lambda line: None}
+    made = train_decoder(toy, tmp_path, 0.0, steps=1, **told)
+    assert made == tmp_path / "bundle" and (tmp_path / "crossview" / "ema.safetensors").exists()
+    bundle = load_bundle(made)
+    assert bundle.crossview_decoder() is not None and bundle.plain_decoder() is not None
+    assert bundle.manifest["training"]["command"].endswith("DATA --seed 0 --steps 1")
+
+
+def test_words_that_cannot_be_meant_are_refused(tmp_path: Path):
+    with pytest.raises(UsageError, match="ablations"):
+        training.train_decoder(tmp_path, variant="paper")
+    with pytest.raises(UsageError, match="--start"):
+        training.train_decoder(tmp_path, keep_plain=True)
+    with pytest.raises(UsageError, match="--base"):
+        training.train_decoder(tmp_path, base="svd", start="mini")
