@@ -25,8 +25,8 @@ FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
 
 # Panels of a help page, in the order in which people think about a run.
-RUN, PHOTO, VIEWS, COARSE, DECODING = "Run", "Photo", "Six views", "Coarse surface", "Decoding"
-SURFACE, MESH, MACHINE, OUTPUT = "Final surface", "Mesh file", "Weights and machine", "Output"
+RUN, PHOTO, BODY, VIEWS, COARSE = "Run", "Photo", "Body", "Six views", "Coarse surface"
+DECODING, SURFACE, MESH, MACHINE, OUTPUT = "Decoding", "Final surface", "Mesh file", "Weights and machine", "Output"
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,17 @@ FLAGS = {
     "framing_px": _number(
         int, "--framing-px", "Long side of the object in px of 256.", PHOTO, "prepare.framing_px", 16, 250
     ),
+    "depth_ratio": Flag(
+        float,
+        ("--depth-ratio",),
+        "How deep the object is, over the long side of its outline in the photo: 0.4.",
+        BODY,
+        "shape.depth_ratio",
+        low=0.05,
+        high=2.0,
+        metavar="X",
+        otherwise="the most likely one",
+    ),
     "steps": _number(int, "--steps", "Steps of the diffusion solver.", VIEWS, "generate.steps", 1, 1000),
     "guidance": _number(float, "--guidance", "Classifier-free guidance, 1 is off.", VIEWS, "generate.guidance", 0, 50),
     "solver": Flag(str, ("--solver",), "Diffusion solver.", VIEWS, "generate.solver", SOLVERS),
@@ -160,14 +171,16 @@ FLAGS = {
         0,
         8192,
     ),
-    "elevation": _number(
+    "elevation": Flag(
         float,
-        "--elevation",
-        "Degrees by which the photo looks down; the mesh is turned upright.",
+        ("--elevation",),
+        "Degrees by which the photo looks down; the mesh is turned upright. 0: not at all.",
         MESH,
         "export.elevation_deg",
-        -89,
-        89,
+        low=-89,
+        high=89,
+        metavar="X",
+        otherwise="as predicted from the photo, where that is sure",
     ),
     "up": Flag(
         str,

@@ -49,7 +49,7 @@ DryRun = Annotated[
 ]
 
 
-@command(app, *of_a_run("mask", "back", *flags_of(*STAGES)))
+@command(app, *of_a_run("mask", "back", *flags_of("shape", *STAGES)))
 def run(
     photos: Photos = None,
     start: Start = None,

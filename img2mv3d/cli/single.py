@@ -43,7 +43,7 @@ def prepare(photo: Photo, **flags: Any) -> None:
     run_stage("prepare", photo, typed_in(flags))
 
 
-@command(app, *of_a_run("mask", *flags_of("prepare", "generate")))
+@command(app, *of_a_run("mask", *flags_of("prepare", "shape", "generate")))
 def generate(path: Input, **flags: Any) -> None:
     """Imagine six views of the object, as latents: latents.pt. Takes a photo, subject.png or a run's folder.
 

@@ -27,6 +27,10 @@ app.add_typer(train_app, name="train")
 Meshes = Annotated[Path, typer.Argument(help="Folder with manifest.tsv and objects/.")]
 Poses = Annotated[int, typer.Option("--poses", min=1, help="Random poses of an everyday object.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many sets.")]
+Corpora = Annotated[list[Path], typer.Argument(help="Folders with manifest.tsv and objects/.")]
+Pictures = Annotated[int, typer.Option("--pictures", min=64, help="So many, in shards of 64.")]
+Workers = Annotated[int, typer.Option("--jobs", min=1, max=256, help="Processes that render.")]
+Shapes = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data shapes` wrote.")]
 Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Wall clock for the training.")]
 FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
 DataFolder = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data render` wrote.")]
@@ -65,6 +69,47 @@ def data_render(
     for line in render_corpus(meshes, out, poses=poses, seed=seed, limit=limit, progress=_counted("rendered")):
         say(f"left out: {line}")
     print(out.absolute())
+
+
+@command(data_app, name="shapes")
+def data_shapes(
+    meshes: Corpora,
+    out: OutFolder = Path("shapes"),
+    pictures: Pictures = 20_000,
+    jobs: Workers = 1,
+    seed: Seed = 0,
+    debug: Debug = False,
+) -> None:
+    """Pictures of known bodies, for `train shape`; what is there is kept, and a training may read meanwhile.
+
+    \b
+    img2mv3d data shapes CORPUS -o shapes --pictures 20000 --jobs 2
+    """
+    from img2mv3d.data.shape_set import make_set
+
+    make_set(meshes, out, pictures, jobs=jobs, seed=seed, report=say)
+    print(out.absolute())
+
+
+@command(train_app, name="shape")
+def train_shape(
+    data: Shapes,
+    out: OutFolder = Path("runs/shape"),
+    minutes: Minutes = 720.0,
+    seed: Seed = 0,
+    start: FirstBundle = None,
+    debug: Debug = False,
+) -> None:
+    """The shape network; ends with a bundle: that of --start with the new network in it.
+
+    \b
+    img2mv3d train shape shapes --start mini --minutes 120
+    img2mv3d run photo.png --bundle runs/shape/bundle
+    """
+    ready_torch()
+    from img2mv3d.train.recipes import train_shape
+
+    print(train_shape(data, out, minutes, seed=seed, start=_bundle(start), report=say).absolute())
 
 
 @command(train_app, name="encoder")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
 from img2mv3d.data.scene import random_light
 from img2mv3d.data.shape_pictures import PICTURE, picture, random_picture
 from img2mv3d.data.solids import carve
+from img2mv3d.data.splits import ids, learners
 from img2mv3d.data.variation import JOIN_SHARE, Deformation, Part, beside, random_deformation
 from img2mv3d.errors import InputError, NothingFoundError
 from img2mv3d.files.formats import read_npz, write_npz
@@ -111,6 +114,47 @@ def make_held_out(objects: Objects, names: list[str], path: Path) -> None:
             except NothingFoundError:
                 continue  # seen end-on
     _write(path, np.array(records, PICTURE))
+
+
+def make_set(
+    corpora: list[Path],
+    out: Path,
+    pictures: int,
+    *,
+    jobs: int = 1,
+    seed: int = 0,
+    report: Callable[[str], None] = print,
+) -> None:
+    """Everything that `train shape` reads, in the folder `out`: shards of random pictures of the objects that may be
+    learnt from, and pictures of dev objects (of a corpus without ours: of its first held-out ones).
+
+    jobs: processes that share the shards.
+
+    Raises InputError where the corpora hold nothing to learn from.
+    """
+    objects = Objects(corpora, out / "solids")
+    entries = learners(objects.entries)
+    if not entries:
+        raise InputError(f"{corpora[0]}: no object in there may be learnt from (licence, split; see manifest.tsv)")
+    there = [e.id for e in objects.entries if e.id in ids("dev")]
+    held_out = there or [e.id for e in objects.entries if e.split == "val"][: len(ids("dev"))]
+    if held_out and not (out / "dev" / "00000.npy").exists():
+        make_held_out(objects, held_out, out / "dev" / "00000.npy")
+    shards = -(-pictures // SHARD)
+    report(f"{len(entries)} objects to learn from, {len(held_out)} held out, {shards} shards of {SHARD} pictures")
+    work = [(corpora, out, range(first, shards, jobs), seed) for first in range(jobs)]
+    if jobs == 1:
+        make_shards(objects, entries, out / "train", range(shards), seed, lambda n: report(f"shard {n} of {shards}"))
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for done, _ in enumerate(pool.map(_share, work), 1):
+            report(f"{done} of {jobs} processes done")
+
+
+def _share(work: tuple[list[Path], Path, range, int]) -> None:
+    corpora, out, numbers, seed = work
+    objects = Objects(corpora, out / "solids")
+    make_shards(objects, learners(objects.entries), out / "train", numbers, seed)
 
 
 class ShapeSet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,9 @@ from img2mv3d.bundles.weights import Bundle, load_bundle, write_bundle
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
-from img2mv3d.train import crossview, decoder, encoder, multiview
+from img2mv3d.train import crossview, decoder, encoder, multiview, shape
 from img2mv3d.train.multiview import UNET, MultiViewNets, take_over
-from img2mv3d.train.notes import bundle_notes
+from img2mv3d.train.notes import FRAMING_PX, bundle_notes
 from img2mv3d.train.process_group import joined, left
 from img2mv3d.train.toy import make_toy
 
@@ -37,6 +38,23 @@ def train_encoder(data: Path, out: Path, minutes: float, *, seed: int, start: Bu
     """The small image encoder into `out`. start: a bundle whose encoder it begins with."""
     net = None if start is None else start.encoder().requires_grad_(True)
     encoder.train(data, out, minutes, seed=seed, net=net, report=report)
+
+
+def train_shape(data: Path, out: Path, minutes: float, *, seed: int, start: Bundle | None, report: Say) -> Path:
+    """The shape network into `out`, and the path of out/bundle: the parts of `start`, if there is one, with the network
+    in its place.
+
+    data: what `data shapes` made.
+    start: a bundle; its shape network, if it has one, is gone on with.
+    """
+    torch.manual_seed(seed)
+    net = start.shape().requires_grad_(True) if start is not None and "shape" in start.parts() else None
+    trained = shape.train(data, out, minutes, seed=seed, net=net, report=report)
+    if start is not None:
+        shutil.copytree(start.folder, out / "bundle", dirs_exist_ok=True)
+    notes = {"name": "trained" if start is None else start.name, "framing_px": FRAMING_PX}
+    write_bundle(out / "bundle", {"shape": (trained, trained.config.to_dict())}, notes)
+    return out / "bundle"
 
 
 def train_multiview(data: Path, out: Path, minutes: float, *, seed: int, start: Bundle | None, report: Say) -> None:

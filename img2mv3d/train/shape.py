@@ -5,7 +5,8 @@ In: a folder of shards (`data.shape_set`), perhaps still growing. Out: its weigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,13 +18,20 @@ from torch import Tensor, nn
 
 from img2mv3d.data.shape_samples import Sample, clean_sample, random_sample
 from img2mv3d.data.shape_set import ShapeSet
+from img2mv3d.errors import InputError
 from img2mv3d.geometry.columns import BIN, BINS
 from img2mv3d.nets.shape import Layers, ShapeMaps, ShapeNet, columns, ratio_bins
+from img2mv3d.train.lite import load_published
+from img2mv3d.train.loop import LoopOptions, train_average
 
 REFRESH_STEPS = 100
 FROZEN_BLOCKS = 3  # of the encoder, and its stem: edges and colours are the same everywhere
 LEAST_THICKNESS = 0.02  # world units: thinner columns are learnt as this thick
 PITCH_UNIT_DEG = 10.0
+
+
+# The encoder learns at a tenth of the rate of what starts from nothing.
+RATES = LoopOptions(lr=8e-5, lr_end=4e-6, warmup=100, new_lr_factor=10.0, ema=0.998, checkpoint_minutes=5.0)
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class ShapeBatch:
 
     pictures: int = 16
     told: float = 0.7
-    fine_every: int = 3
+    fine_every: int = 4
 
 
 class Batch(NamedTuple):
@@ -162,6 +170,20 @@ class ShapeTask:
         ]
         picture = torch.cat(parts, dim=3).movedim(1, -1).flatten(0, 1)
         return (picture * 255).round().to(torch.uint8).numpy()
+
+
+def train(
+    data: Path, out: Path, minutes: float, *, seed: int, net: ShapeNet | None, report: Callable[[str], None]
+) -> ShapeNet:
+    """Train within the minutes, resuming from `out`; the moving average. net: gone on with; None: a new one, whose
+    encoder begins with what ImageNet taught it. Raises InputError where there are no pictures."""
+    if net is None:
+        net = ShapeNet()
+        load_published(net.lite)
+    task = ShapeTask(data, net, ShapeBatch(), ShapeLosses())
+    if not task.pool.refresh():
+        raise InputError(f"{data}: no pictures (train/*.npy) in there; `img2mv3d data shapes` makes them")
+    return train_average(task, out, replace(RATES, minutes=minutes, seed=seed), report)
 
 
 def stacked(samples: list[Sample]) -> Batch:

@@ -110,7 +110,7 @@ def test_flags_join_a_commands_own_parameters() -> None:
 
 
 def test_all_flags_are_in_use() -> None:
-    assert set(FLAGS) == {*of_a_run("mask", "back"), *flags_of(*STAGES)}
+    assert set(FLAGS) == {*of_a_run("mask", "back"), *flags_of("shape", *STAGES)}
 
 
 def test_every_flag_has_its_panel_and_panels_stand_together() -> None:
