@@ -119,7 +119,7 @@ def agreement(sdf: Float[np.ndarray, "N N N"], rig: Rig) -> Agreement:
     for azimuth in rig.azimuth_deg:
         rays = NodeRays.of(azimuth, n)
         known = torch.ones(n, rays.columns, dtype=torch.bool)
-        listed = reference.list_rays(values, band, rays, known, SHARPNESS)
+        listed = reference.pack_rays(values, band, rays, known, SHARPNESS)
         sections = reference.composite(values, listed, SHARPNESS)
         table = torch.cat([rays.z(band.ix, band.iz)[:, None], slope, _paint(places)], dim=1)
         picture = torch.zeros(n * rays.columns, 8)

@@ -39,7 +39,7 @@ def as_soft_as(
     views: Float[np.ndarray, "V H W 3"], hit: Float[np.ndarray, "V H W"], targets: Float[np.ndarray, " V"]
 ) -> Float[np.ndarray, "V H W 3"]:
     """Each view blurred as little as brings its sharpness down to its target; as it is when that is no higher. View by
-    view, since the photo's own is sharp in most arms and would hide how soft the others are."""
+    view, since the photo's own is sharp in most methods and would hide how soft the others are."""
     return np.concatenate(
         [_view_as_soft_as(views[i : i + 1], hit[i : i + 1], float(target)) for i, target in enumerate(targets)]
     )

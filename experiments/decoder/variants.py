@@ -228,10 +228,10 @@ class ConsistencyOnPerturbed(TrueMasks):
 class FeatureLoss(TrueMasks):
     """With a loss on what EfficientNet-Lite0 sees."""
 
-    def picture_loss(self, found: Tensor, wanted: Tensor) -> Float[Tensor, ""]:
+    def picture_loss(self, predicted: Tensor, target: Tensor) -> Float[Tensor, ""]:
         """By colours and features."""
-        net = features().to(found.device)
-        return picture_loss(found, wanted) + FEATURES * feature_distance(found, wanted, net)
+        net = features().to(predicted.device)
+        return picture_loss(predicted, target) + FEATURES * feature_distance(predicted, target, net)
 
 
 @dataclass(frozen=True)

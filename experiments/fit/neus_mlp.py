@@ -229,13 +229,13 @@ def _kept_mean(errors: Float[Tensor, " R"], share: float) -> Float[Tensor, ""]:
 
 
 def _normal_term(
-    normal: Float[Tensor, "R 3"], wanted: Float[Tensor, "R 3"], direction: Float[Tensor, "R 3"]
+    normal: Float[Tensor, "R 3"], target: Float[Tensor, "R 3"], direction: Float[Tensor, "R 3"]
 ) -> Float[Tensor, ""]:
     """1 - cos, heavier where the surface faces the viewer (the geometry-aware loss), the worst tenth dropped."""
-    facing = (wanted * direction).sum(-1)
-    use = (facing < RIM) & (wanted.norm(dim=-1) > 0.5)
+    facing = (target * direction).sum(-1)
+    use = (facing < RIM) & (target.norm(dim=-1) > 0.5)
     facing = torch.where(use, facing, 0.0)
-    error = torch.where(use, (1 - (normal * wanted).sum(-1)) * facing.abs().exp(), 0.0) / facing.abs().exp().sum()
+    error = torch.where(use, (1 - (normal * target).sum(-1)) * facing.abs().exp(), 0.0) / facing.abs().exp().sum()
     return error.sort().values[: int(KEPT["normal"] * len(error))].sum()
 
 

@@ -55,9 +55,9 @@ def normal_angles(
     A missing normal counts as 90 degrees: a method that covers the easy middle alone must not gain by it.
     """
     use = (mask >= 0.5) & (np.linalg.norm(truth, axis=-1) > 0.1)
-    found, wanted = normal[use].astype(np.float64), truth[use]
-    length = np.linalg.norm(found, axis=-1)
-    cosine = (found * wanted).sum(-1) / np.maximum(length * np.linalg.norm(wanted, axis=-1), 1e-9)
+    own, true = normal[use].astype(np.float64), truth[use]
+    length = np.linalg.norm(own, axis=-1)
+    cosine = (own * true).sum(-1) / np.maximum(length * np.linalg.norm(true, axis=-1), 1e-9)
     return np.degrees(np.arccos(np.where(length > 0.1, cosine, 0.0).clip(-1, 1)))
 
 

@@ -125,9 +125,9 @@ class OwnSurface:
         hit = (views.mask >= 0.5).astype(np.float32)
         shown = [i for i in range(len(hit)) if hit[i].any()]
         decibels = _mean([min(psnr(color[i], views.color[i], hit[i]), LEVEL_DB) for i in shown])
-        likeness = _mean([ssim(color[i], views.color[i]) for i in shown])
+        similarity = _mean([ssim(color[i], views.color[i]) for i in shown])
         overlap = _mean([mask_iou(opacity[i], views.mask[i]) for i in shown])
-        return dict(zip(RERENDERED, (decibels, likeness, overlap), strict=True))
+        return dict(zip(RERENDERED, (decibels, similarity, overlap), strict=True))
 
     def shape(self, options: FitOptions = FINAL, *, shift: bool = False) -> Metric:
         """Figures of the surface against the true one: F-scores over visible points at 2, 5 and 10 % of the true box's
@@ -140,42 +140,42 @@ class OwnSurface:
         def measure(case: Case, result: Result) -> Mapping[str, float]:
             if case.mesh is None:
                 return {}
-            found = result.mesh
-            if found is None:
+            predicted = result.mesh
+            if predicted is None:
                 field = self._fit(case, result, options)
-                found = (np.zeros((0, 3)), np.zeros((0, 3), int)) if field is None else isosurface(field)
-            return shape_figures(case, found, shift)
+                predicted = (np.zeros((0, 3)), np.zeros((0, 3), int)) if field is None else isosurface(field)
+            return shape_figures(case, predicted, shift)
 
         return Metric((*FRACTIONS, "chamfer", "volume_iou", "outline_iou"), measure)
 
 
-def shape_figures(case: Case, found: Mesh, shift: bool) -> Mapping[str, float]:
+def shape_figures(case: Case, predicted: Mesh, shift: bool) -> Mapping[str, float]:
     """What `OwnSurface.shape` tells, of a mesh in the case's world."""
     assert case.mesh is not None
     truth = visible_points(*case.mesh, np.random.default_rng(1))
-    own = visible_points(*found, np.random.default_rng(2))
+    own = visible_points(*predicted, np.random.default_rng(2))
     if shift and len(own):
         offset = np.zeros(3)
         offset[DEPTH] = depth_shift(own, truth)
-        own, found = own + offset, (found[0] + offset, found[1])
+        own, predicted = own + offset, (predicted[0] + offset, predicted[1])
     score = surface_score(own, truth, tuple(FRACTIONS.values()))
     return {
         **{name: score.f_score[fraction] for name, fraction in FRACTIONS.items()},
         "chamfer": min(score.chamfer, 1.0),
-        "volume_iou": volume_iou(found, case.mesh),
-        "outline_iou": outline_iou(*found, case.truth.mask, case.truth.rig),
+        "volume_iou": volume_iou(predicted, case.mesh),
+        "outline_iou": outline_iou(*predicted, case.truth.mask, case.truth.rig),
     }
 
 
-def depth_shift(found: Float[np.ndarray, "P 3"], truth: Float[np.ndarray, "Q 3"]) -> float:
-    """The move along DEPTH that brings the found points nearest to the true ones, by Chamfer distance."""
-    found, truth = found[:: len(found) // SHIFT_POINTS + 1], truth[:: len(truth) // SHIFT_POINTS + 1]
-    best = float(np.median(truth[:, DEPTH]) - np.median(found[:, DEPTH]))
+def depth_shift(predicted: Float[np.ndarray, "P 3"], truth: Float[np.ndarray, "Q 3"]) -> float:
+    """The move along DEPTH that brings the predicted points nearest to the true ones, by Chamfer distance."""
+    predicted, truth = predicted[:: len(predicted) // SHIFT_POINTS + 1], truth[:: len(truth) // SHIFT_POINTS + 1]
+    best = float(np.median(truth[:, DEPTH]) - np.median(predicted[:, DEPTH]))
     reach = float(np.linalg.norm(np.ptp(truth, axis=0))) / 4
     axis = np.eye(3)[DEPTH]
     for _ in range(2):  # the second time round the best, finer
         steps = best + np.linspace(-reach, reach, SHIFTS)
-        best = float(min(steps, key=lambda step: surface_score(found + step * axis, truth).chamfer))
+        best = float(min(steps, key=lambda step: surface_score(predicted + step * axis, truth).chamfer))
         reach *= 2 / (SHIFTS - 1)
     return best
 

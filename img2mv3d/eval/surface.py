@@ -88,30 +88,30 @@ def visible_surface(
 
 
 def surface_score(
-    found: Float[np.ndarray, "P 3"],
+    predicted: Float[np.ndarray, "P 3"],
     truth: Float[np.ndarray, "Q 3"],
     fractions: tuple[float, ...] = FRACTIONS,
     part: Bool[np.ndarray, " Q"] | None = None,
 ) -> SurfaceScore:
-    """Compare two sets of `visible_points`. An empty `found` scores 0 and an infinite Chamfer distance.
+    """Compare two sets of `visible_points`. An empty `predicted` scores 0 and an infinite Chamfer distance.
 
-    part: judge only these points of the truth, and of the found ones those whose nearest true point is among them.
+    part: judge only these points of the truth, and of the predicted ones those whose nearest true point is among them.
     Raises ValueError when the truth, or the part, is empty.
     """
     if not len(truth) or (part is not None and not part.any()):
         raise ValueError("the truth has no visible points")
     diagonal = float(np.linalg.norm(np.ptp(truth, axis=0)))
     zero = dict.fromkeys(fractions, 0.0)
-    if not len(found):
+    if not len(predicted):
         return SurfaceScore(float("inf"), zero, dict(zero), dict(zero), diagonal, float("inf"))
-    to_truth, nearest = cKDTree(truth).query(found)
-    to_found = cKDTree(found).query(truth)[0]
-    to_truth, to_found = to_truth / diagonal, to_found / diagonal
+    to_truth, nearest = cKDTree(truth).query(predicted)
+    to_predicted = cKDTree(predicted).query(truth)[0]
+    to_truth, to_predicted = to_truth / diagonal, to_predicted / diagonal
     if part is not None:
-        to_truth, to_found = to_truth[part[nearest]], to_found[part]
-    missing = float(to_found.mean())
-    recall = {f: float((to_found <= f).mean()) for f in fractions}
-    if not len(to_truth):  # nothing was found that would belong to this part
+        to_truth, to_predicted = to_truth[part[nearest]], to_predicted[part]
+    missing = float(to_predicted.mean())
+    recall = {f: float((to_predicted <= f).mean()) for f in fractions}
+    if not len(to_truth):  # nothing was predicted that would belong to this part
         return SurfaceScore(float("inf"), zero, recall, dict(zero), diagonal, missing)
     precision = {f: float((to_truth <= f).mean()) for f in fractions}
     f_score = {f: _harmonic(precision[f], recall[f]) for f in fractions}
@@ -119,7 +119,7 @@ def surface_score(
 
 
 def volume_iou(
-    found: tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "F 3"]],
+    predicted: tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "F 3"]],
     truth: tuple[Float[np.ndarray, "M 3"], Int[np.ndarray, "G 3"]],
     nodes: int = VOLUME_NODES,
 ) -> float:
@@ -127,13 +127,13 @@ def volume_iou(
 
     Inside is where no way out is free, so that open and wrongly wound meshes have a volume, too.
 
-    found, truth: vertices, faces, in one frame.
+    predicted, truth: vertices, faces, in one frame.
     """
     low, high = truth[0].min(0).astype(np.float64), truth[0].max(0).astype(np.float64)
     middle, half = (low + high) / 2, 0.75 * float((high - low).max())
     line = (np.arange(nodes) + 0.5) * 2 / nodes - 1
     points = middle + half * np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
-    return pixel_iou(*(_inside(points, *mesh) for mesh in (found, truth)))
+    return pixel_iou(*(_inside(points, *mesh) for mesh in (predicted, truth)))
 
 
 def outline_iou(

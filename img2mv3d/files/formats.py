@@ -147,8 +147,8 @@ def decode_normals(code: np.ndarray, mask: np.ndarray) -> np.ndarray:
     cover = np.clip(mask, 0.5, 1)[..., None]
     normal = ((code.astype(np.float32) / 255 - (1 - cover)) / cover) * 2 - 1
     length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    told = (mask[..., None] >= 0.5) & (length > GREY)
-    return np.where(told, normal / np.maximum(length, GREY), 0).astype(np.float32)
+    known = (mask[..., None] >= 0.5) & (length > GREY)
+    return np.where(known, normal / np.maximum(length, GREY), 0).astype(np.float32)
 
 
 def write_latents(path: Path, record: dict[str, Any]) -> None:
@@ -219,8 +219,8 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
 
     found = record.get("format") if isinstance(record, dict) else None
     if not isinstance(found, str) or found != LATENTS_FORMAT:
-        told = repr(found) if isinstance(found, str) else f"a {type(record if found is None else found).__name__}"
-        raise bad(f"format {told}, expected {LATENTS_FORMAT!r}")
+        given = repr(found) if isinstance(found, str) else f"a {type(record if found is None else found).__name__}"
+        raise bad(f"format {given}, expected {LATENTS_FORMAT!r}")
     missing = {"color", "normal", "front", "rig", "framing_px", "vae", "bundle", "seed", "settings"} - set(record)
     if missing:
         raise bad(f"lacks {', '.join(sorted(missing))}")

@@ -54,15 +54,15 @@ def features() -> Features:
 
 
 def feature_distance(
-    found: Float[Tensor, "N 3 H W"], wanted: Float[Tensor, "N 3 H W"], net: Callable[[Tensor], Sequence[Tensor]]
+    predicted: Float[Tensor, "N 3 H W"], target: Float[Tensor, "N 3 H W"], net: Callable[[Tensor], Sequence[Tensor]]
 ) -> Float[Tensor, ""]:
     """Squared distance of unit-normalised features, mean over pixels, summed over maps; 0 for equal pictures.
 
     net: pictures in [0, 1] -> maps [N, C, h, w], such as `features()`.
     """
     with torch.no_grad():
-        there = net(wanted)
-    pairs = zip(net(found), there, strict=True)
+        there = net(target)
+    pairs = zip(net(predicted), there, strict=True)
     return sum((_unit(a) - _unit(b)).square().sum(1).mean() for a, b in pairs)
 
 

@@ -222,8 +222,8 @@ def update(values, near, d_field, d_gradient, d_curvature, mean, square, rate, f
 
 
 @_compiled
-def list_rays(position, values, known, sharp, low, right, forward, offset, node, start, target):
-    """One view's list: the band's nodes ray by ray, front to back, cut CUT nodes after the light is gone.
+def pack_rays(position, values, known, sharp, low, right, forward, offset, node, start, target):
+    """One view's packed rays: the band's nodes ray by ray, front to back, cut CUT nodes after the light is gone.
 
     Written: node [>= M], start [>= rays + 1], target [>= rays]. Returns (entries, rays).
 

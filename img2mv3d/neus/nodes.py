@@ -13,7 +13,7 @@ from torch import Tensor
 
 FAR = 4.0  # cells: the field's size outside of the band; NeuS's sigmoid at S = 1.2 a cell is 0.8 % there
 REACH = 3  # nodes within so many steps of a change of sign live
-OPAQUE = 2e-3  # a list ends CUT nodes after the transmittance fell below this
+OPAQUE = 2e-3  # a packed ray ends CUT nodes after the transmittance fell below this
 CUT = 2
 
 

@@ -18,7 +18,7 @@ from img2mv3d.neus.nodes import FAR, Block
 from img2mv3d.neus.options import FitOptions, Level
 from img2mv3d.neus.targets import ViewTargets, rays_to_block
 
-UPKEEP = 15  # steps between rebuilds of band and lists
+UPKEEP = 15  # steps between rebuilds of band and packed rays
 BETAS = (0.9, 0.99)  # of Adam
 EPS = 0.02  # of Adam, about the size of a small gradient: nodes that nobody asks stay where they are
 LOST = (0.6, 0.4)  # a ray of the object (mask above) without opacity (below) gets the hull back
@@ -29,8 +29,8 @@ THIN = (1.5, 0.025)  # cells, world units: where the hull is nowhere deeper than
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A view's list and the targets of its rays, as `kernels.view_terms` wants them. error: of the normals, from the
-    last time that the view was drawn."""
+    """A view's packed rays and their targets, as `kernels.view_terms` wants them. error: of the normals, from the last
+    time that the view was drawn."""
 
     node: np.ndarray
     start: np.ndarray
@@ -121,7 +121,7 @@ class LevelFit:
         that lie more than DEEP inside of their silhouettes: at thin parts a coarse grid is wrong, not the views.
         """
         errors, weights = 0.0, 0.0
-        for i, view in self._lists.items():
+        for i, view in self._packed.items():
             deep = self._views[i].distance.numpy().reshape(-1)[view.target] < -DEEP
             weight = view.trust * deep
             errors, weights = errors + float((weight * view.error).sum()), weights + float(weight.sum())
@@ -153,8 +153,8 @@ class LevelFit:
             if level.repair_every and number % level.repair_every == 0:
                 self.repair(sharp)
         drawn = self._draw(min(level.views, len(self._views)))
-        missing = [i for i in drawn if i not in self._lists]
-        self._lists |= dict(zip(missing, self._make_lists(missing, sharp), strict=True))
+        missing = [i for i in drawn if i not in self._packed]
+        self._packed |= dict(zip(missing, self._pack_views(missing, sharp), strict=True))
         count = self._near.shape[0]
         loss = sum(
             kernels.in_ranges(
@@ -164,7 +164,7 @@ class LevelFit:
             )
         )  # fmt: skip
         scale = len(self._views) / len(drawn)
-        for view in (self._lists[i] for i in drawn):
+        for view in (self._packed[i] for i in drawn):
             loss += scale * sum(
                 kernels.in_ranges(
                     kernels.view_terms, len(view.target), len(view.node), self._threads,
@@ -189,32 +189,32 @@ class LevelFit:
 
     def _looks(self, sharpness: float) -> list[_Look]:
         """What all views see now."""
-        lists = kernels.in_threads(lambda i: self._list(i, sharpness), range(len(self._views)), self._threads)
+        packed = kernels.in_threads(lambda i: self._pack(i, sharpness), range(len(self._views)), self._threads)
         looks = []
-        for node, start, target in lists:
+        for node, start, target in packed:
             opacity, lowest = (np.empty(len(target), np.float32) for _ in range(2))
             kernels.look(self._values, node, start, sharpness, opacity, lowest)
             looks.append(_Look(*(torch.from_numpy(a) for a in (target, opacity, lowest))))
         return looks
 
-    def _list(self, i: int, sharpness: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _pack(self, i: int, sharpness: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(node, start, target) of view i."""
         view, count = self._views[i], self._near.shape[0]
         node, target = np.empty(count, np.int32), np.empty(count, np.int64)
         start = np.empty(count + 1, np.int32)
         rays = view.rays
-        entries, found = kernels.list_rays(
+        entries, found = kernels.pack_rays(
             self._position, self._values, view.known.numpy(), sharpness, self._block.low,
             rays.right, rays.forward, rays.offset, node, start, target,
         )  # fmt: skip
         return node[:entries].copy(), start[: found + 1].copy(), target[:found].copy()
 
-    def _make_lists(self, wanted: list[int], sharpness: float) -> list[_View]:
-        made = kernels.in_threads(lambda i: self._list(i, sharpness), wanted, self._threads)
-        return [_View.of(*parts, self._views[i]) for i, parts in zip(wanted, made, strict=True)]
+    def _pack_views(self, chosen: list[int], sharpness: float) -> list[_View]:
+        made = kernels.in_threads(lambda i: self._pack(i, sharpness), chosen, self._threads)
+        return [_View.of(*parts, self._views[i]) for i, parts in zip(chosen, made, strict=True)]
 
     def _rebuild(self) -> None:
-        """Band, moments and lists round the surface as it is now in `_grid`."""
+        """Band, moments and packed rays round the surface as it is now in `_grid`."""
         self._grid, band = nodes.find_band(self._grid, self._block)
         self._index = band.index.numpy()
         count = len(self._index)
@@ -230,7 +230,7 @@ class LevelFit:
         self._phi, self._gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
         self._d_field, self._d_curvature = np.zeros(count, np.float32), np.zeros(count + 2, np.float32)
         self._d_gradient = np.zeros((count + 2, 3), np.float32)
-        self._lists: dict[int, _View] = {}
+        self._packed: dict[int, _View] = {}
 
     def _store(self) -> None:
         """Write the band's values and moments back."""

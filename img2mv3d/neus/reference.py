@@ -2,7 +2,7 @@
 hand.
 
 Every node lies on one ray of each view: nothing is interpolated and no autograd graph is built. Letters: M nodes of the
-band, K entries of a view's list, R its rays. `kernels` computes the same; tests hull_weight values and gradients
+band, K entries of a view's packed rays, R its rays. `kernels` computes the same; tests hold values and gradients
 together.
 """
 
@@ -57,14 +57,14 @@ class Sections:
     falls: Bool[Tensor, " K"]
 
 
-def list_rays(
+def pack_rays(
     field: Float[Tensor, " M"],
     band: Band,
     rays: NodeRays,
     known: Bool[Tensor, "N C"],
     sharpness: float,
 ) -> RayList:
-    """One view's list. Rays without a target are left out, and what lies behind an opaque surface."""
+    """One view's packed rays. Rays without a target are left out, and what lies behind an opaque surface."""
     column, order = rays.column(band.ix, band.iz), rays.order(band.ix, band.iz)
     target = band.iy * rays.columns + column
     key = target * (2 * rays.nodes) + order
@@ -115,7 +115,7 @@ def composite(field: Float[Tensor, " M"], rays: RayList, sharpness: float) -> Se
 
 
 def opacity(rays: RayList, sections: Sections) -> Float[Tensor, " R"]:
-    """Opacity of every ray in the list."""
+    """Opacity of every packed ray."""
     return 1 - sections.through[rays.last]
 
 

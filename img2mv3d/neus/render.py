@@ -71,9 +71,9 @@ def render(
 
 def render_views(sdf: Float[np.ndarray, "N N N"], rig: Rig, size: int, sharpness: float = SHARPNESS) -> Rendering:
     """All views of a rig at `size` px: arrays [V, H, W, ...]."""
-    shots = [render(sdf, camera, sharpness=sharpness) for camera in rig.cameras(size)]
+    views = [render(sdf, camera, sharpness=sharpness) for camera in rig.cameras(size)]
     return Rendering(
-        np.stack([s.opacity for s in shots]), np.stack([s.z for s in shots]), np.stack([s.normal for s in shots])
+        np.stack([s.opacity for s in views]), np.stack([s.z for s in views]), np.stack([s.normal for s in views])
     )
 
 

@@ -1,4 +1,4 @@
-"""Cross-view training on a published decoder, Stable Video Diffusion's or Stable Diffusion's, brought by the user."""
+"""Cross-view training on a published decoder, Stable Video Diffusion's or Stable Diffusion's, imported by the user."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def train_on(
     """Train on the stock decoder `base` ("svd", "sd"); the path of the bundle that comes of it, for
     `weights add`, in a folder of its own under `out`.
 
-    bundle: whose latents will be decoded. A denoiser of ours paints part of the latents that are learnt from; the
+    bundle: whose latents will be decoded. A denoiser of ours resamples part of the latents that are learnt from; the
     published one does not (a pass of it costs more than a hundred steps), the others disagree all the same. minutes:
     wall clock; steps, instead, when given. device: see `crossview.train`. Resumes from that folder. Raises WeightsError
     when the base is not here.

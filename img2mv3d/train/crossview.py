@@ -123,9 +123,9 @@ class CrossViewTask:
         """What is added to the true depth: the paper's eq. 3."""
         return structured_noise(rng, len(scene.z), scene.z.shape[-1], amplitude)
 
-    def picture_loss(self, found: Float[Tensor, "V 3 h w"], wanted: Float[Tensor, "V 3 h w"]) -> Float[Tensor, ""]:
+    def picture_loss(self, predicted: Float[Tensor, "V 3 h w"], target: Float[Tensor, "V 3 h w"]) -> Float[Tensor, ""]:
         """By the colours."""
-        return picture_loss(found, wanted)
+        return picture_loss(predicted, target)
 
     def consistency(self, error: Float[Tensor, "V 3 h w"], pairs: Overlap, perturbed: bool) -> Float[Tensor, ""]:
         """By what neighbouring views get wrong differently. perturbed: whether the step's latents are."""

@@ -152,9 +152,9 @@ def train(
     return train_average(task, Path(out), options, report)
 
 
-def picture_loss(found: Float[Tensor, "N 3 H W"], wanted: Float[Tensor, "N 3 H W"]) -> Float[Tensor, ""]:
+def picture_loss(predicted: Float[Tensor, "N 3 H W"], target: Float[Tensor, "N 3 H W"]) -> Float[Tensor, ""]:
     """L1 of the colours plus GRADIENT_WEIGHT times L1 of their differences to the right and lower neighbour."""
-    error = found - wanted
+    error = predicted - target
     slopes = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     return error.abs().mean() + GRADIENT_WEIGHT * slopes
 

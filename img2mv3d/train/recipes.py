@@ -92,14 +92,14 @@ def train_decoder(
     resample = partial(decoder.resampler, None if bundle is None else bundle.generator(), seed)
     plain = None if bundle is None else bundle.plain_decoder().requires_grad_(True)
     if not keep_plain:  # a third of the time: what looks across views stands on it
-        told = {"seed": seed, "net": plain, "resample": resample((999, 999)), "report": report}
-        plain = decoder.train(data, out / "plain", minutes / 3, **told)
+        plain_options = {"seed": seed, "net": plain, "resample": resample((999, 999)), "report": report}
+        plain = decoder.train(data, out / "plain", minutes / 3, **plain_options)
     numbers = _plain_numbers(bundle)
     former = bundle.crossview_decoder().state_dict() if bundle and not keep_plain else None
-    told = {"steps": steps, "seed": seed, "resample": resample((250, 999)), "report": report}
-    told |= {"full": full, "device": device}
+    options = {"steps": steps, "seed": seed, "resample": resample((250, 999)), "report": report}
+    options |= {"full": full, "device": device}
     left_over, folder = minutes if keep_plain else minutes * 2 / 3, crossview.folder_in(out)
-    across = crossview.train(data, plain.state_dict(), folder, left_over, numbers=numbers, start=former, **told)
+    across = crossview.train(data, plain.state_dict(), folder, left_over, numbers=numbers, start=former, **options)
     parts = {"plain_decoder": (plain.eval(), numbers), "crossview_decoder": (across, numbers)}
     if not joined().first:
         left()
@@ -128,18 +128,20 @@ def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed:
     torch.manual_seed(seed)
     sizes = (TOY_ENCODER, TOY_DECODER, TOY_UNET, TOY_TOKENS) if toy else (ENCODER, DECODER, UNET, TOKENS)
     encoder_numbers, decoder_numbers, unet_config, token_config = sizes
-    told = {"seed": seed, "report": report}
+    shared = {"seed": seed, "report": report}
     budget = {name: minutes * share for name, share in SHARES.items()}
 
-    small = encoder.train(data, out / "encoder", budget["encoder"], net=Encoder(**_tuples(encoder_numbers)), **told)
+    small = encoder.train(data, out / "encoder", budget["encoder"], net=Encoder(**_tuples(encoder_numbers)), **shared)
     report(f"encoded {encoder.encode_missing(data, small)} sets that had no latents")
     plain_net = PlainDecoder(**_tuples(decoder_numbers))
-    plain = decoder.train(data, out / "decoder", budget["decoder"], net=plain_net, **told)
+    plain = decoder.train(data, out / "decoder", budget["decoder"], net=plain_net, **shared)
     numbers = _tuples(decoder_numbers)
-    across = crossview.train(data, plain.state_dict(), out / "crossview", budget["crossview"], numbers=numbers, **told)
+    across = crossview.train(
+        data, plain.state_dict(), out / "crossview", budget["crossview"], numbers=numbers, **shared
+    )
     views_net = MultiViewNets(MultiViewUNet(unet_config), TokenEncoder(token_config))
     views = multiview.train(
-        data, out / "multiview", budget["multiview"], net=views_net, decoder=plain, encoder=small, **told
+        data, out / "multiview", budget["multiview"], net=views_net, decoder=plain, encoder=small, **shared
     )
 
     parts = {

@@ -107,7 +107,7 @@ def test_terms_come_first_and_must_be_accepted(hub: Hub, place: Path) -> None:
 def test_on_a_terminal_one_is_asked(
     hub: Hub, place: Path, monkeypatch: pytest.MonkeyPatch, typed: str, status: int
 ) -> None:
-    from img2mv3d.cli import care
+    from img2mv3d.cli import bundle as page
     from img2mv3d.errors import UsageError
 
     class Terminal:
@@ -117,9 +117,9 @@ def test_on_a_terminal_one_is_asked(
     monkeypatch.setattr("sys.stdin", Terminal())
     if status:
         with pytest.raises(UsageError):
-            care.weights_fetch("wonder3d", None, "", False, False)
+            page.weights_fetch("wonder3d", None, "", False, False)
     else:
-        care.weights_fetch("wonder3d", None, "", False, False)
+        page.weights_fetch("wonder3d", None, "", False, False)
     assert place.exists() == (status == 0)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from img2mv3d.bundles.convert import check_shapes, read_table, rename
 from img2mv3d.bundles.inspection import findings, is_foreign, read_shapes
-from img2mv3d.cli import care
+from img2mv3d.cli import bundle as page
 from img2mv3d.errors import WeightsError
 from tests.checkpoints import SD_VAE, SVD_VAE, full_size, hollow, listed, sd_decoder_names, tiny_checkpoint
 
@@ -96,7 +96,7 @@ def test_full_size_networks_of_ours_have_the_published_names_and_shapes() -> Non
 
 
 def test_a_tiny_checkpoint_is_told_by_the_command(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    care.weights_inspect(str(tiny))
+    page.weights_inspect(str(tiny))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["ok", p] for p in ("unet", "vae", "image_encoder", "scheduler")]
     assert "diffusion_pytorch_model.bin, 240 tensors, 214,772 numbers, float32; of no published size" in lines[0]
@@ -180,7 +180,7 @@ def test_every_fault_is_one_line_that_says_what_to_do(
 ) -> None:
     damage(tiny)
     with pytest.raises(WeightsError, match="something above is missing or wrong") as caught:
-        care.weights_inspect(str(tiny))
+        page.weights_inspect(str(tiny))
     lines = capsys.readouterr().out.splitlines()
     assert "\n" not in str(caught.value) and len(lines) == 4
     wrong = [line for line in lines if line.startswith("FAIL")]
@@ -192,4 +192,4 @@ def test_a_folder_of_something_else_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no weights that img2mv3d knows"):
         list(findings(tmp_path))
     with pytest.raises(WeightsError, match="no bundle"):
-        care.weights_inspect(str(tmp_path))
+        page.weights_inspect(str(tmp_path))

@@ -38,7 +38,7 @@ def listed(field, band, block, rays, known, sharpness):
     values, _, position = arrays(field, band)
     count = len(values)
     node, start, target = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int64)
-    entries, found = kernels.list_rays(
+    entries, found = kernels.pack_rays(
         position,
         values,
         known.numpy(),
@@ -62,7 +62,7 @@ def test_lists_are_the_twins(block, azimuth_deg, sharpness):
     rays = NodeRays.of(azimuth_deg, N)
     known = torch.rand(N, rays.columns, generator=torch.Generator().manual_seed(1)) > 0.2
     node, start, target = listed(field, band, block, rays, known, sharpness)
-    twin = reference.list_rays(field.flatten()[band.index], band, rays, known, sharpness)
+    twin = reference.pack_rays(field.flatten()[band.index], band, rays, known, sharpness)
     assert np.array_equal(node, twin.node.numpy())
     assert np.array_equal(start[:-1], twin.start.numpy()) and start[-1] == len(node)
     assert np.array_equal(target, twin.target.numpy())
@@ -95,7 +95,7 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     )  # fmt: skip
 
     f = torch.from_numpy(values[:-2])
-    twin = reference.list_rays(f, band, rays, known, S)
+    twin = reference.pack_rays(f, band, rays, known, S)
     g, curvature = reference.differences(f, band)
     field_cost, d_g, d_b, d_f = field_loss(f, g, curvature, 0.03, 0.08, torch.from_numpy(hold), torch.from_numpy(want))
     sections = reference.composite(f, twin, S)

@@ -26,7 +26,7 @@ def everything(azimuth_deg, sharpness=S):
     rays = NodeRays.of(azimuth_deg, N)
     known = torch.ones(N, rays.columns, dtype=torch.bool)
     values = field.flatten()[band.index]
-    return values, band, reference.list_rays(values, band, rays, known, sharpness)
+    return values, band, reference.pack_rays(values, band, rays, known, sharpness)
 
 
 def plain_composite(values, rays, sharpness):
@@ -122,7 +122,7 @@ def test_a_list_ends_behind_an_opaque_surface_without_changing_what_is_seen():
     field = F.logsigmoid(8.0 * values)
     assert torch.isfinite(field).all()
     known = torch.ones(N, N, dtype=torch.bool)
-    whole = reference.list_rays(values, band, NodeRays.of(0.0, N), known, 1e-3)
+    whole = reference.pack_rays(values, band, NodeRays.of(0.0, N), known, 1e-3)
     assert len(rays.node) < len(whole.node)
     cut, full = (reference.opacity(r, reference.composite(values, r, 8.0)) for r in (rays, whole))
     assert torch.allclose(cut, full, atol=3e-3)

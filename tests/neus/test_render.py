@@ -57,7 +57,7 @@ def test_both_renderers_see_the_same_in_the_same_field(azimuth_deg):
     field, band = nodes.find_band(cells, nodes.Block((0, 0, 0), (n, n, n), n))
     values = field.flatten()[band.index]
     rays = NodeRays.of(azimuth_deg, n)
-    listed = reference.list_rays(values, band, rays, torch.ones(n, rays.columns, dtype=torch.bool), 8.0)
+    listed = reference.pack_rays(values, band, rays, torch.ones(n, rays.columns, dtype=torch.bool), 8.0)
     sections = reference.composite(values, listed, 8.0)
     opacity = torch.zeros(n * n)
     opacity[listed.target] = reference.opacity(listed, sections)
