@@ -79,10 +79,15 @@ class ReconstructOptions:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """format: glb, obj, ply, stl, 3mf or usdz. faces: at most so many triangles. texture_size: px, 0 for vertex
-    colours. elevation_deg: of the photo's camera; None: as the body says, where it knows. size_mm, height_mm: of the mesh in the file, its longest side or its
-    height; None: as the format says (`mesh.placement`). At most one of the two. up: y or z, the file's axis that
-    points up; None: as the format says.
+    """How the mesh is written.
+
+    format: glb, obj, ply, stl, 3mf or usdz.
+    faces: at most so many triangles.
+    texture_size: px, 0 for vertex colours.
+    elevation_deg: of the photo's camera above the horizon; None: as predicted, where that is sure.
+    size_mm, height_mm: of the mesh in the file, its longest side or its height, at most one of the two; None: as the
+        format says (`mesh.placement`).
+    up: y or z, the file's axis that points up; None: as the format says.
     """
 
     format: str = "glb"

@@ -33,7 +33,6 @@ from img2mv3d.files.formats import (
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.framing import Framing
 
-
 BODY_CUT = 0.15  # world units
 
 
@@ -183,7 +182,9 @@ class Body:
         try:
             numbers = [float(notes[name]) for name in ("depth_ratio", "pitch_deg", "pitch_spread_deg")]
         except (KeyError, TypeError, ValueError):
-            raise SurfaceError(f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again") from None
+            raise SurfaceError(
+                f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again"
+            ) from None
         return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], bool(notes.get("told", False)))
 
 

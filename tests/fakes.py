@@ -127,7 +127,10 @@ class FakeRunners:
         provenance: dict[str, Any],
     ) -> FakeMesh:
         self.calls["export"] += 1
-        told = json.dumps([body and body.pitch_deg, views.origin, subject is not None, repr(context.options), provenance], sort_keys=True)
+        told = json.dumps(
+            [body and body.pitch_deg, views.origin, subject is not None, repr(context.options), provenance],
+            sort_keys=True,
+        )
         picture = None if subject is None else subject.full
         return FakeMesh(context.options.format, numbers(surface.sdf, views.color, told, picture).bytes(500))
 

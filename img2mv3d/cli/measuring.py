@@ -21,7 +21,7 @@ CONDITIONS = ("clean", "perturbed", "generated")
 FORMER = {"exact": "clean", "spoilt": "perturbed"}  # words of version 0.1.0
 Condition = StrEnum("Condition", {name: name for name in CONDITIONS})  # typer takes no list of literals
 Setting = StrEnum("Setting", {name: name for name in (*CONDITIONS, *FORMER)})
-PROTOCOLS = ("gso30", "val")
+PROTOCOLS = ("gso30", "val", "dev", "test")
 
 Methods = Annotated[
     list[str] | None,
@@ -153,6 +153,8 @@ def eval_protocol(
     \b
     gso30   thirty objects of Google Scanned Objects, from your copy: MESHES/alarm/**/*.obj and so on
     val     held-out objects of a corpus with manifest.tsv and objects/, as `data render` takes it
+    dev     twelve real scans for every choice; level and from 20 degrees above, with the surfaces' figures
+    test    25 real scans and 40 other objects, for final tables; as dev
 
     OUT/photos holds the photos for other programs; put what they make of NAME.png into FOLDER/NAME/. Layouts:
     wonder3d, era3d, syncdreamer, zero123plus, ours. OUT/protocol.json has digests of all that was rendered: figures
@@ -225,15 +227,20 @@ def protocol(
 ) -> None:
     """Methods that see a photo on a protocol's objects."""
     ready_torch()
+    from img2mv3d.bundles.weights import load_bundle
     from img2mv3d.eval import protocol as protocols
     from img2mv3d.eval.comparison import paired_table, run
-    from img2mv3d.eval.methods import photo_methods
+    from img2mv3d.eval.methods import body_methods, photo_methods
     from img2mv3d.eval.scores import CONSISTENCY, VIEWS, OwnSurface
 
     protocols.check_notes(out, which)
     methods, objects, own = photo_methods(bundle, given), {}, OwnSurface()
+    if which in ("dev", "test"):
+        methods = body_methods(load_bundle(bundle)) | methods
     cases = protocols.planned(which, meshes, count, out, objects)
     metrics = [VIEWS, CONSISTENCY, own.consistency(), *([own.rerendering()] if rerender else [])]
+    if which in ("dev", "test"):
+        metrics = [VIEWS, own.shape(shift=True)]
     rows = run(methods, cases, metrics, out / "protocol.tsv", say)
     if not objects:
         raise InputError(f"{meshes}: no objects for the protocol {which}")

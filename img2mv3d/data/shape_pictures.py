@@ -145,7 +145,12 @@ class _Scene:
     """Parts in the photo's frame, to be looked at."""
 
     def __init__(
-        self, parts: list[Part], vertices: np.ndarray, placement: Placement, light: Light, rng: np.random.Generator | None
+        self,
+        parts: list[Part],
+        vertices: np.ndarray,
+        placement: Placement,
+        light: Light,
+        rng: np.random.Generator | None,
     ) -> None:
         self.parts, self.placement, self.light = parts, placement, light
         counts = np.cumsum([0, *(len(p.mesh.vertices) for p in parts)])

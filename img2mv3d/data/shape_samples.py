@@ -17,9 +17,15 @@ from img2mv3d.geometry.columns import BINS, COLUMNS, SIZE, network_input
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """picture: RGB over grey and alpha. outline: `outline_maps` at COLUMNS px. Targets as in PICTURE: front, back, cover
-    at SIZE px; normal; far; solid [COLUMNS, COLUMNS, BINS] 0 or 1; depth: extent in depth, ratio: it over the long side;
-    pitch_deg."""
+    """What a network sees of one picture, and its targets, which are as in PICTURE.
+
+    picture: RGB over grey and alpha.
+    outline: `outline_maps` at COLUMNS px.
+    front, back, cover, normal: at SIZE px.
+    far, solid: at COLUMNS px; solid is 0 or 1.
+    depth, ratio: extent in depth, world units, and over the outline's long side.
+    pitch_deg: how far from above it was taken.
+    """
 
     picture: Float32[np.ndarray, "4 S S"]
     outline: Float32[np.ndarray, "8 T T"]

@@ -32,7 +32,7 @@ TRIES = 20
 
 
 class Objects:
-    """The meshes of one or more corpora, each with its carved solid, which is made at first use and kept in `solids`."""
+    """The meshes of one or more corpora, each with its carved solid, which is made at first use and kept."""
 
     def __init__(self, corpora: list[Path], solids: Path) -> None:
         self._solids = solids
@@ -186,5 +186,3 @@ def _write(path: Path, records: np.ndarray) -> None:
     with temporary.open("wb") as file:
         np.save(file, records)
     temporary.replace(path)
-
-

@@ -30,18 +30,14 @@ def refine(
     """
     if not steps or list(steps) != sorted(set(steps), reverse=True):
         raise ValueError(f"steps {steps}: expected falling noise levels")
-    rows = len(draft)
-    clean, x = draft, draft
-    for done, step in enumerate(steps):
-        t = torch.full((rows,), step, dtype=torch.long, device=draft.device)
-        if done == 0:
-            x = add_noise(schedule, draft, noise, t)
-        else:
-            x = add_noise(schedule, clean, _noise_of(schedule, x, clean, before), t)
-        clean = to_clean(schedule, x, denoise(x, t[0]), t)
-        before = t
+    clean = draft
+    for done, step in enumerate(steps, 1):
+        t = torch.full((len(draft),), step, dtype=torch.long, device=draft.device)
+        noisy = add_noise(schedule, clean, noise, t)
+        clean = to_clean(schedule, noisy, denoise(noisy, t[0]), t)
+        noise = _noise_of(schedule, noisy, clean, t)  # that of the next, lower level: DDIM with eta 0
         if progress is not None:
-            progress(done + 1, len(steps))
+            progress(done, len(steps))
     return clean
 
 

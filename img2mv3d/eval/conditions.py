@@ -25,9 +25,9 @@ from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.vae import encode_boxed
 from img2mv3d.nets.window import around
 from img2mv3d.plans import DepthOptions, GenerateOptions
-from img2mv3d.stages.depth import decoded_normals, fit_depth, plain_views
-from img2mv3d.stages.generate import generate
-from img2mv3d.values import Depth, Latents, Subject, Views
+from img2mv3d.stages.depth import body_views, decoded_normals, fit_depth, plain_views
+from img2mv3d.stages.generate import from_body, generate
+from img2mv3d.values import Body, Depth, Latents, Subject, Views
 
 CONDITIONS = ("clean", "perturbed", "generated")
 FORMER = {"exact": "clean", "spoilt": "perturbed"}  # words of version 0.1.0
@@ -83,20 +83,28 @@ def make_case(bundle: Bundle, name: str, sample: Sample, condition: str) -> Case
     return with_latents(case, latents, bundle, depth)
 
 
-def with_latents(case: Case, latents: Latents, bundle: Bundle, depth: Depth | None = None) -> Case:
-    """The case with latents to decode. depth: None: a coarse fit to their plain views."""
+def with_latents(
+    case: Case, latents: Latents, bundle: Bundle, depth: Depth | None = None, body: Body | None = None
+) -> Case:
+    """The case with latents to decode. depth: None: a coarse fit to their plain views, of which a body has outlines and
+    normals."""
     decoder, prior = bundle.plain_decoder(), bundle.revolution_prior(latents)
     if depth is None:
-        plain = plain_views(latents, decoder=decoder, revolution_prior=prior)
+        prior_views = {"decoder": decoder, "revolution_prior": prior}
+        plain = body_views(latents, body, decoder=decoder) if body else plain_views(latents, **prior_views)
         depth = fit_depth(plain, options=DepthOptions())
     normals = decoded_normals(latents, decoder)
     return replace(case, latents=latents, depth=depth, normals=normals, prior=prior)
 
 
-def latents_of(photo: np.ndarray, nets: GeneratorNets, framing_px: int, seed: int = 0) -> Latents:
-    """What a generator makes of a framed photo (uint8 RGBA), at its own settings."""
+def latents_of(
+    photo: np.ndarray, nets: GeneratorNets, framing_px: int, seed: int = 0, body: Body | None = None
+) -> Latents:
+    """What a generator makes of a framed photo (uint8 RGBA), at its own settings. body: what it begins with."""
     subject = Subject(photo, photo, Framing((1.0, 1.0), (0.0, 0.0), framing_px))
     rng = torch.Generator().manual_seed(seed)
+    if body is not None:
+        return from_body(subject, body, generator=nets, options=GenerateOptions(), rng=rng, seed=seed)
     return generate(subject, generator=nets, options=GenerateOptions(), rng=rng, seed=seed)
 
 

@@ -21,13 +21,19 @@ from img2mv3d.errors import UsageError, ViewsError
 from img2mv3d.eval.blending import multi_view_blending
 from img2mv3d.eval.comparison import TRUTH, Case, Method, Result
 from img2mv3d.eval.conditions import latents_of, with_latents
+from img2mv3d.geometry.body import revolution_field
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.compositing import over_white
+from img2mv3d.geometry.framing import Framing
+from img2mv3d.mesh.draft import draft
+from img2mv3d.mesh.extract import isosurface
 from img2mv3d.mesh.files import read_mesh
+from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.plans import DecodeOptions
 from img2mv3d.readers.third_party_views import layout_of, read_foreign, resized
+from img2mv3d.stages.body import predict_body
 from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import cut_out
 from img2mv3d.values import Views, load_views
@@ -35,6 +41,7 @@ from img2mv3d.values import Views, load_views
 PLAIN, BLENDING = "plain", "multi-view blending"
 LEAST_SCALE, MOST_SCALE = 0.01, 2.0  # sizes that differ by less are one; by more, something else is wrong
 BACK = SIX_VIEWS.names.index("back")
+REVOLUTION_NODES = 128
 MESHES = (".glb", ".obj", ".ply", ".stl")
 
 Pictures = Callable[[Case], Float[Tensor, "V 3 H W"]]
@@ -114,14 +121,16 @@ class Generation:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self._nets = bundle.generator()
+        self._shape = bundle.shape() if "shape" in bundle.parts() else None
         self._last: tuple[Case, Case] | None = None
 
     def __call__(self, case: Case) -> Case:
         if self._last is None or self._last[0] is not case:
             framing_px = self.bundle.framing_px
             photo = case.photo if case.reframed is None else case.reframed(framing_px)
-            latents = latents_of(photo, self._nets, framing_px)
-            self._last = case, with_latents(replace(case, photo=photo), latents, self.bundle)
+            body = None if self._shape is None else predict_body(photo, net=self._shape)
+            latents = latents_of(photo, self._nets, framing_px, body=body)
+            self._last = case, with_latents(replace(case, photo=photo), latents, self.bundle, body=body)
         return self._last[1]
 
     def plain(self, case: Case) -> Result:
@@ -176,6 +185,42 @@ def photo_methods(base: str, given: Sequence[str]) -> dict[str, Method]:
             methods[f"{before}{BLENDING}"] = Method(maker.blended, first.digest)
         methods[name] = Method(makers[first.digest].decoded(bundle), f"{first.digest} {bundle.digest}")
     return methods
+
+
+def body_methods(bundle: Bundle) -> dict[str, Method]:
+    """The photo copied to all sides, the body of revolution of its outline, and what the bundle's shape network makes
+    of it: with the depth that it predicts, and with the true one."""
+
+    def revolved(case: Case) -> Result:
+        return Result(mesh=isosurface(revolution_field(_alpha(case), REVOLUTION_NODES)))
+
+    def predicted(case: Case, ratio: float | None = None) -> Result:
+        body = predict_body(case.photo, net=net, depth_ratio=ratio)
+        front = SIX_VIEWS.cameras(case.photo.shape[0])[FRONT]
+        photo = photo_source(case.photo, Framing((1.0, 1.0), (0.0, 0.0), bundle.framing_px), front)
+        views = draft(body.field, body.far, photo, _alpha(case), SIX_VIEWS)
+        drafted = Views(views.color, views.maps.normal, views.maps.mask, SIX_VIEWS, "draft")
+        return Result(drafted, mesh=isosurface(body.field))
+
+    def with_true_depth(case: Case) -> Result | None:
+        if case.mesh is None:
+            return None
+        width, height, depth = np.ptp(case.mesh[0], axis=0)
+        return predicted(case, float(depth / max(width, height)))
+
+    methods = {
+        "photo copied": Method(lambda case: Result(copied(case.photo)), "copied"),
+        "revolution": Method(revolved, "revolution"),
+    }
+    if "shape" in bundle.parts():
+        net = bundle.shape()
+        methods["body"] = Method(predicted, bundle.digest)
+        methods["body, true depth"] = Method(with_true_depth, bundle.digest)
+    return methods
+
+
+def _alpha(case: Case) -> Float[np.ndarray, "H W"]:
+    return case.photo[..., 3].astype(np.float32) / 255
 
 
 def is_folder_of_results(path: Path) -> bool:

@@ -17,6 +17,8 @@ from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.data import scans
 from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.data.scene import Light, Renders, place, random_pose, render
+from img2mv3d.data.shape_pictures import turned_by
+from img2mv3d.data.splits import ids
 from img2mv3d.errors import InputError
 from img2mv3d.eval.comparison import Case, Planned
 from img2mv3d.eval.objects import untouched
@@ -30,6 +32,7 @@ FRAMING_PX = 144  # long side of the front silhouette, px of 256: all six views 
 ELEVATION_DEG = 30.0  # from which a photo of GSO-30 is taken: SyncDreamer's; the six views stand round that camera
 LIGHT = Light(ambient=1.0, sky=0.0, key=0.0, fill=0.0, occlusion=0.0)  # even and white: colours of the texture
 VAL_COUNT = 60
+LISTED_PITCHES = (0.0, 20.0)  # degrees from above: a level photo, and one as people take them
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,7 @@ class Subject:
     rotation: Float[np.ndarray, "3 3"]
     mesh: str
     notes: Mapping[str, Any]
+    condition: str = ""
 
 
 def gso30(folder: Path, count: int | None = None) -> Iterator[Subject]:
@@ -58,7 +62,24 @@ def val(folder: Path, count: int = VAL_COUNT) -> Iterator[Subject]:
         yield Subject(entry.id, load_solid(path), pose, hashlib.sha256(path.read_bytes()).hexdigest(), {})
 
 
-PROTOCOLS: Mapping[str, Callable[..., Iterator[Subject]]] = {"gso30": gso30, "val": val}
+def listed(split: str) -> Callable[..., Iterator[Subject]]:
+    """The objects of a list of `data.splits`, each photographed level and from above, at a yaw by its name."""
+
+    def subjects(folder: Path, count: int | None = None) -> Iterator[Subject]:
+        there = [p for n in sorted(ids(split)) if (p := folder / "objects" / f"{n}.npz").exists()][:count]
+        for pitch in LISTED_PITCHES:
+            for path in there:
+                yaw, digest = zlib.crc32(path.stem.encode()) % 360, hashlib.sha256(path.read_bytes()).hexdigest()
+                pose, name = turned_by(float(yaw), pitch), f"{path.stem}@{pitch:g}"
+                yield Subject(name, load_solid(path), pose, digest, {"pitch_deg": pitch}, f"{split}, {pitch:g} degrees")
+
+    return subjects
+
+
+PROTOCOLS: Mapping[str, Callable[..., Iterator[Subject]]] = {
+    **{"gso30": gso30, "val": val},
+    **{"dev": listed("dev"), "test": listed("test")},
+}
 
 
 def rotation(azimuth_deg: float, elevation_deg: float, up: str = "z") -> Float[np.ndarray, "3 3"]:
@@ -84,13 +105,13 @@ def planned(
     """
     subjects = PROTOCOLS[which](folder) if count is None else PROTOCOLS[which](folder, count)
     for subject in subjects:
-        case, digest = case_of(subject, which)
+        case, digest = case_of(subject, subject.condition or which)
         if out is not None:
             (out / "photos").mkdir(parents=True, exist_ok=True)
             write_png(out / "photos" / f"{subject.id}.png", case.photo)
         if objects is not None:
             objects[subject.id] = {"mesh": subject.mesh, "render": digest, **subject.notes}
-        yield Planned(subject.id, which, digest, lambda case=case: case)
+        yield Planned(subject.id, subject.condition or which, digest, lambda case=case: case)
 
 
 def case_of(subject: Subject, which: str) -> tuple[Case, str]:

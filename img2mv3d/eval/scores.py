@@ -37,9 +37,10 @@ def view_figures(case: Case, result: Result) -> Mapping[str, float]:
     ssim, features: of whole pictures; the distance by EfficientNet-Lite0, NaN without its package.
     iou: of silhouettes. normal_deg: median angle. sharpness: gradient inside the masks over the truth's, all views.
     """
-    views, truth, shown = result.views, case.truth, result.colors
+    views, truth = result.views, case.truth
     if views is None or views.rig != SIX_VIEWS:
         return {}
+    shown = result.colors
     hit = (truth.mask >= 0.5).astype(np.float32)
     inside = {i: min(psnr(shown[i], truth.color[i], hit[i]), LEVEL_DB) for i in range(len(hit)) if hit[i].any()}
     others = [i for i in inside if i != FRONT]

@@ -173,9 +173,7 @@ def encode(context: StageContext, pictures: Views) -> Latents:
     return encode(pictures, encoder=bundle.encoder().to(device), vae=bundle.vae, bundle=bundle.name)
 
 
-def depth(
-    context: StageContext, latents: Latents, body: Body | None = None, given: str | Path | None = None
-) -> Depth:
+def depth(context: StageContext, latents: Latents, body: Body | None = None, given: str | Path | None = None) -> Depth:
     """Plain views, and the depth of a quick fit to them (or what was given in its place)."""
     device = ready_torch(context.device)
     from img2mv3d.stages.depth import body_views, fit_depth, plain_views

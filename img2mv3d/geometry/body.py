@@ -45,7 +45,9 @@ def body_field(
     pixel = (line + 1) / unit - 0.5
     rim = map_coordinates(outside, np.meshgrid(pixel[::-1], pixel, indexing="ij"), order=1, mode="nearest")
     step = line[1] - line[0]
-    slopes = [np.sqrt(1 + np.minimum(sum(g * g for g in np.gradient(layer, step)), STEEPEST**2)) for layer in (near, far)]
+    slopes = [
+        np.sqrt(1 + np.minimum(sum(g * g for g in np.gradient(layer, step)), STEEPEST**2)) for layer in (near, far)
+    ]
     z = -line  # away from the camera, for nodes along the world's z
     field = np.maximum((near[..., None] - z) / slopes[0][..., None], (z - far[..., None]) / slopes[1][..., None])
     if solid is not None:

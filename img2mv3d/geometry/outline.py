@@ -1,4 +1,4 @@
-"""What an outline alone says of a body: how far it is to the rim, how wide rows and columns are, what turning them gives.
+"""What an outline alone says of a body: distance to the rim, widths of rows and columns, what turning them gives.
 
 In: the mask of a photo. Out: maps in world units for the shape network, and the half thickness of revolution.
 """
@@ -14,7 +14,7 @@ CHANNELS = 8  # of `outline_maps`
 
 def runs(mask: Bool[np.ndarray, "H W"]) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
     """For every pixel of the mask the middle (px) and the half width (px) of its run along the row; 0 outside."""
-    height, width = mask.shape
+    width = mask.shape[1]
     places = np.arange(width)
     before = np.pad(mask, ((0, 0), (1, 0)))[:, :-1]
     after = np.pad(mask, ((0, 0), (0, 1)))[:, 1:]

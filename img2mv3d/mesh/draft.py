@@ -1,6 +1,6 @@
 """A body -> drafts of its views: pictures of one solid, which agree by construction.
 
-In: a field, the photo, the far side's predicted colour, a rig. Out: outlines, normals, depths and colours of every view.
+In: a field, the photo, the far side's predicted colour, a rig. Out: outlines, normals, depths, colours.
 """
 
 from __future__ import annotations
@@ -51,12 +51,16 @@ class Draft(NamedTuple):
     observed: Float32[np.ndarray, "V H W"]
 
 
-def body_maps(field: Float32[np.ndarray, "N N N"], rig: Rig) -> Maps:
-    """Outlines, normals and depths of the body that lies where `field` is negative. Raises NothingFoundError when it is
-    empty."""
+def body_maps(field: Float32[np.ndarray, "N N N"], rig: Rig, size: int = IMAGE_SIZE) -> Maps:
+    """Outlines, normals and depths of the body that lies where `field` is negative, in pictures of `size` px a side.
+
+    field: world units, nodes linspace(-1, 1, N) along x, y, z.
+
+    Raises NothingFoundError when it is empty.
+    """
     surface = extract(field, faces=FACES)
     values = vertex_normals(surface.vertices, surface.faces)
-    seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(IMAGE_SIZE)]
+    seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(size)]
     mask, z, normal = (np.stack(part) for part in zip(*seen, strict=True))
     return Maps(mask, _unit(normal), z)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.nets.multiview import MultiViewUNet
 from img2mv3d.nets.tokens import TokenEncoder
-from img2mv3d.nets.vae import EncodesPictures, Encoder
+from img2mv3d.nets.vae import Encoder, EncodesPictures
 
 
 class PhotoCondition(NamedTuple):

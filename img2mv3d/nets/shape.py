@@ -47,9 +47,13 @@ class ShapeConfig:
 
 
 class Layers(NamedTuple):
-    """Both depth layers on s x s columns, in units of the body's extent in depth. middle: of a column, -0.5..0.5. log_half:
-    log of half its thickness. log_spread: of the Laplace distributions of both (nats). fill: logits of how solid each
-    of K cells between front and back is, front first."""
+    """Both depth layers on s x s columns, in units of the body's extent in depth.
+
+    middle: of a column, -0.5..0.5.
+    log_half: log of half its thickness.
+    log_spread: of the Laplace distributions of both (nats).
+    fill: logits of how solid each of K cells between front and back is, front first.
+    """
 
     middle: Float[Tensor, "B s s"]
     log_half: Float[Tensor, "B s s"]
@@ -170,8 +174,12 @@ def ratio_bins(count: int) -> Float[Tensor, " N"]:
 def columns(
     layers: Layers, depth: Float[Tensor, " B"], bins: int, length: float, softness: float = 0.5
 ) -> Float[Tensor, "B s s Z"]:
-    """How solid each of `bins` cells (of `length`, world units, 0 in the middle, nearest first) along the lines of sight
-    is, 0..1, differentiably. depth: the body's extent in depth, world units. softness: of front and back, in cells."""
+    """How solid the cells along the lines of sight are, 0..1, differentiably.
+
+    depth: the body's extent in depth, world units.
+    bins, length: number of cells, nearest first, and their length (world units); 0 is in the middle.
+    softness: of front and back, in cells.
+    """
     scale = depth[:, None, None]
     half = layers.log_half.exp() * scale
     front, back = layers.middle * scale - half, layers.middle * scale + half

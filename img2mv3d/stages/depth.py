@@ -54,12 +54,12 @@ def body_views(latents: Latents, body: Body, *, decoder: DecodesLatents) -> View
     The front view's outline is the photo's, as the body's is.
     """
     color = _decode(latents.color, decoder)
-    seen = body_maps(body.field, latents.rig)
+    seen = body_maps(body.field, latents.rig, color.shape[1])
     mask = seen.mask.copy()
     mask[FRONT] = latents.front[..., 3].astype(np.float32) / 255
     # a decoded rim is mixed with the white around: its colour is its neighbour's further in
     shown = np.stack([binary_erosion(m >= 0.5, iterations=RIM_PX) for m in mask])
-    color = np.where(mask[..., None] > 0, spread(color, shown, mask >= 0.5), np.float32(1))
+    color = np.where(mask[..., None] > 0, inpaint_nearest(color, shown, mask >= 0.5), np.float32(1))
     return Views(color, seen.normal * (mask[..., None] > 0), mask, latents.rig, "body")
 
 

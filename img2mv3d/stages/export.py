@@ -6,24 +6,21 @@ In: `Surface`, the `Views` it was fitted to, the `Subject` if there is a photo. 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
-from img2mv3d.geometry.cameras import Camera, Rig
+from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast
+from img2mv3d.mesh.photographs import behind, photo_source
 from img2mv3d.mesh.placement import PLACINGS
 from img2mv3d.mesh.raster import rasterise
-from img2mv3d.mesh.photographs import behind, photo_source
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.plans import ExportOptions
-from img2mv3d.values import Body, Framing, Mesh, Subject, Surface, Views
-
+from img2mv3d.values import Body, Mesh, Subject, Surface, Views
 
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 SURE_DEG = 12.0  # Laplace spread of a predicted elevation above which the mesh is left as the photo shows it

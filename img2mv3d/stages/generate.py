@@ -157,4 +157,9 @@ def _told(
     window = None if generator.white is None else around(covered).wide()
     latent = told.latent if window is None else window.cut(told.latent)
     condition = Condition(latent.expand(rows, -1, -1, -1), told.tokens.expand(rows, -1, -1), like)
-    return condition, generator.unet if window is None else partial(generator.unet, window=window), window, (rows, *told.latent.shape)
+    return (
+        condition,
+        generator.unet if window is None else partial(generator.unet, window=window),
+        window,
+        (rows, *told.latent.shape),
+    )

@@ -106,9 +106,7 @@ class ShapeTask:
         samples = [random_sample(record, numbers) for record in self.pool.draw(numbers, self.batch.pictures)]
         batch = stacked(samples)
         known = torch.rand(len(samples), generator=rng) < self.batch.told
-        maps = self.net(
-            batch.picture, batch.outline, batch.ratio, known, fine=self._calls % self.batch.fine_every == 0
-        )
+        maps = self.net(batch.picture, batch.outline, batch.ratio, known, fine=self._calls % self.batch.fine_every == 0)
         return total_loss(maps, batch, self.losses)
 
     @torch.no_grad()
@@ -123,9 +121,7 @@ class ShapeTask:
             found = likely_ratio(logits)
             truth = pooled(batch.solid, 2) >= 0.5
             figures.setdefault("log_ratio", []).extend((found / batch.ratio).log().abs().tolist())
-            figures.setdefault("pitch_deg", []).extend(
-                (pitch[:, 0] * PITCH_UNIT_DEG - batch.pitch_deg).abs().tolist()
-            )
+            figures.setdefault("pitch_deg", []).extend((pitch[:, 0] * PITCH_UNIT_DEG - batch.pitch_deg).abs().tolist())
             for name, ratio in (("", found), ("told_", batch.ratio)):
                 known = torch.ones(len(ratio), dtype=torch.bool)
                 layers = net.decode(features, batch.picture, batch.outline, ratio, known, fine=False).coarse
@@ -235,7 +231,9 @@ def total_loss(maps: ShapeMaps, batch: Batch, losses: ShapeLosses) -> Tensor:
     )
     loss = loss + losses.normal * (apart * cover).sum() / cover.sum().clamp(min=1)
     seen = F.avg_pool2d(cover, 2)
-    return loss + losses.far * ((maps.far - batch.far).abs().mean(1, keepdim=True) * seen).sum() / seen.sum().clamp(min=1)
+    return loss + losses.far * ((maps.far - batch.far).abs().mean(1, keepdim=True) * seen).sum() / seen.sum().clamp(
+        min=1
+    )
 
 
 def layer_targets(batch: Batch, factor: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Pictures to learn shape from: depths, normals and columns are where geometry says; bending and deforming can be undone."""
+"""Pictures to learn shape from: depths, normals and columns are where geometry says; deformations can be undone."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,11 @@ def test_what_is_seen_far_too_deep_is_refused(box):
 
 
 @given(
-    st.floats(0, 360), st.floats(-15, 30), st.sampled_from([2.5, 6.0, np.inf]), st.floats(0.7, 1.4), st.floats(-0.3, 0.3)
+    st.floats(0, 360),
+    st.floats(-15, 30),
+    st.sampled_from([2.5, 6.0, np.inf]),
+    st.floats(0.7, 1.4),
+    st.floats(-0.3, 0.3),
 )
 def test_places_and_deformations_can_be_undone(yaw, pitch, distance, stretch, taper):
     rng = np.random.default_rng(1)
@@ -116,12 +120,12 @@ def test_a_mirrored_sample_is_the_mirror_image(ball):
             break
     assert turned is not None
     assert np.allclose(turned.front, plain.front[:, ::-1])
-    assert np.allclose(turned.normal[0], -plain.normal[0, :, ::-1]) and np.allclose(turned.normal[1:], plain.normal[1:, :, ::-1])
+    assert np.allclose(turned.normal[0], -plain.normal[0, :, ::-1]) and np.allclose(
+        turned.normal[1:], plain.normal[1:, :, ::-1]
+    )
     assert np.allclose(turned.solid, plain.solid[:, ::-1])
 
 
 def test_equal_numbers_give_equal_pictures(ball, box):
-    one, two = (
-        picture("ball", [ball], (20.0, 5.0, 1.0), 1.1, 4.0, FLAT, np.random.default_rng(3)) for _ in range(2)
-    )
+    one, two = (picture("ball", [ball], (20.0, 5.0, 1.0), 1.1, 4.0, FLAT, np.random.default_rng(3)) for _ in range(2))
     assert one.tobytes() == two.tobytes()

@@ -1,4 +1,4 @@
-"""Sets of pictures: resumable, equal for equal seeds, held-out objects apart, a corpus with nothing to learn refused."""
+"""Sets of pictures: resumable, equal for equal seeds, held-out objects apart."""
 
 from pathlib import Path
 
@@ -20,7 +20,11 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "corpus"
     (folder / "objects").mkdir(parents=True)
     rows = ["\t".join(COLUMNS)]
-    meshes = (trimesh.creation.icosphere(2, 0.5), trimesh.creation.box((0.4, 0.5, 0.3)), trimesh.creation.cone(0.3, 0.5))
+    meshes = (
+        trimesh.creation.icosphere(2, 0.5),
+        trimesh.creation.box((0.4, 0.5, 0.3)),
+        trimesh.creation.cone(0.3, 0.5),
+    )
     for number, mesh in enumerate(meshes):
         name = f"own-{number}"
         vertices, faces = mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32)

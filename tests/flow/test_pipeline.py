@@ -19,7 +19,8 @@ from img2mv3d.errors import InputError, PhotoError, ResourceError, UsageError, W
 from img2mv3d.files.durable import digest_file
 from img2mv3d.flow.entry import Source, source_of
 from img2mv3d.flow.graph import GRAPH, STAGES
-from img2mv3d.plans import DecodeOptions, ExportOptions, GenerateOptions, Plan
+from img2mv3d.plans import DecodeOptions, ExportOptions, GenerateOptions, Plan, ShapeOptions
+from img2mv3d.values import Latents
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle
 from tests.folders import KINDS, contents, flip, one_of_each_kind
@@ -511,3 +512,51 @@ def test_killed_between_any_two_steps_on_disk_a_new_run_ends_the_same(
     workshop.run(plan=Plan(seed=1))
     assert contents(workshop.out) == wanted and limit >= 20
     assert not [note for note in workshop.told.notes if "edited" in note]
+
+
+WITH_SHAPE = FakeBundle(has=("shape", "unet"))
+
+
+def test_a_bundle_with_a_shape_network_begins_with_a_body(workshop: Workshop) -> None:
+    workshop.run(bundle=WITH_SHAPE)
+    assert workshop.runners.calls == {**EVERY, "shape": 1} and (workshop.out / "shape.npz").exists()
+    workshop.run(bundle=WITH_SHAPE)
+    assert not workshop.runners.calls
+
+
+def test_another_depth_gives_another_body_and_all_that_follows(workshop: Workshop) -> None:
+    workshop.run(bundle=WITH_SHAPE)
+    before = contents(workshop.out)
+    workshop.run(plan=Plan(shape=ShapeOptions(depth_ratio=0.3)), bundle=WITH_SHAPE)
+    assert workshop.runners.calls == {**{s: 1 for s in STAGES[1:]}, "shape": 1}
+    assert contents(workshop.out)["shape.npz"] != before["shape.npz"]
+
+
+def test_a_run_without_a_body_forgets_the_former_one_and_stays_without(workshop: Workshop) -> None:
+    workshop.run(bundle=WITH_SHAPE)
+    workshop.run()
+    assert not (workshop.out / "shape.npz").exists() and "shape" not in workshop.runners.calls
+    workshop.run(source_of(workshop.out), bundle=WITH_SHAPE)
+    assert not (workshop.out / "shape.npz").exists() and not workshop.runners.calls
+
+
+def test_the_body_beside_latents_goes_with_them(workshop: Workshop) -> None:
+    workshop.run(bundle=WITH_SHAPE)
+    before = contents(workshop.out)
+    other = workshop.folder / "other"
+    workshop.run(source_of(workshop.out / "latents.pt"), out=other, bundle=WITH_SHAPE)
+    assert contents(other)["depth.npz"] == before["depth.npz"] and (other / "shape.npz").exists()
+    (workshop.out / "latents.pt").rename(workshop.folder / "latents.pt")
+    workshop.run(source_of(workshop.folder / "latents.pt"), out=workshop.folder / "bare", bundle=WITH_SHAPE)
+    assert not (workshop.folder / "bare" / "shape.npz").exists()
+    assert contents(workshop.folder / "bare")["depth.npz"] != before["depth.npz"]
+
+
+def test_latents_that_somebody_edited_overrule_the_body(workshop: Workshop) -> None:
+    workshop.run(bundle=WITH_SHAPE)
+    edited = Latents.load(workshop.out)
+    edited.color[:] += 1
+    edited.save(workshop.out)
+    workshop.run(bundle=WITH_SHAPE)
+    assert any("the body in shape.npz is left aside" in note for note in workshop.told.notes)
+    assert workshop.runners.calls == {s: 1 for s in STAGES[2:]}

@@ -18,7 +18,10 @@ from img2mv3d.plans import Plan
 from tests.folders import flip
 
 A, B = "a" * 64, "b" * 64
-DEPTH = {"options": {"grid": 128, "effort": 1.0, "revolution_prior": None}, "inputs": {"latents": A, "body": None, "given": None}}
+DEPTH = {
+    "options": {"grid": 128, "effort": 1.0, "revolution_prior": None},
+    "inputs": {"latents": A, "body": None, "given": None},
+}
 GOLDEN_KEYS = {
     "prepare": "52378220ec103b54",
     "back": "64430c952b466b9a",

@@ -23,7 +23,9 @@ def _inputs(batch: int = 2) -> tuple[Tensor, Tensor]:
 
 def _layers(middle: float, half: float, fill: float = 9.0, size: int = 4) -> Layers:
     full = torch.full((1, size, size), 1.0)
-    return Layers(full * middle, (full * half).log(), torch.zeros(1, 2, size, size), full[:, None].repeat(1, 8, 1, 1) * fill)
+    return Layers(
+        full * middle, (full * half).log(), torch.zeros(1, 2, size, size), full[:, None].repeat(1, 8, 1, 1) * fill
+    )
 
 
 @torch.no_grad()

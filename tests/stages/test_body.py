@@ -75,5 +75,5 @@ def test_a_body_survives_its_file_and_damage_is_told(body, tmp_path):
     assert np.abs(again.field - body.field.clip(-0.15, 0.15)).max() < 2e-4
     assert (again.depth_ratio, again.pitch_deg, again.told) == (body.depth_ratio, body.pitch_deg, False)
     (tmp_path / "shape.npz").write_bytes(b"no zip")
-    with pytest.raises(SurfaceError, match="shape.npz"):
+    with pytest.raises(SurfaceError, match=r"shape\.npz"):
         Body.load(tmp_path)

@@ -7,11 +7,11 @@ import torch
 
 from img2mv3d.errors import LatentsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.geometry.sdf import Sphere, render_world
+from img2mv3d.geometry.sdf import Sphere, render_world, sample_grid
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.plans import DepthOptions
-from img2mv3d.stages.depth import fit_depth, plain_views
-from img2mv3d.values import Latents, Views
+from img2mv3d.stages.depth import body_views, fit_depth, plain_views
+from img2mv3d.values import Body, Latents, Views
 
 
 def test_a_ball_is_seen_at_its_depth_from_every_view():
@@ -55,3 +55,19 @@ def test_the_depth_of_a_plain_cpu_run_is_composited_by_nerfacc(monkeypatch):
     color, normal, mask, _ = render_world(Sphere(radius=0.5), SIX_VIEWS, 32)
     fit_depth(Views(color, normal, mask, SIX_VIEWS), options=DepthOptions(grid=32, effort=0.05))
     assert {"weight", "sum"} <= set(calls)
+
+
+def test_views_of_a_body_have_its_outlines_and_normals_and_the_photos_in_front():
+    torch.manual_seed(0)
+    ball = Sphere((0, 0, 0), 0.6)
+    maps = np.zeros((4, 4, 3), np.float32)
+    body = Body(sample_grid(ball, 48).astype(np.float32), maps, maps, 1.0, maps[0, :, :2], 0.0, 1.0)
+    _, normal, mask, _ = render_world(ball, SIX_VIEWS, 32)
+    views = body_views(noise(), body, decoder=PlainDecoder((32, 32, 32, 32)).eval())
+    assert np.allclose(views.mask[0], noise().front[..., 3] / 255) and views.origin == "body"
+    assert np.abs(views.mask[1:] - mask[1:]).mean() < 0.02
+    inside = mask[1:] > 0.99
+    assert (views.normal[1:] * normal[1:]).sum(-1)[inside].mean() > 0.97
+    assert (views.color[views.mask == 0] == 1).all() and (views.normal[views.mask == 0] == 0).all()
+    without = body_views(noise(with_normals=False), body, decoder=PlainDecoder((32, 32, 32, 32)).eval())
+    assert np.allclose(without.normal, views.normal)

@@ -14,7 +14,7 @@ from img2mv3d.mesh.files import read_mesh, write_mesh
 from img2mv3d.mesh.placement import PLACINGS, moved
 from img2mv3d.mesh.preview import render_mesh
 from img2mv3d.plans import ExportOptions
-from img2mv3d.stages.export import export, upright
+from img2mv3d.stages.export import elevation, export, upright
 from img2mv3d.values import Mesh, Surface, Views
 from tests.lettered import Lettered, letter_image, lettered_block
 
@@ -178,3 +178,20 @@ def test_what_no_camera_saw_is_told_as_a_share_and_in_words_when_it_is_much() ->
     level, around = 2 * half[0] * half[2], 2 * half[1] * (half[0] + half[2])
     assert notes["seen"]["none"] == pytest.approx(level / (level + around), abs=0.05)
     assert any(f"{notes['seen']['none']:.0%} of the surface is seen by no picture" in w for w in notes["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "pitch", "spread", "wanted"),
+    [
+        (12.0, 30.0, 1.0, (12.0, "user")),  # whoever says it is right
+        (0.0, 30.0, 1.0, (0.0, "user")),
+        (None, 22.4, 5.0, (22.4, "photo")),
+        (None, 22.4, 20.0, (0.0, "default")),  # the network does not know
+        (None, 1.5, 1.0, (0.0, "default")),  # level enough
+    ],
+)
+def test_the_elevation_is_the_users_else_the_photos_where_that_is_sure(typed, pitch, spread, wanted) -> None:
+    maps = np.zeros((4, 4, 3), np.float32)
+    body = Body(np.ones((8, 8, 8), np.float32), maps, maps, 0.5, maps[0, :, :2], pitch, spread)
+    assert elevation(typed, body) == wanted
+    assert elevation(None, None) == (0.0, "default")
