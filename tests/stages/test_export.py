@@ -15,7 +15,7 @@ from img2mv3d.mesh.placement import PLACINGS, moved
 from img2mv3d.mesh.preview import render_mesh
 from img2mv3d.plans import ExportOptions
 from img2mv3d.stages.export import elevation, export, upright
-from img2mv3d.values import Mesh, Surface, Views
+from img2mv3d.values import Body, Mesh, Surface, Views
 from tests.lettered import Lettered, letter_image, lettered_block
 
 OPTIONS = ExportOptions(faces=4_000, texture_size=512)
