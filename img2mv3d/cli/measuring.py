@@ -72,6 +72,7 @@ def eval_mesh(
 
     The objects of `eval views`. Methods that make views get the final fit; FOLDER/ID.glb (.obj, .ply, .stl) is a mesh,
     front to +Z. Every surface may first be shifted along the photo's line of sight. "true views": the fit of the truth.
+    What decodes the same latents gives the same surface: the fit takes normals and silhouettes, no colours.
 
     \b
     img2mv3d eval mesh MESHES --method mini --method theirs=FOLDER
@@ -81,7 +82,7 @@ def eval_mesh(
 
     check_corpus(meshes)
     extra = {TRUTH: Method(lambda case: Result(case.truth), "truth")}
-    measure(meshes, out / "mesh", bundle, method or [], count, [OwnSurface().shape(shift=True)], extra)
+    measure(meshes, out / "mesh", bundle, method or [], count, [OwnSurface().shape(shift=True)], extra, baselines=False)
 
 
 @command(eval_app, name="consistency")
@@ -174,7 +175,17 @@ def check_corpus(meshes: Path) -> None:
         raise InputError(f"{meshes}: no corpus (manifest.tsv and objects/) in there")
 
 
-def measure(meshes: Path, out: Path, bundle: str, given: list[str], count: int, metrics: list, extra: dict) -> None:
+def measure(
+    meshes: Path,
+    out: Path,
+    bundle: str,
+    given: list[str],
+    count: int,
+    metrics: list,
+    extra: dict,
+    *,
+    baselines: bool = True,
+) -> None:
     """Methods that see a photo, and `extra` ones, on photographed objects; the table on stdout and beside the rows."""
     ready_torch()
     from img2mv3d.bundles.weights import load_bundle
@@ -182,7 +193,7 @@ def measure(meshes: Path, out: Path, bundle: str, given: list[str], count: int, 
     from img2mv3d.eval.comparison import paired_table, run
     from img2mv3d.eval.methods import photo_methods
 
-    methods = photo_methods(bundle, given)
+    methods = photo_methods(bundle, given, baselines=baselines)
     cases = objects.planned(meshes, count, load_bundle(bundle).framing_px)
     table = paired_table(run(methods | extra, cases, metrics, out.with_suffix(".tsv"), say), next(reversed(methods)))
     out.with_suffix(".md").write_text(table, encoding="utf-8")

@@ -160,11 +160,11 @@ class Generation:
         return make
 
 
-def photo_methods(base: str, given: Sequence[str]) -> dict[str, Method]:
+def photo_methods(base: str, given: Sequence[str], *, baselines: bool = True) -> dict[str, Method]:
     """Methods of words "NAME=BUNDLE" or "NAME=FOLDER" (views or meshes by object); base alone when there are none.
 
     A bundle without a denoiser of its own decodes what base's generates. Before the first method on a denoiser come
-    PLAIN and BLENDING, of the same latents. Raises UsageError on two methods of one name.
+    PLAIN and BLENDING, of the same latents, if wanted. Raises UsageError on two methods of one name.
     """
     methods: dict[str, Method] = {}
     makers: dict[str, Generation] = {}
@@ -180,9 +180,8 @@ def photo_methods(base: str, given: Sequence[str]) -> dict[str, Method]:
         first = bundle if own else load_bundle(base)
         if first.digest not in makers:
             maker = makers[first.digest] = Generation(first)
-            before = f"{name}, " if PLAIN in methods else ""
-            methods[f"{before}{PLAIN}"] = Method(maker.plain, first.digest)
-            methods[f"{before}{BLENDING}"] = Method(maker.blended, first.digest)
+            for kind, make in ((PLAIN, maker.plain), (BLENDING, maker.blended)) if baselines else ():
+                methods[f"{name}, {kind}" if kind in methods else kind] = Method(make, first.digest)
         methods[name] = Method(makers[first.digest].decoded(bundle), f"{first.digest} {bundle.digest}")
     return methods
 

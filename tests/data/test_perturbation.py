@@ -7,6 +7,7 @@ import torch
 from img2mv3d.data.perturbation import jitter_masks, perturb_latents, resample_latents
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.train.pool import Pool
+from img2mv3d.train.toy import make_toy
 from tests.toys import toy_bundle
 
 
@@ -17,9 +18,9 @@ def test_perturbed_latents_disagree_from_view_to_view():
     assert torch.equal(bad, perturb_latents(latents, torch.Generator().manual_seed(1)))
 
 
-def test_resampled_latents_are_near_the_true_ones_after_little_noise_and_far_after_much(toy: Path, tmp_path: Path):
+def test_resampled_latents_are_near_the_true_ones_after_little_noise_and_far_after_much(tmp_path: Path):
     generator = toy_bundle(tmp_path).generator()
-    item = Pool(toy, "train", pictures=False, limit=1).items[0]
+    item = Pool(make_toy(tmp_path / "data"), "train", pictures=False, limit=1).items[0]
     apart = []
     for step in (5, 900):
         rng = torch.Generator().manual_seed(0)

@@ -110,9 +110,9 @@ def test_the_base_learns_at_the_papers_rate_and_what_stands_on_it_faster(
 def test_what_cannot_be_meant_is_one_line(toy: Path, tmp_path: Path) -> None:
     toy_bundle(tmp_path / "toy")
     words = ("train", "decoder", toy, "--bundle", "toy", "--base")
-    assert "--base vae: expected one of svd, sd" in refused(2, *words, "vae")
-    assert "leave --start, --keep-plain, --full-images out" in refused(2, *words, "svd", "--start", "mini")
-    assert "leave --start, --keep-plain, --full-images out" in refused(2, *words, "svd", "--full-images")
+    assert "'vae' is not one of 'svd', 'sd'" in refused(2, *words, "vae")
+    assert "omit --start, --keep-plain and --full-images" in refused(2, *words, "svd", "--start", "mini")
+    assert "omit --start, --keep-plain and --full-images" in refused(2, *words, "svd", "--full-images")
     assert "--variant half" in refused(2, *words, "svd", "--variant", "half")
     assert "no renders" in refused(3, "train", "decoder", tmp_path, "--bundle", "toy", "--base", "svd")
     (tmp_path / "weights" / "svd" / "vae" / "config.json").unlink()
