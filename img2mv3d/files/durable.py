@@ -153,7 +153,7 @@ def replace_folder(files: Mapping[str, Path], folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def waiting_lock(path: Path, seconds: float, waits: Callable[[], None]) -> Iterator[None]:
+def waiting_lock(path: Path, seconds: float | int, waits: Callable[[], None]) -> Iterator[None]:
     """Hold the lock file at `path`, or go on without it: after so many seconds (-1: never), and where a file system has
     no locks. waits: called once when somebody else holds it."""
     from filelock import FileLock, Timeout

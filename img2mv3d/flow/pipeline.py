@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from img2mv3d import machine
+from img2mv3d.bundles.decoders import NAMES
 from img2mv3d.errors import InputError, UsageError
 from img2mv3d.files.durable import digest_of
 from img2mv3d.flow.context import StageContext
@@ -29,8 +30,6 @@ from img2mv3d.flow.runners import check_format
 from img2mv3d.flow.store import Store, key
 from img2mv3d.flow.watch import check_numbers, starved
 from img2mv3d.plans import Plan
-
-REQUESTED = ("mini", "svd", "sd")  # decoders that somebody named
 
 
 def run(
@@ -106,7 +105,7 @@ class Flow:
         self.source, self.plan, self.until = source, plan, until
         self._report, self._runners, self._bundle = report, runners, bundle
         before = source.kind != "run" and (source.stage is None or order_of(source.stage) < order_of("decode"))
-        if plan.decode.decoder in REQUESTED and before and order_of(until) >= order_of("decode"):
+        if plan.decode.decoder in NAMES and before and order_of(until) >= order_of("decode"):
             _ = self.decoder  # missing weights are told before all the work
         self._started = time.perf_counter()
         self._done: dict[str, dict[str, Any]] = {}
