@@ -103,8 +103,8 @@ def export(path: Run = None, **flags: Any) -> None:
     img2mv3d export --format 3mf --size 80mm
     img2mv3d export --format obj --up z
 
-    After a photo from above, --elevation turns the mesh so that it stands on its base; where the base seems to lean, a
-    note tells the number to type. glb and usdz fix +Y as up: with --up z their viewers show the mesh lying.
+    After a photo from above the mesh is turned upright, by the angle that the shape network predicted where it is sure,
+    or by --elevation; where it is not and the base seems to lean, a note tells the number to type. glb and usdz fix +Y as up: with --up z their viewers show the mesh lying.
     """
     run_stage("export", run_here() if path is None else path, typed_in(flags))
 
