@@ -27,7 +27,7 @@ SILENT = {"report": lambda line: None}
 
 
 def rows(method: str, *values: float, name: str = "figure", condition: str = "clean") -> list[Row]:
-    return [Row(i, condition, method, {name: v}) for i, v in zip("abcdef", values, strict=False)]
+    return [Row(i, condition, method, {name: float(v)}) for i, v in zip("abcdef", values, strict=False)]
 
 
 def shown(asked: list[str], name: str, digest: str = "1") -> Method:
