@@ -66,7 +66,7 @@ from img2mv3d.flow.store import Store
 nodes.matting_digest = lambda: None
 class Bundle:
     name, digest, framing_px, licence, manifest = "fake", "0" * 64, 144, None, {{}}
-    def parts(self): return ("unet",)
+    parts = staticmethod(lambda: ("unet",))
 folder = Path({folder!r})
 runners = {{}}
 if {compute}:

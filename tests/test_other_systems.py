@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LABORATORY = {"img2mv3d.eval.attentionbench"}  # measures with `resource`; leaves the package with step B of the house
 POSIX = ("fcntl", "pwd", "grp", "resource", "termios")
 HIDING = f"""
 import builtins, importlib, sys
@@ -27,7 +26,7 @@ print(len(sys.argv) - 1)
 def modules() -> list[str]:
     files = sorted((ROOT / "img2mv3d").rglob("*.py"))
     names = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files)
-    return [n.removesuffix(".__init__") for n in names if not n.endswith("__main__") and n not in LABORATORY]
+    return [n.removesuffix(".__init__") for n in names if not n.endswith("__main__")]
 
 
 def test_every_module_can_be_imported_where_posix_modules_are_missing() -> None:
@@ -39,9 +38,7 @@ def test_every_module_can_be_imported_where_posix_modules_are_missing() -> None:
 
 def test_the_product_asks_for_no_posix_module_at_all() -> None:
     found = []
-    for module in modules():
-        path = ROOT / module.replace(".", "/")
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for path in (ROOT / "img2mv3d").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -43,7 +43,7 @@ def test_latents_are_decoded_with_the_prior_that_they_tell_unless_one_is_typed(
         lambda mask, rig, share: shares.append(share) or apply_revolution_prior(mask, rig, share),
     )
     options = DepthOptions(grid=32, effort=0.05, revolution_prior=typed)
-    runners.depth(StageContext("depth", options=options, networks=bundle), Latents.load(OLD), "none")
+    runners.depth(StageContext("depth", options=options, networks=bundle), Latents.load(OLD), given="none")
     assert shares == [used]
 
 

@@ -18,7 +18,7 @@ from tests.fakes import SIDE
 def best_is_two(workshop: Workshop, img2mv3d: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A flat wall in front of every view, whose colours agree best with seed 2, least with seed 0."""
 
-    def depth(context: object, latents: Latents, given: object) -> Depth:
+    def depth(context: object, latents: Latents, body: object, given: object) -> Depth:
         workshop.runners.calls["depth"] += 1
         mask = np.zeros((6, SIDE, SIDE), np.float32)
         mask[:, 8:24, 8:24] = 1
