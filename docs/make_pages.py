@@ -66,7 +66,7 @@ def shortened(text: str) -> str:
 
 def block(text: str) -> str:
     """A code block."""
-    return "\n".join("    " + line if line else "" for line in text.splitlines())
+    return "\n".join(("    " + line).rstrip() for line in text.splitlines())
 
 
 def page(command: str, lines: list[str], folder: Path) -> str:

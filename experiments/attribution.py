@@ -1,4 +1,4 @@
-"""`python -m experiments.attribution CORPUS...`: whom the shape network's training data names, by source and licence."""
+"""`python -m experiments.attribution CORPUS...`: whom the shape network learnt from, by source and licence."""
 
 from __future__ import annotations
 

@@ -104,7 +104,8 @@ def export(path: Run = None, **flags: Any) -> None:
     img2mv3d export --format obj --up z
 
     After a photo from above the mesh is turned upright, by the angle that the shape network predicted where it is sure,
-    or by --elevation; where it is not and the base seems to lean, a note tells the number to type. glb and usdz fix +Y as up: with --up z their viewers show the mesh lying.
+    or by --elevation; where it is not and the base seems to lean, a note tells the number to type. glb and usdz fix +Y
+    as up: with --up z their viewers show the mesh lying.
     """
     run_stage("export", run_here() if path is None else path, typed_in(flags))
 
