@@ -23,6 +23,8 @@ from img2mv3d.nets.lite import TAP_CHANNELS, Lite
 
 RATIO_LOW, RATIO_HIGH = 0.06, 1.9  # extent in depth over long side: ends of the distribution
 
+PITCH_UNIT_DEG = 10.0  # of what the network says of the photo's elevation
+
 
 @dataclass(frozen=True)
 class ShapeConfig:
@@ -169,6 +171,17 @@ class ShapeNet(nn.Module):
 def ratio_bins(count: int) -> Float[Tensor, " N"]:
     """log(extent in depth / long side) at the middle of each bin of the distribution."""
     return torch.linspace(float(torch.tensor(RATIO_LOW).log()), float(torch.tensor(RATIO_HIGH).log()), count)
+
+
+def likely_ratio(logits: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
+    """The median of the distribution over the extent in depth (over the long side)."""
+    chance = logits.softmax(1)
+    bins = ratio_bins(logits.shape[1]).to(logits)
+    place = (chance.cumsum(1) >= 0.5).float().argmax(1, keepdim=True)
+    before = chance.cumsum(1).gather(1, place) - chance.gather(1, place)
+    share = (0.5 - before) / chance.gather(1, place).clamp(min=1e-6)
+    step = bins[1] - bins[0]
+    return (bins[place[:, 0]] + (share[:, 0] - 0.5) * step).exp()
 
 
 def columns(

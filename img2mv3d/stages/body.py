@@ -13,12 +13,11 @@ from torch import Tensor
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.body import body_field
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
-from img2mv3d.nets.shape import ShapeNet, ratio_bins
+from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins
 from img2mv3d.values import Body
 
 GRID = 128  # nodes of the field a side
 KNOWN = 0.25  # covered share of a column from which on its depth counts
-PITCH_UNIT_DEG = 10.0
 
 
 @torch.no_grad()
@@ -36,7 +35,7 @@ def predict_body(image: UInt8[np.ndarray, "256 256 4"], *, net: ShapeNet, depth_
     features = net.encode(picture, outline)
     logits, pitch = (part.mean(0) for part in net.distribution(features))
     chance, bins = logits.softmax(0), ratio_bins(len(logits))
-    ratio = depth_ratio or _median(chance, bins)
+    ratio = depth_ratio or float(likely_ratio(logits[None]))
     rows, columns = np.nonzero(alpha >= 0.5)
     long_side = (max(np.ptp(rows), np.ptp(columns)) + 1) * 2 * CROP / SIZE
     depth = ratio * long_side
@@ -64,10 +63,3 @@ def predict_body(image: UInt8[np.ndarray, "256 256 4"], *, net: ShapeNet, depth_
 def _merged(maps: Float[Tensor, "2 ..."]) -> Float32[np.ndarray, "..."]:
     """The mean of a map and of its mirror image's, turned back."""
     return ((maps[0] + maps[1].flip(-1)) / 2).numpy()
-
-
-def _median(chance: Float[Tensor, " N"], bins: Float[Tensor, " N"]) -> float:
-    total = chance.cumsum(0)
-    place = int((total >= 0.5).float().argmax())
-    share = (0.5 - float(total[place] - chance[place])) / max(float(chance[place]), 1e-6)
-    return float((bins[place] + (share - 0.5) * (bins[1] - bins[0])).exp())

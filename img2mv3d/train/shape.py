@@ -20,14 +20,13 @@ from img2mv3d.data.shape_samples import Sample, clean_sample, random_sample
 from img2mv3d.data.shape_set import ShapeSet
 from img2mv3d.errors import InputError
 from img2mv3d.geometry.columns import BIN, BINS
-from img2mv3d.nets.shape import Layers, ShapeMaps, ShapeNet, columns, ratio_bins
+from img2mv3d.nets.shape import PITCH_UNIT_DEG, Layers, ShapeMaps, ShapeNet, columns, likely_ratio, ratio_bins
 from img2mv3d.train.lite import load_published
 from img2mv3d.train.loop import LoopOptions, train_average
 
 REFRESH_STEPS = 100
 FROZEN_BLOCKS = 3  # of the encoder, and its stem: edges and colours are the same everywhere
 LEAST_THICKNESS = 0.02  # world units: thinner columns are learnt as this thick
-PITCH_UNIT_DEG = 10.0
 
 
 # The encoder learns at a tenth of the rate of what starts from nothing.
@@ -190,17 +189,6 @@ def stacked(samples: list[Sample]) -> Batch:
         array = np.stack(values) if isinstance(values[0], np.ndarray) else np.array(values, np.float32)
         columns_.append(torch.from_numpy(array))
     return Batch(*columns_)
-
-
-def likely_ratio(logits: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
-    """The median of the distribution over the extent in depth (over the long side)."""
-    chance = logits.softmax(1)
-    bins = ratio_bins(logits.shape[1]).to(logits)
-    place = (chance.cumsum(1) >= 0.5).float().argmax(1, keepdim=True)
-    before = chance.cumsum(1).gather(1, place) - chance.gather(1, place)
-    share = (0.5 - before) / chance.gather(1, place).clamp(min=1e-6)
-    step = bins[1] - bins[0]
-    return (bins[place[:, 0]] + (share[:, 0] - 0.5) * step).exp()
 
 
 def total_loss(maps: ShapeMaps, batch: Batch, losses: ShapeLosses) -> Tensor:
