@@ -21,6 +21,7 @@ from img2mv3d.data.scene import random_light
 from img2mv3d.data.shape_pictures import PICTURE, picture, random_picture
 from img2mv3d.data.solids import carve
 from img2mv3d.data.splits import ids, learners
+from img2mv3d.data.turned import turned_part
 from img2mv3d.data.variation import JOIN_SHARE, Deformation, Part, beside, random_deformation
 from img2mv3d.errors import InputError, NothingFoundError
 from img2mv3d.files.formats import read_npz, write_npz
@@ -29,6 +30,7 @@ SHARD = 64  # pictures
 USED_LONG_SIDE = 144 * WORLD_WIDTH / IMAGE_SIZE  # of the outline, as `prepare` frames it
 POSES = ((0.0, 0.0), (30.0, 0.0), (60.0, 20.0), (120.0, 20.0))  # yaw, pitch (degrees) of a held-out object
 TRIES = 20
+TURNED_SHARE = 0.06  # pictures of bodies turned on a lathe
 
 
 class Objects:
@@ -65,9 +67,12 @@ class Objects:
 
 
 def draw(objects: Objects, entries: list[Entry], rng: np.random.Generator) -> np.void:
-    """One random picture of a random object of the list, drawn by weight; a few are two objects joined."""
+    """One random picture of a random object of the list, drawn by weight; a few are two objects joined, a few are
+    turned bodies of no corpus."""
     weights = np.array([e.weight for e in entries])
     for _ in range(TRIES):
+        if rng.random() < TURNED_SHARE:
+            return random_picture("turned", [turned_part(rng)], rng)
         chosen = entries[rng.choice(len(entries), p=weights / weights.sum())]
         try:
             parts = [objects.part(chosen.id, random_deformation(rng))]

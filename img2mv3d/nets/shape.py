@@ -6,6 +6,9 @@ own frame, z away from the camera, 0 in the middle of the body.
 How deep a body is, is the largest thing that a photo does not tell. It is a quantity of its own: predicted as a
 distribution over log(extent in depth / outline's long side), then given to the decoder as a condition. Layers are
 predicted in units of that extent, so that another depth gives another body at once.
+
+Of round things the outline says nearly everything: every column may take its layers from the outline's revolution
+instead, and the extent in depth may be the revolution's.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from img2mv3d.nets.lite import TAP_CHANNELS, Lite
 RATIO_LOW, RATIO_HIGH = 0.06, 1.9  # extent in depth over long side: ends of the distribution
 
 PITCH_UNIT_DEG = 10.0  # of what the network says of the photo's elevation
+
+MASK, REVOLVED = 0, 4  # channels of `geometry.outline.outline_maps`
+LEAST_HALF = 0.01  # of the revolution's thickness, in units of its extent in depth
 
 
 @dataclass(frozen=True)
@@ -96,17 +102,18 @@ class ShapeNet(nn.Module):
         self.told = nn.Sequential(nn.Linear(8, wide), nn.SiLU(), nn.Linear(wide, wide))
         self.attention = nn.ModuleList(_Attention(wide, config.heads) for _ in range(config.layers))
         pooled = TAP_CHANNELS[4] + sizes[3]
-        self.ratio = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, config.ratios))
+        # One more than there are bins: whether the body is as deep as the outline's revolution.
+        self.ratio = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, config.ratios + 1))
         self.pitch = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, 2))
         self.up16 = _Up(wide, TAP_CHANNELS[2] + sizes[1], middle, groups)
         self.up32 = _Up(middle, TAP_CHANNELS[1] + sizes[0], narrow, groups)
-        self.head = _head(narrow, 4 + config.fills)
+        self.head = _head(narrow, 6 + config.fills)
         self.up64 = _Up(narrow, TAP_CHANNELS[0] + CHANNELS, thin, groups)
-        self.fine_head = _head(thin, 4 + config.fills + 3, zero=True)
+        self.fine_head = _head(thin, 6 + config.fills + 3, zero=True)
         self.full = nn.Conv2d(thin + 4, 16, 3, padding=1)
         self.normal_head = nn.Conv2d(16, 3, 3, padding=1)
         with torch.no_grad():
-            self.head[-1].bias[:] = torch.tensor([0.0, -1.4, -2.0, -1.0, *[2.0] * config.fills])
+            self.head[-1].bias[:] = torch.tensor([0.0, -1.4, -2.0, -1.0, -3.0, -3.0, *[2.0] * config.fills])
             self.head[-1].weight *= 0.1
 
     def forward(
@@ -131,10 +138,21 @@ class ShapeNet(nn.Module):
             sides.append(x)
         return [torch.cat([a, b], dim=1) for a, b in zip(maps, sides, strict=True)]
 
-    def distribution(self, features: list[Tensor]) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B 2"]]:
+    def distribution(
+        self, features: list[Tensor], outline: Float[Tensor, "B 8 h w"]
+    ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B 2"]]:
         """(ratio_logits, pitch) as `ShapeMaps` has them."""
         pooled = features[4].mean(dim=(2, 3))
-        return self.ratio(pooled), self.pitch(pooled)
+        raw = self.ratio(pooled)
+        bins = ratio_bins(raw.shape[1] - 1).to(raw)
+        step = bins[1] - bins[0]
+        # The revolution's depth lies between two bins, which share its chance such that it is their median.
+        apart = (revolution_ratio(outline).log()[:, None] - bins).abs() / step
+        nearest, second = 1 / (1 + 2 * apart), 1 - 1 / (1 + 2 * (1 - apart).clamp(min=0))
+        as_revolved = torch.where(apart <= 0.5, nearest, second)
+        round_ = raw[:, -1:].sigmoid()
+        chance = raw[:, :-1].softmax(1) * (1 - round_) + as_revolved * round_
+        return chance.clamp(min=1e-6).log(), self.pitch(pooled)
 
     def decode(
         self,
@@ -146,7 +164,7 @@ class ShapeNet(nn.Module):
         fine: bool = True,
     ) -> ShapeMaps:
         """The maps for a body of this extent in depth."""
-        ratio_logits, pitch = self.distribution(features)
+        ratio_logits, pitch = self.distribution(features, outline)
         x = self.join8(torch.cat([_twice(self.bottom(features[4])), features[3]], dim=1))
         batch, wide, height, width = x.shape
         tokens = x.flatten(2).transpose(1, 2) + self.place + self.told(_told(ratio, known))[:, None]
@@ -155,12 +173,13 @@ class ShapeNet(nn.Module):
         x = tokens.transpose(1, 2).reshape(batch, wide, height, width)
         x = self.up32(self.up16(x, features[2]), features[1])
         raw = self.head(x)
-        coarse = _layers(raw)
+        revolved = revolution(outline)
+        coarse = _layers(raw, F.avg_pool2d(revolved, 2)[:, 0])
         if not fine:
             return ShapeMaps(ratio_logits, pitch, coarse, None, None, None)
         x = self.up64(x, features[0])
         more = self.fine_head(x)
-        fine_layers = _layers(_twice(raw) + more[:, :-3])
+        fine_layers = _layers(_twice(raw) + more[:, :-3], revolved[:, 0])
         under = F.avg_pool2d(picture[:, :3], 2)
         far = (under + more[:, -3:]).clamp(-0.1, 1.1)  # begins as the photo seen from behind
         x = F.silu(self.full(torch.cat([_twice(x), picture], dim=1)))
@@ -212,8 +231,37 @@ def columns(
     return shell * filled
 
 
-def _layers(raw: Float[Tensor, "B C s s"]) -> Layers:
-    return Layers(raw[:, 0], raw[:, 1].clamp(-6, 0.0), raw[:, 2:4].clamp(-6, 2), raw[:, 4:])
+def revolution(outline: Float[Tensor, "B 8 h w"]) -> Float[Tensor, "B 1 h w"]:
+    """Half the thickness of the outline's revolution, in units of its extent in depth: 0.5 at the most."""
+    half = outline[:, REVOLVED : REVOLVED + 1]
+    return (half / (2 * half.amax(dim=(2, 3), keepdim=True)).clamp(min=1e-6)).clamp(min=LEAST_HALF)
+
+
+def revolution_ratio(outline: Float[Tensor, "B 8 h w"]) -> Float[Tensor, " B"]:
+    """The revolution's extent in depth over the outline's long side."""
+    inside = outline[:, MASK] >= 0.5
+    rows, columns_ = inside.any(2).float(), inside.any(1).float()
+    # Whole pixels between the first and the last, of a picture as wide as the x channel says.
+    pixels = torch.maximum(_span(rows), _span(columns_)).clamp(min=1)
+    width = outline[:, 1].amax(dim=(1, 2)) - outline[:, 1].amin(dim=(1, 2))
+    pixel = width / (outline.shape[3] - 1)
+    deep = 2 * outline[:, REVOLVED].amax(dim=(1, 2))
+    return (deep / (pixels * pixel).clamp(min=1e-6)).clamp(RATIO_LOW, RATIO_HIGH)
+
+
+def _span(filled: Float[Tensor, "B n"]) -> Float[Tensor, " B"]:
+    """How many places lie between the first and the last that is filled, both counted."""
+    place = torch.arange(1, filled.shape[1] + 1, dtype=filled.dtype)
+    last = (filled * place).amax(1)
+    first = (filled * place.flip(0)).amax(1)
+    return (last + first - filled.shape[1]).clamp(min=0)
+
+
+def _layers(raw: Float[Tensor, "B C s s"], revolved: Float[Tensor, "B s s"]) -> Layers:
+    """Middle, log thickness, both spreads, how far each of the first two follows the revolution, fill."""
+    follows = raw[:, 4:6].sigmoid()
+    half = raw[:, 1].clamp(-6, 0.0).exp() * (1 - follows[:, 1]) + revolved * follows[:, 1]
+    return Layers(raw[:, 0] * (1 - follows[:, 0]), half.log(), raw[:, 2:4].clamp(-6, 2), raw[:, 6:])
 
 
 def _told(ratio: Float[Tensor, " B"], known: Bool[Tensor, " B"]) -> Float[Tensor, "B 8"]:

@@ -33,7 +33,7 @@ def predict_body(image: UInt8[np.ndarray, "256 256 4"], *, net: ShapeNet, depth_
     both = [network_input(color, alpha), network_input(color[:, ::-1], alpha[:, ::-1])]
     picture, outline = (torch.from_numpy(np.stack(parts)) for parts in zip(*both, strict=True))
     features = net.encode(picture, outline)
-    logits, pitch = (part.mean(0) for part in net.distribution(features))
+    logits, pitch = (part.mean(0) for part in net.distribution(features, outline))
     chance, bins = logits.softmax(0), ratio_bins(len(logits))
     ratio = depth_ratio or float(likely_ratio(logits[None]))
     rows, columns = np.nonzero(alpha >= 0.5)

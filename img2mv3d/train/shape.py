@@ -116,7 +116,7 @@ class ShapeTask:
         for start in range(0, len(self.dev), 16):
             batch = stacked(self.dev[start : start + 16])
             features = net.encode(batch.picture, batch.outline)
-            logits, pitch = net.distribution(features)
+            logits, pitch = net.distribution(features, batch.outline)
             found = likely_ratio(logits)
             truth = pooled(batch.solid, 2) >= 0.5
             figures.setdefault("log_ratio", []).extend((found / batch.ratio).log().abs().tolist())
@@ -143,7 +143,7 @@ class ShapeTask:
         found and true."""
         batch = stacked(self.dev[:: max(len(self.dev) // 12, 1)][:12])
         features = net.encode(batch.picture, batch.outline)
-        ratio = likely_ratio(net.distribution(features)[0])
+        ratio = likely_ratio(net.distribution(features, batch.outline)[0])
         known = torch.ones(len(ratio), dtype=torch.bool)
         maps = net.decode(features, batch.picture, batch.outline, ratio, known)
         depth = ratio * batch.depth / batch.ratio

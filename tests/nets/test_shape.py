@@ -1,10 +1,23 @@
 """The shape network: told another depth, the body is scaled; columns are solid where the layers say."""
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from img2mv3d.nets.shape import Layers, ShapeConfig, ShapeNet, columns, ratio_bins
+from img2mv3d.geometry.outline import outline_maps
+from img2mv3d.nets.shape import (
+    Layers,
+    ShapeConfig,
+    ShapeNet,
+    columns,
+    likely_ratio,
+    ratio_bins,
+    revolution,
+    revolution_ratio,
+)
 
 BINS, BIN = 48, 0.04
 SMALL = ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=8)
@@ -86,3 +99,31 @@ def test_a_config_survives_a_manifest_and_refuses_strangers():
     with pytest.raises(TypeError):
         ShapeConfig.from_dict({"depth": 3})
     assert len(ratio_bins(8)) == 8 and (ratio_bins(8).diff() > 0).all()
+
+
+def _outline(wide: float, high: float) -> Tensor:
+    """Maps of an ellipse of these sizes (world units), 64 px over +-0.64."""
+    x = (np.arange(64) + 0.5) / 50 - 0.64
+    inside = (x / (wide / 2)) ** 2 + (x[:, None] / (high / 2)) ** 2 <= 1
+    return torch.from_numpy(outline_maps(inside.astype(np.float32), 1.28))[None]
+
+
+@pytest.mark.parametrize(("wide", "high", "ratio"), [(1.1, 1.1, 1.0), (0.4, 1.1, 0.36), (1.1, 0.5, 1.0)])
+def test_a_revolution_is_as_deep_as_the_outline_is_wide(wide, high, ratio):
+    assert float(revolution_ratio(_outline(wide, high))) == pytest.approx(ratio, rel=0.04)
+    assert float(revolution(_outline(wide, high)).max()) == pytest.approx(0.5)
+
+
+@torch.no_grad()
+def test_columns_that_follow_the_revolution_make_a_ball_of_a_disc(net):
+    net = copy.deepcopy(net)
+    net.head[-1].bias[4:6] = 20  # both follow
+    net.ratio[-1].bias[-1] = 20
+    outline = _outline(1.1, 1.1)
+    maps = net(torch.rand(1, 4, 128, 128), outline, torch.ones(1), torch.ones(1, dtype=torch.bool))
+    assert maps.coarse.middle.abs().max() < 1e-6
+    half = maps.fine.log_half.exp()[0] * 1.1
+    x = (torch.arange(64) + 0.5) / 50 - 0.64
+    ball = (0.55**2 - x**2 - x[:, None] ** 2).clamp(min=0).sqrt()
+    assert (half - ball)[ball > 0.2].abs().max() < 0.03
+    assert float(likely_ratio(maps.ratio_logits)) == pytest.approx(1.0, rel=0.04)
