@@ -25,9 +25,11 @@ class ShapeOptions:
     """What the body is predicted with.
 
     depth_ratio: its extent in depth over the long side of the photo's outline; None: the most likely one.
+    box_mm: width, height and depth of the object, which give the extent in depth instead.
     """
 
     depth_ratio: float | None = None
+    box_mm: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ class Body:
     +-`geometry.columns.CROP`. normal: float32 [S, S, 3], of the near side, over the same. depth_ratio: extent in depth
     over the outline's long side. ratios: float32 [K, 2], log ratio and chance of each. pitch_deg, pitch_spread_deg: how
     far from above the photo was taken, and the Laplace spread of that guess. told: whether somebody gave the ratio.
+    box_misfit: by how much (0.1: a tenth) its box misses the proportions that somebody gave; None: nobody did.
     """
 
     field: np.ndarray
@@ -155,6 +156,12 @@ class Body:
     pitch_deg: float
     pitch_spread_deg: float
     told: bool = False
+    box_misfit: float | None = None
+
+    @property
+    def pitch(self) -> tuple[float, float]:
+        """(pitch_deg, pitch_spread_deg)"""
+        return self.pitch_deg, self.pitch_spread_deg
 
     def save(self, folder: Path) -> None:
         """Write shape.npz."""
@@ -163,6 +170,7 @@ class Body:
             "pitch_deg": self.pitch_deg,
             "pitch_spread_deg": self.pitch_spread_deg,
             "told": self.told,
+            "box_misfit": self.box_misfit,
         }
         half = {"field": self.field.clip(-BODY_CUT, BODY_CUT), "far": self.far, "normal": self.normal}
         arrays = {name: array.astype(np.float16) for name, array in half.items()}
@@ -181,11 +189,13 @@ class Body:
         notes = unpack_notes(arrays, path, SurfaceError)
         try:
             numbers = [float(notes[name]) for name in ("depth_ratio", "pitch_deg", "pitch_spread_deg")]
+            misfit = None if notes.get("box_misfit") is None else float(notes["box_misfit"])
         except (KeyError, TypeError, ValueError):
             raise SurfaceError(
                 f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again"
             ) from None
-        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], bool(notes.get("told", False)))
+        told = bool(notes.get("told", False))
+        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, misfit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from img2mv3d.cli.flags import FLAGS
 from img2mv3d.cli.seeds import ONE, Seeds, pick_seed
 from img2mv3d.errors import Img2mv3dError, UsageError
-from img2mv3d.plans import PLANS, STANDARD, Plan
+from img2mv3d.plans import PLANS, STANDARD, Plan, ShapeOptions
 
 if TYPE_CHECKING:
     from img2mv3d.flow.entry import Source
@@ -103,6 +103,14 @@ def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
         raise UsageError("--size and --height are two ways to say one thing; give one of them")
     if "size" in typed or "height" in typed:  # the one takes the place of the other on record
         plan = replace(plan, export=replace(plan.export, size_mm=None, height_mm=None))
+    if "box" in typed:
+        for other in ("size", "height", "depth_ratio"):
+            if other in typed:
+                flag = FLAGS[other].decls[0]
+                raise UsageError(f"--size-mm says already what {flag} says; give one of them")
+        plan = replace(plan, shape=ShapeOptions(), export=replace(plan.export, size_mm=None, height_mm=typed["box"][1]))
+    elif "depth_ratio" in typed:  # takes the place of a box on record
+        plan = replace(plan, shape=ShapeOptions())
     for name, value in typed.items():
         home = FLAGS[name].home if name in FLAGS else ""
         stage, _, field = home.rpartition(".")

@@ -100,6 +100,21 @@ def parse_length(text: str) -> float:
     return length
 
 
+def parse_box(text: str) -> tuple[float, float, float]:
+    """Width, height, depth in millimetres. Raises ValueError.
+
+    >>> parse_box("120, 95,80.5")
+    (120.0, 95.0, 80.5)
+    """
+    try:
+        wide, high, deep = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text}: expected width, height and depth in mm, such as 120,95,80") from None
+    if not all(SIZE_MM[0] <= side <= SIZE_MM[1] for side in (wide, high, deep)):
+        raise ValueError(f"{text}: expected three lengths of 1 to 100000 mm")
+    return wide, high, deep
+
+
 def parse_bytes(text: str) -> int:
     """Bytes out of "500M", "8G", "0". Raises ValueError.
 
@@ -138,6 +153,16 @@ FLAGS = {
         high=2.0,
         metavar="X",
         otherwise="the most likely one",
+    ),
+    "box": Flag(
+        str,
+        ("--size-mm",),
+        "Width, height and depth of the object in mm: 120,95,80. Gives the depth, and the mesh its true size.",
+        BODY,
+        "shape.box_mm",
+        parse=parse_box,
+        metavar="W,H,D",
+        otherwise="not known",
     ),
     "steps": _number(int, "--steps", "Steps of the diffusion solver.", VIEWS, "generate.steps", 1, 1000),
     "guidance": _number(float, "--guidance", "Classifier-free guidance, 1 is off.", VIEWS, "generate.guidance", 0, 50),

@@ -119,7 +119,9 @@ def shape(context: StageContext, subject: Subject) -> Body:
     ready_torch("cpu")  # a second of work: not worth a transfer
     from img2mv3d.stages.body import predict_body
 
-    return predict_body(subject.image, net=context.networks.shape(), depth_ratio=context.options.depth_ratio)
+    options = context.options
+    box_mm = tuple(options.box_mm) if options.box_mm else None  # a list, where run.json said it
+    return predict_body(subject.image, net=context.networks.shape(), depth_ratio=options.depth_ratio, box_mm=box_mm)
 
 
 def generate(context: StageContext, subject: Subject, body: Body | None = None) -> Latents:

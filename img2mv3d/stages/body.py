@@ -1,32 +1,79 @@
 """Subject -> Body: one closed solid that has the photo's outline, and what the network knows of its unseen side.
 
-In: the framed photo, the shape network, a wanted extent in depth or none. Out: `Body`.
+In: the framed photo, the shape network, a wanted extent in depth or proportions, or neither. Out: `Body`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.body import body_field
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
+from img2mv3d.geometry.proportions import misfit, smallest_box
+from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins
 from img2mv3d.values import Body
 
 GRID = 128  # nodes of the field a side
+SEARCH_GRID = 80  # the same, while proportions are sought
 KNOWN = 0.25  # covered share of a column from which on its depth counts
+SEARCHED = (0.08, 1.65)  # extents in depth among which proportions are sought
+COARSE, FINER = 9, 6  # tries over all of them, and then around the best
+
+
+class _Photo(NamedTuple):
+    """What is known of a photo before its extent in depth is chosen; a photo and its mirror image, one behind the
+    other."""
+
+    picture: Tensor
+    outline: Tensor
+    features: list[Tensor]
+    cover: Bool[np.ndarray, "s s"]
+    alpha: Float[np.ndarray, "256 256"]
+    long_side: float
+    ratios: Float32[np.ndarray, "N 2"]
+    likely: float
+    pitch: tuple[float, float]
 
 
 @torch.no_grad()
-def predict_body(image: UInt8[np.ndarray, "256 256 4"], *, net: ShapeNet, depth_ratio: float | None = None) -> Body:
+def predict_body(
+    image: UInt8[np.ndarray, "256 256 4"],
+    *,
+    net: ShapeNet,
+    depth_ratio: float | None = None,
+    box_mm: tuple[float, float, float] | None = None,
+) -> Body:
     """The body of the framed photo (straight alpha), mean over the photo and its mirror image.
 
-    depth_ratio: extent in depth over the outline's long side; None: the most likely one. Raises NothingFoundError when
-    the photo shows nothing.
+    depth_ratio: extent in depth over the outline's long side; None: the most likely one.
+    box_mm: width, height, depth of the object, instead: the extent in depth at which the upright body's smallest box
+        comes nearest to these proportions.
+
+    Raises NothingFoundError when the photo shows nothing.
     """
+    photo = _seen(image, net)
+    if box_mm is None:
+        return _body(photo, net, depth_ratio or photo.likely, GRID, told=depth_ratio is not None)
+
+    def tried(ratio: float) -> float:
+        body = _body(photo, net, ratio, SEARCH_GRID, told=True)
+        return misfit(smallest_box(_upright_surface(body)), box_mm)
+
+    ratio, _ = _least(tried)
+    body = _body(photo, net, ratio, GRID, told=True)
+    return replace(body, box_misfit=misfit(smallest_box(_upright_surface(body)), box_mm))
+
+
+def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
     color, alpha = cropped(image)
     if not (alpha >= 0.5).any():
         raise NothingFoundError("the photo's cut-out is empty; give another one with --mask")
@@ -34,30 +81,64 @@ def predict_body(image: UInt8[np.ndarray, "256 256 4"], *, net: ShapeNet, depth_
     picture, outline = (torch.from_numpy(np.stack(parts)) for parts in zip(*both, strict=True))
     features = net.encode(picture, outline)
     logits, pitch = (part.mean(0) for part in net.distribution(features, outline))
-    chance, bins = logits.softmax(0), ratio_bins(len(logits))
-    ratio = depth_ratio or float(likely_ratio(logits[None]))
+    ratios = torch.stack([ratio_bins(len(logits)), logits.softmax(0)], dim=1).numpy()
     rows, columns = np.nonzero(alpha >= 0.5)
-    long_side = (max(np.ptp(rows), np.ptp(columns)) + 1) * 2 * CROP / SIZE
-    depth = ratio * long_side
-    told = torch.full((2,), ratio)
-    maps = net.decode(features, picture, outline, told, torch.ones(2, dtype=torch.bool))
+    return _Photo(
+        picture,
+        outline,
+        features,
+        alpha.reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)) >= KNOWN,
+        image[..., 3].astype(np.float32) / 255,
+        float((max(np.ptp(rows), np.ptp(columns)) + 1) * 2 * CROP / SIZE),
+        ratios,
+        float(likely_ratio(logits[None])),
+        (float(pitch[0]) * PITCH_UNIT_DEG, float(pitch[1].exp()) * PITCH_UNIT_DEG),
+    )
+
+
+def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool) -> Body:
+    """The body of this extent in depth (over the long side)."""
+    depth = ratio * photo.long_side
+    known = torch.ones(2, dtype=torch.bool)
+    maps = net.decode(photo.features, photo.picture, photo.outline, torch.full((2,), ratio), known)
     layers = maps.fine
     middle = _merged(layers.middle) * depth
     half = np.exp(_merged(layers.log_half)) * depth
     solid = torch.sigmoid(torch.from_numpy(_merged(layers.fill))).movedim(0, -1).numpy()
-    cover = alpha.reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)) >= KNOWN
-    full = image[..., 3].astype(np.float32) / 255
     normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]
     return Body(
-        field=body_field(middle - half, middle + half, cover, solid, full, GRID, CROP),
+        field=body_field(middle - half, middle + half, photo.cover, solid, photo.alpha, nodes, CROP),
         far=_merged(maps.far).transpose(1, 2, 0).clip(0, 1),
         normal=_merged(normal).transpose(1, 2, 0),
         depth_ratio=float(ratio),
-        ratios=torch.stack([bins, chance], dim=1).numpy(),
-        pitch_deg=float(pitch[0]) * PITCH_UNIT_DEG,
-        pitch_spread_deg=float(pitch[1].exp()) * PITCH_UNIT_DEG,
-        told=depth_ratio is not None,
+        ratios=photo.ratios,
+        pitch_deg=photo.pitch[0],
+        pitch_spread_deg=photo.pitch[1],
+        told=told,
     )
+
+
+def _upright_surface(body: Body) -> Float[np.ndarray, "P 3"]:
+    """Points of its surface as `export` turns it (world units)."""
+    from mcubes import marching_cubes
+
+    nodes = body.field.shape[0]
+    points, _ = marching_cubes(body.field.astype(np.float32), 0.0)
+    return upright(points * (2 / (nodes - 1)) - 1, elevation(None, body.pitch)[0])
+
+
+def _least(value: Callable[[float], float]) -> tuple[float, float]:
+    """(ratio, value) of the smallest value among SEARCHED, to about a hundredth."""
+    tries = {float(r): value(float(r)) for r in np.geomspace(*SEARCHED, COARSE)}
+    step = (SEARCHED[1] / SEARCHED[0]) ** (1 / (COARSE - 1))
+    for _ in range(FINER // 2):
+        step **= 0.5
+        best = min(tries, key=tries.__getitem__)
+        for near in (best / step, best * step):
+            if SEARCHED[0] <= near <= SEARCHED[1]:
+                tries[near] = value(near)
+    best = min(tries, key=tries.__getitem__)
+    return best, tries[best]
 
 
 def _merged(maps: Float[Tensor, "2 ..."]) -> Float32[np.ndarray, "..."]:

@@ -19,12 +19,12 @@ from img2mv3d.mesh.placement import PLACINGS
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
+from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.plans import ExportOptions
 from img2mv3d.values import Body, Mesh, Subject, Surface, Views
 
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
-SURE_DEG = 12.0  # Laplace spread of a predicted elevation above which the mesh is left as the photo shows it
-LEAST_DEG = 3.0  # an elevation below it is none
+MISFIT = 0.1  # of a body's proportions against those that were asked for: more is worth a sentence
 UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
 
 
@@ -82,8 +82,15 @@ def export(
         notes["likeness"] = notes.get("likeness", {}) | told
     notes["vertices"] = len(painting.mesh.vertices)
     notes["texture_coverage"] = round(painting.coverage, 4)
-    elevation_deg, told_by = elevation(options.elevation_deg, body)
+    elevation_deg, told_by = elevation(options.elevation_deg, body and body.pitch)
     notes["elevation_deg"], notes["elevation_from"] = elevation_deg, told_by
+    if body is not None and body.box_misfit is not None:
+        notes["box_misfit"] = round(body.box_misfit, 3)
+        if body.box_misfit > MISFIT:
+            notes["warnings"].append(
+                f"no depth gives the proportions of --size-mm: one side is {body.box_misfit:.0%} off; the object may be"
+                " cut off or seen from far above (--elevation)"
+            )
     if (base := base_of(solid.vertices)) is not None:
         notes["base"] = {"elevation_deg": round(base.elevation_deg, 1), "share": round(base.share, 3)}
         if told_by == "default" and base.worth_a_word:
@@ -94,25 +101,6 @@ def export(
     mesh = painting.mesh
     vertices = upright(mesh.vertices, elevation_deg)
     return Mesh(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture, notes)
-
-
-def elevation(told: float | None, body: Body | None) -> tuple[float, str]:
-    """(degrees, who says so: "user", "photo" or "default") of the photo's camera above the horizon."""
-    if told is not None:
-        return told, "user"
-    if body is not None and body.pitch_spread_deg <= SURE_DEG and abs(body.pitch_deg) >= LEAST_DEG:
-        return round(body.pitch_deg, 1), "photo"
-    return 0.0, "default"
-
-
-def upright(vertices: np.ndarray, elevation_deg: float) -> np.ndarray:
-    """[N, 3] turned about the x axis, so that what a camera at that elevation (degrees above the horizon) saw as
-    leaning towards it stands upright.
-    """
-    if elevation_deg == 0:
-        return vertices
-    cos, sin = np.cos(np.radians(elevation_deg)), np.sin(np.radians(elevation_deg))
-    return vertices @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]]).T
 
 
 def view_sources(views: Views) -> list[Source]:

@@ -44,6 +44,14 @@ def test_size_and_height_take_each_others_place() -> None:
         plan_of({"size": 80.0, "height": 50.0}, source)
 
 
+@pytest.mark.parametrize("other", [{"size": 80.0}, {"height": 50.0}, {"depth_ratio": 0.4}])
+def test_a_data_sheets_numbers_give_depth_and_height_and_stand_alone(other: dict[str, float]) -> None:
+    plan = plan_of({"box": (120.0, 95.0, 80.0)}, PHOTO)
+    assert plan.shape.box_mm == (120.0, 95.0, 80.0) and plan.export.height_mm == 95.0
+    with pytest.raises(UsageError, match="--size-mm"):
+        plan_of({"box": (120.0, 95.0, 80.0), **other}, PHOTO)
+
+
 def test_a_height_replaces_the_size_on_record(workshop: Workshop) -> None:
     workshop.run(plan=Plan(export=ExportOptions(size_mm=80.0)))
     export = plan_of({"height": 50.0}, source_of(workshop.out)).export

@@ -6,7 +6,7 @@ import trimesh
 
 from experiments.fit.elevation import Row, seen_from, summary
 from img2mv3d.mesh.base import FLAT, Base, base_of
-from img2mv3d.stages.export import upright
+from img2mv3d.mesh.upright import upright
 
 BOX = trimesh.creation.box((1.0, 0.6, 0.8)).vertices
 FEET = np.array([[x, -0.5, z] for x in (-0.3, 0.3) for z in (-0.3, 0.3)])

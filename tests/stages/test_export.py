@@ -13,8 +13,9 @@ from img2mv3d.geometry.sdf import Box, render_world, sample_grid
 from img2mv3d.mesh.files import read_mesh, write_mesh
 from img2mv3d.mesh.placement import PLACINGS, moved
 from img2mv3d.mesh.preview import render_mesh
+from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.plans import ExportOptions
-from img2mv3d.stages.export import elevation, export, upright
+from img2mv3d.stages.export import export
 from img2mv3d.values import Body, Mesh, Surface, Views
 from tests.lettered import Lettered, letter_image, lettered_block
 
@@ -193,5 +194,5 @@ def test_what_no_camera_saw_is_told_as_a_share_and_in_words_when_it_is_much() ->
 def test_the_elevation_is_the_users_else_the_photos_where_that_is_sure(typed, pitch, spread, wanted) -> None:
     maps = np.zeros((4, 4, 3), np.float32)
     body = Body(np.ones((8, 8, 8), np.float32), maps, maps, 0.5, maps[0, :, :2], pitch, spread)
-    assert elevation(typed, body) == wanted
+    assert elevation(typed, body and body.pitch) == wanted
     assert elevation(None, None) == (0.0, "default")
