@@ -88,6 +88,11 @@ class RenderSet:
         arrays = read_npz(path, InputError, required=LATENT_KEYS)
         return {key: arrays[key].astype(np.float32) for key in LATENT_KEYS}
 
+    def latents_source(self, name: str) -> str | None:
+        """Where its latents come from: "teacher" or "mini"; None when there are none."""
+        path = self.latents_path(name)
+        return read_npz(path, InputError, required=("source",))["source"].item() if path.exists() else None
+
     def write_latents(self, name: str, source: str, **latents: np.ndarray) -> None:
         """Store float16 `color`, `normal`, `photo`;
 

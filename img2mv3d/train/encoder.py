@@ -119,6 +119,12 @@ def train(
     return train_average(task, Path(out), options, report)
 
 
+def has_teacher(data: Path) -> bool:
+    """Whether any set that may be learnt from has a teacher's latents."""
+    sets = RenderSet(Path(data))
+    return any(sets.latents_source(name) == "teacher" for name in sets.names("train"))
+
+
 def encode_missing(data: Path, encoder: Encoder, *, share: tuple[int, int] = (0, 1)) -> int:
     """Write latents with source "mini" for every set that has none; the number written.
 

@@ -12,6 +12,7 @@ import torch
 
 from img2mv3d.bundles.weights import Bundle, load_bundle, write_bundle
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
+from img2mv3d.nets.shape import ShapeConfig, ShapeNet
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
 from img2mv3d.train import crossview, decoder, encoder, multiview, shape
@@ -20,7 +21,8 @@ from img2mv3d.train.notes import FRAMING_PX, bundle_notes
 from img2mv3d.train.process_group import joined, left
 from img2mv3d.train.toy import make_toy
 
-SHARES = {"encoder": 0.1, "decoder": 0.3, "crossview": 0.2, "multiview": 0.4}  # of the minutes
+SHARES = {"shape": 0.4, "encoder": 0.05, "decoder": 0.2, "crossview": 0.15, "multiview": 0.2}  # of the minutes
+EMBEDDED = "mini"  # whose encoder makes latents where no teacher's are at hand
 
 ENCODER = {"channels": [64, 128], "blocks": [2, 4]}
 DECODER = {"channels": [32, 32, 64, 128], "layers_per_block": 1, "groups": 8, "scale": 1.0, "post_quant": False}
@@ -29,6 +31,7 @@ TOKENS = TokenConfig()
 TOY_ENCODER = {"channels": [8, 8], "blocks": [1, 1]}
 TOY_DECODER = {"channels": [32, 32, 32, 32], "layers_per_block": 1, "groups": 8, "scale": 1.0, "post_quant": False}
 TOY_UNET = UNetConfig((8, 16), ("off", "views", "views"), (1, 1), token_width=8, groups=4)
+TOY_SHAPE = ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16)
 TOY_TOKENS = TokenConfig((8, 8, 8, 8), 8, 4, 4)
 
 Say = Callable[[str], None]
@@ -117,7 +120,8 @@ def train_decoder(
 def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed: int = 0, report: Say = print) -> Path:
     """Train everything within the minutes (wall clock) and write the bundle `out`/bundle; its path is returned.
 
-    data: what `data render` made, with teacher's latents of some sets (`train encoder` tells when there are none).
+    data: what `data render` made, and in its folder shapes what `data shapes` made; without these the bundle gets no
+        shape network, and its denoiser begins with noise. Without a teacher's latents the encoder of `mini` makes them.
     toy: make toy data in `data` and train tiny networks on it.
 
     Each training resumes from its own folder under `out`.
@@ -126,12 +130,19 @@ def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed:
     if toy:
         make_toy(data)
     torch.manual_seed(seed)
-    sizes = (TOY_ENCODER, TOY_DECODER, TOY_UNET, TOY_TOKENS) if toy else (ENCODER, DECODER, UNET, TOKENS)
-    encoder_numbers, decoder_numbers, unet_config, token_config = sizes
+    _, decoder_numbers, unet_config, token_config = sizes = _sizes(toy)
     shared = {"seed": seed, "report": report}
-    budget = {name: minutes * share for name, share in SHARES.items()}
+    has_shapes, has_teacher = (data / "shapes" / "train").is_dir(), encoder.has_teacher(data)
+    budget = _budget(minutes, has_shapes, has_teacher)
 
-    small = encoder.train(data, out / "encoder", budget["encoder"], net=Encoder(**_tuples(encoder_numbers)), **shared)
+    parts: dict[str, Any] = {}
+    if has_shapes:
+        tiny = ShapeNet(TOY_SHAPE) if toy else None
+        body = shape.train(data / "shapes", out / "shape", budget["shape"], net=tiny, **shared)
+        parts["shape"] = (body, body.config.to_dict())
+    else:
+        report(f"no shapes in {data / 'shapes'}: `img2mv3d data shapes CORPUS -o {data / 'shapes'}` makes them")
+    small, encoder_numbers = _encoder(data, out, budget["encoder"], sizes[0], has_teacher, **shared)
     report(f"encoded {encoder.encode_missing(data, small)} sets that had no latents")
     plain_net = PlainDecoder(**_tuples(decoder_numbers))
     plain = decoder.train(data, out / "decoder", budget["decoder"], net=plain_net, **shared)
@@ -144,7 +155,7 @@ def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed:
         data, out / "multiview", budget["multiview"], net=views_net, decoder=plain, encoder=small, **shared
     )
 
-    parts = {
+    parts |= {
         "encoder": (small, encoder_numbers),
         "plain_decoder": (plain, decoder_numbers),
         "crossview_decoder": (across, decoder_numbers),
@@ -155,6 +166,30 @@ def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed:
     manifest = bundle_notes(data, {"command": command, "minutes": minutes})
     write_bundle(out / "bundle", parts, {"name": "toy" if toy else "trained", **manifest})
     return out / "bundle"
+
+
+def _sizes(toy: bool) -> tuple[dict[str, Any], dict[str, Any], UNetConfig, TokenConfig]:
+    """Of the encoder, the decoders, the denoiser and its tokens."""
+    return (TOY_ENCODER, TOY_DECODER, TOY_UNET, TOY_TOKENS) if toy else (ENCODER, DECODER, UNET, TOKENS)
+
+
+def _budget(minutes: float, has_shapes: bool, has_teacher: bool) -> dict[str, float]:
+    """Minutes of each training; those that do not take place leave theirs to the others."""
+    takes_place = {"shape": has_shapes, "encoder": has_teacher}
+    shares = {name: share * takes_place.get(name, True) for name, share in SHARES.items()}
+    return {name: minutes * share / sum(shares.values()) for name, share in shares.items()}
+
+
+def _encoder(
+    data: Path, out: Path, minutes: float, numbers: dict[str, Any], has_teacher: bool, *, seed: int, report: Say
+) -> tuple[Encoder, dict[str, Any]]:
+    """(encoder, its numbers): trained on the teacher's latents, or the embedded one where there are none."""
+    if has_teacher:
+        net = Encoder(**_tuples(numbers))
+        return encoder.train(data, out / "encoder", minutes, net=net, seed=seed, report=report), numbers
+    report(f"{data} has no teacher's latents: the encoder of {EMBEDDED} makes them, and goes into the bundle")
+    bundle = load_bundle(EMBEDDED)
+    return bundle.encoder(), bundle.manifest["parts"]["encoder"]["config"]
 
 
 def _plain_numbers(bundle: Bundle | None) -> dict[str, Any]:

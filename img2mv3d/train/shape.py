@@ -110,8 +110,9 @@ class ShapeTask:
 
     @torch.no_grad()
     def held_out(self, net: nn.Module) -> dict[str, float]:
-        """On the dev scans, extent in depth as predicted and (told_) as it is: mean error of front and back (world
-        units), IoU of the solid and of outlines from 45 and 90 degrees; error of log depth; of the pitch (degrees)."""
+        """On the dev scans, nothing where none are held out; extent in depth as predicted and (told_) as it is: mean
+        error of front and back (world units), IoU of the solid and of outlines from 45 and 90 degrees; error of log
+        depth; of the pitch (degrees)."""
         figures: dict[str, list[float]] = {}
         for start in range(0, len(self.dev), 16):
             batch = stacked(self.dev[start : start + 16])
@@ -140,7 +141,9 @@ class ShapeTask:
     @torch.no_grad()
     def sheet(self, net: nn.Module) -> np.ndarray:
         """Rows: picture, front found and true, normals found and true, far side found and true, outline from 90 degrees
-        found and true."""
+        found and true. White where nothing is held out."""
+        if not self.dev:
+            return np.full((8, 8, 3), 255, np.uint8)
         batch = stacked(self.dev[:: max(len(self.dev) // 12, 1)][:12])
         features = net.encode(batch.picture, batch.outline)
         ratio = likely_ratio(net.distribution(features, batch.outline)[0])

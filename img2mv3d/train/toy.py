@@ -9,6 +9,8 @@ from jaxtyping import Float, UInt8
 
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import INDEX_COLUMNS, RenderSet
+from img2mv3d.data.shape_pictures import PICTURE, random_picture
+from img2mv3d.data.turned import turned_part
 from img2mv3d.files.formats import write_npz
 
 SIDE = 64  # px
@@ -18,7 +20,8 @@ SETS = 4  # the last one is held out
 def make_toy(data: Path) -> Path:
     """Three training sets and one held-out set of 64 px: a coloured rectangle in every view, on the plane z = 0.
 
-    Its latents are block means of the pictures, so that there is something to learn. Returns `data`.
+    Its latents are block means of the pictures, so that there is something to learn. In `shapes` lie pictures of turned
+    bodies. Returns `data`.
     """
     (data / "sets").mkdir(parents=True, exist_ok=True)
     (data / "latents").mkdir(exist_ok=True)
@@ -43,6 +46,10 @@ def make_toy(data: Path) -> Path:
         sets.write_latents(name, "teacher", **latents)
         lines.append("\t".join([f"toy-{i}", "0", "val" if i == SETS - 1 else "train", "toy", "CC0-1.0", "1"]))
     (data / "index.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for split, count in (("train", 4), ("dev", 1)):
+        (data / "shapes" / split).mkdir(parents=True, exist_ok=True)
+        records = [random_picture("toy", [turned_part(rng)], rng) for _ in range(count)]
+        np.save(data / "shapes" / split / "00000.npy", np.array(records, PICTURE))
     return data
 
 

@@ -1,11 +1,13 @@
 """Recipes: all trainings by one command; decoders end as a bundle that can be compared; words that make no sense."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.cli import training
+from img2mv3d.data.renders import RenderSet
 from img2mv3d.errors import UsageError
 from img2mv3d.train.recipes import train_all, train_decoder
 
@@ -14,11 +16,21 @@ def test_one_command_trains_everything_and_leaves_a_bundle_that_loads(tmp_path: 
     lines: list[str] = []
     folder = train_all(tmp_path / "data", tmp_path / "out", 0.06, toy=True, report=lines.append)
     bundle = load_bundle(folder)
-    assert bundle.parts() == ("encoder", "plain_decoder", "crossview_decoder", "tokens", "unet")
+    assert bundle.parts() == ("shape", "encoder", "plain_decoder", "crossview_decoder", "tokens", "unet")
     bundle.check()
     assert bundle.manifest["data"]["held_out_objects"] == 1
-    for name in ("encoder", "decoder", "multiview"):
+    for name in ("shape", "encoder", "decoder", "multiview"):
         assert (tmp_path / "out" / name / "sheet.png").exists()
+
+
+def test_without_shapes_and_a_teacher_the_embedded_encoder_makes_the_latents(toy: Path, tmp_path: Path) -> None:
+    shutil.rmtree(toy / "shapes")
+    shutil.rmtree(toy / "latents")
+    lines: list[str] = []
+    bundle = load_bundle(train_all(toy, tmp_path / "out", 0.0, report=lines.append))
+    assert "shape" not in bundle.parts() and "encoder" in bundle.parts()
+    assert any("data shapes" in line for line in lines) and any("no teacher" in line for line in lines)
+    assert {RenderSet(toy).latents_source(f"toy-{n}.0") for n in range(4)} == {"mini"}
 
 
 def test_the_decoder_ends_as_a_bundle_with_both_decoders(toy: Path, tmp_path: Path):
