@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "report": {"values", "files", "geometry", "mesh"},
     # wing 3, learning and measuring
     "data": {"files", "geometry", "nets", "diffusion", "mesh"},  # perturbed latents; scans from mesh files
-    "train": {"data", "nets", "diffusion", "bundles", "geometry", "files"},
+    "train": {"data", "nets", "diffusion", "bundles", "geometry", "files", "mesh", "stages"},
     "eval": {"data", "nets", "neus", "mesh", "geometry", "stages", "values", "files", "bundles", "readers"},
     # people's door, and the two modules that only point at others
     "cli": {

@@ -46,6 +46,7 @@ class UNetConfig:
     joint_mid, joint_last: attention over the two domains after the self-attention, at the end of the block.
     coordinates: whether pixel coordinates are appended to the input.
     in_channels: without the coordinates.
+    draft: channels of a draft that the input may have beside them, see `nets.drafted`; 0: none.
     mirror: whether the condition's mirror image is appended, too: seen from behind, a silhouette is the front's mirror
         image, and convolutions cannot turn a picture round.
     direct: whether the condition and its mirror image reach the output on a straight way, too, see `Direct`.
@@ -68,6 +69,7 @@ class UNetConfig:
     direct: bool = False
     in_channels: int = 8
     out_channels: int = 4
+    draft: int = 0
     shift: float = 0.0
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
@@ -112,7 +114,7 @@ class MultiViewUNet(nn.Module):
         self.time_embedding = TimestepEmbedding(width[0], embedding)
         self.class_embedding = TimestepEmbedding(config.camera_width, embedding)
         extra = COORDINATES * config.coordinates + (config.in_channels - config.out_channels) * config.mirror
-        self.conv_in = nn.Conv2d(config.in_channels + extra, width[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(config.in_channels + extra + config.draft, width[0], 3, padding=1)
 
         self.down_blocks = nn.ModuleList()
         skips = [width[0]]  # widths of the stored features, in the order in which they are stored
@@ -150,6 +152,7 @@ class MultiViewUNet(nn.Module):
         tokens: Float[Tensor, "N T d"],
         camera: Float[Tensor, "N k"],
         window: Window | None = None,
+        draft: Float[Tensor, "M e h w"] | None = None,
     ) -> Float[Tensor, "N o h w"]:
         """The prediction (noise or velocity, whatever the weights were trained for) for N = 2 * B * views rows.
 
@@ -159,6 +162,7 @@ class MultiViewUNet(nn.Module):
         t: noise step 0..999.
         camera: `camera_vector`.
         window: what part of the picture the latents are, None: all of it.
+        draft: of the same part, one row for each row; under guidance both branches have the same. None: no draft.
         """
         n, _, h, w = noisy.shape
         if n % self.config.views or (n % 2 and (self.config.joint_mid or self.config.joint_last)):
@@ -175,6 +179,8 @@ class MultiViewUNet(nn.Module):
             parts.append(grid.to(noisy).expand(n, -1, -1, -1))
         if self.config.mirror:
             parts.append(condition.flip(-1))
+        if self.config.draft:
+            parts.append(noisy.new_zeros(n, self.config.draft, h, w) if draft is None else _for_branches(draft, n))
         x = self.conv_in(torch.cat(parts, dim=1))
         skips = [x]
         for block in self.down_blocks:
@@ -197,6 +203,13 @@ class MultiViewUNet(nn.Module):
             elif isinstance(module, Transformer):
                 nn.init.zeros_(module.proj_out.weight)
                 nn.init.zeros_(module.proj_out.bias)
+
+
+def _for_branches(draft: Float[Tensor, "M e h w"], rows: int) -> Float[Tensor, "N e h w"]:
+    """The rows of a draft as often as guidance has branches; the domains stay the two halves."""
+    normal, color = draft.chunk(2)
+    branches = rows // len(draft)
+    return torch.cat([normal] * branches + [color] * branches)
 
 
 class Transformer(nn.Module):

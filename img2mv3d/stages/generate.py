@@ -17,10 +17,12 @@ from img2mv3d.diffusion.refine import refine
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.files.formats import encode_normals
-from img2mv3d.mesh.draft import draft
+from img2mv3d.mesh.draft import Draft, draft
 from img2mv3d.mesh.photographs import photo_source
+from img2mv3d.nets.drafted import draft_input, draft_maps
 from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.multiview import unpack
+from img2mv3d.nets.vae import EncodesPictures
 from img2mv3d.nets.window import Window, around
 from img2mv3d.plans import GenerateOptions
 from img2mv3d.values import Body, Latents, Subject
@@ -104,15 +106,16 @@ def from_body(
     photo = photo_source(subject.full, subject.framing, generator.rig.cameras(IMAGE_SIZE)[FRONT])
     views = draft(body.field, body.far, photo, subject.image[..., 3].astype(np.float32) / 255, generator.rig)
     mask = views.maps.mask
-    coded = encode_normals(views.maps.normal, mask).astype(np.float32) / 255
-    pictures = torch.from_numpy(np.concatenate([coded, views.color]).transpose(0, 3, 1, 2)).to(like)
-    latents = torch.cat([generator.encoder.encode(picture[None]) for picture in pictures])
+    latents = encoded(views, generator.encoder).to(like)
     levels = _levels(generator.refine_steps, options.steps)
     guidance = generator.guidance if options.guidance is None else options.guidance
     condition, network, window, _ = _told(subject, generator)
     noise = torch.randn(latents.shape, generator=rng).to(like)
-    denoise = conditioned(network, condition, guidance, at_once=True)
     cut = (lambda x: x) if window is None else window.cut
+    if generator.unet.config.draft:
+        maps = draft_maps(*(torch.from_numpy(part).to(like) for part in (mask, views.maps.z, views.observed)))
+        network = partial(network, draft=cut(draft_input(latents, maps)))
+    denoise = conditioned(network, condition, guidance, at_once=True)
     refined = refine(denoise, cut(latents), cut(noise), SCHEDULES[generator.schedule], steps=levels, progress=progress)
     if window is not None:
         refined = window.paste(refined, generator.white.to(refined))
@@ -136,6 +139,14 @@ def from_body(
             "observed": round(float((seen * torch.from_numpy(mask).to(like)[:, None]).mean()), 4),
         },
     )
+
+
+def encoded(views: Draft, encoder: EncodesPictures) -> torch.Tensor:
+    """Scaled latents [2 V, 4, h, w] of a draft, normals first."""
+    coded = encode_normals(views.maps.normal, views.maps.mask).astype(np.float32) / 255
+    pictures = torch.from_numpy(np.concatenate([coded, views.color]).transpose(0, 3, 1, 2))
+    pictures = pictures.to(next(encoder.parameters()))
+    return torch.cat([encoder.encode(picture[None]) for picture in pictures])
 
 
 def _levels(levels: tuple[int, ...], count: int | None) -> tuple[int, ...]:

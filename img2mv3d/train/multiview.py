@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES, STEPS, Schedule, add_noise, target
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.nets.drafted import CHANNELS, draft_input
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig, camera_vector, pack, precondition, unpack
 from img2mv3d.nets.tokens import TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
@@ -27,6 +28,7 @@ from img2mv3d.train.pool import Item, Pool, as_float, draw_float, draw_int, over
 
 SNR_LIMIT = 5.0  # Hang et al. 2023, min-SNR with gamma 5: easy, almost clean steps count less
 HELD_STEPS = (300, 499, 900, 999)  # noise steps of the held-out loss
+DRAFT_STEPS = (100, 200, 400, 600)  # the same, with a draft
 REFRESH_STEPS = 50
 
 # 32 px without attention and few channels: on a CPU, twice the steps are worth more than twice the width
@@ -39,6 +41,7 @@ UNET = UNetConfig(
     coordinates=True,
     mirror=True,
     direct=True,
+    draft=CHANNELS,
     shift=0.5,  # of the schedule `mini`
     mean=(1.82, 1.18, 0.06, -0.92),  # of 56 rendered sets; white is 2.0, 1.3, 0.1, -1.1
     deviation=(0.59, 0.67, 0.45, 0.52),
@@ -74,12 +77,16 @@ class MultiViewBatch:
     drop: chance of an object without condition.
     noisier: exponent of the drawn noise steps, 1 is even, above 1 more of the noisy ones, in which shapes are decided.
     called: noise steps of their own and the share of each; those at which a generation in two steps calls the network.
+    drafted: share of the objects that are shown with their draft, where they have one; at noise steps up to `highest`,
+        evenly, since a draft is refined from there.
     """
 
     objects: int = 1
     drop: float = 0.1
     noisier: float = 1.5
     called: tuple[tuple[int, float], ...] = ((999, 0.4), (499, 0.25))
+    drafted: float = 0.9
+    highest: int = 700
 
 
 class MultiViewTask:
@@ -108,28 +115,32 @@ class MultiViewTask:
         if self._calls % REFRESH_STEPS == 0:
             self.pool.refresh()
         items = [self.pool.draw(rng) for _ in range(self.batch.objects)]
-        t = torch.tensor([self._noise_step(rng) for _ in items])
+        with_draft = [self._has_draft(item) and draw_float(rng) < self.batch.drafted for item in items]
+        t = torch.tensor([self._noise_step(rng, drafted) for drafted in with_draft])
         keep = (torch.rand(len(items), generator=rng) >= self.batch.drop).float()
-        return denoiser_loss(self.net, items, t, keep, self.schedule, rng, self._window(items, rng))
+        window = self._window(items, rng)
+        return denoiser_loss(self.net, items, t, keep, self.schedule, rng, window, with_draft)
 
     @torch.no_grad()
     def held_out(self, net: nn.Module) -> dict[str, float]:
-        """The loss on held-out objects at three fixed noise steps, with fixed noise."""
+        """The loss on held-out objects at fixed noise steps, with fixed noise; drafted_: with their drafts."""
         self.held.refresh()
-        figures = {}
-        for step in HELD_STEPS:
-            rng = torch.Generator().manual_seed(step)
-            losses = [
-                float(
-                    denoiser_loss(
-                        net, [item], torch.tensor([step]), torch.ones(1), self.schedule, rng, item.window.wide()
-                    )
-                )
-                for item in self.held.items
-            ]
-            if losses:
-                figures[f"loss_{step}"] = sum(losses) / len(losses)
+        figures: dict[str, float] = {}
+        for name, steps, with_draft in (("loss", HELD_STEPS, False), ("drafted", DRAFT_STEPS, True)):
+            for step in steps:
+                rng = torch.Generator().manual_seed(step)
+                losses = [
+                    self._held_loss(net, item, step, rng, with_draft)
+                    for item in self.held.items
+                    if not with_draft or self._has_draft(item)
+                ]
+                if losses:
+                    figures[f"{name}_{step}"] = sum(losses) / len(losses)
         return figures
+
+    def _held_loss(self, net: nn.Module, item: Item, step: int, rng: torch.Generator, with_draft: bool) -> float:
+        t, window = torch.tensor([step]), item.window.wide()
+        return float(denoiser_loss(net, [item], t, torch.ones(1), self.schedule, rng, window, [with_draft]))
 
     def sheet(self, net: nn.Module) -> np.ndarray:
         """Two held-out objects: photo and six generated colours; below, six generated normals. Latents stand for
@@ -143,7 +154,12 @@ class MultiViewTask:
             rows += [[photo.astype(np.float32) / 255, *shown[0]], [np.ones_like(shown[1][0]), *shown[1]]]
         return tile(rows) if rows else np.full((8, 8, 3), 255, np.uint8)
 
-    def _noise_step(self, rng: torch.Generator) -> int:
+    def _has_draft(self, item: Item) -> bool:
+        return item.draft is not None and self.net.unet.config.draft > 0
+
+    def _noise_step(self, rng: torch.Generator, drafted: bool = False) -> int:
+        if drafted:
+            return draw_int(rng, self.batch.highest)
         share = draw_float(rng)
         for step, own in self.batch.called:
             if share < own:
@@ -219,6 +235,7 @@ def denoiser_loss(
     schedule: Schedule,
     rng: torch.Generator,
     window: Window,
+    with_draft: Sequence[bool] = (),
 ) -> Float[Tensor, ""]:
     """Squared error of the prediction in the window at noise steps t, one per object, weighted by
     min(1, SNR_LIMIT / (1 + SNR)): even in the predicted clean latents where there is much noise, even in the noise
@@ -231,13 +248,23 @@ def denoiser_loss(
     noisy = add_noise(schedule, clean, noise, steps)
     condition = condition_of(net, items, keep)
     seen = torch.cat([noisy, window.cut(condition.latent)], dim=1)
-    prediction = net.unet(seen, steps, condition.tokens, condition.camera, window)
+    draft = _drafts(items, with_draft, window) if any(with_draft) else None
+    prediction = net.unet(seen, steps, condition.tokens, condition.camera, window, draft)
     signal = schedule.table(clean)[steps]
     weight = (SNR_LIMIT * (1 - signal)).clamp(max=1)  # 1 + SNR = 1 / (1 - alpha_bar)
     error = prediction - target(schedule, clean, noise, steps)
     if net.unet.config.mean:  # in the network's own units, in which all noise steps are equally hard to begin with
         error = error / precondition(noisy, steps, net.unet.config)[2]
     return (weight * error.square().mean(dim=(1, 2, 3))).mean()
+
+
+def _drafts(items: list[Item], with_draft: Sequence[bool], window: Window) -> Float[Tensor, "N d h w"]:
+    """Rows of the items' drafts, zero where an item is shown without."""
+    shown = [(d, i.draft) for d, i in zip(with_draft, items, strict=True)]
+    like = next(draft for drafted, draft in shown if drafted)
+    pairs = [draft if drafted else tuple(torch.zeros_like(part) for part in like) for drafted, draft in shown]
+    latents, maps = (torch.stack(parts).float() for parts in zip(*pairs, strict=True))
+    return window.cut(draft_input(pack(latents[:, 1], latents[:, 0]), maps.flatten(0, 1)))
 
 
 @torch.no_grad()

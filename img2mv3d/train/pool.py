@@ -15,6 +15,7 @@ from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.nets.vae import Encoder, encode_boxed
 from img2mv3d.nets.window import Window, around
+from img2mv3d.train.drafts import load_draft
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Item:
 
     pictures: [D, 6, H, W, 3], domains colour and normal. mask: [6, H, W]. photo: [H, W, 4], straight alpha.
     latents: [D, 6, 4, h, w]. photo_latent: [4, h, w]. source: "teacher", "mini", or "" without latents.
+    draft: latents and maps of a draft, as `drafts.load_draft` has them.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Item:
     photo_latent: Float[Tensor, "4 h w"] | None
     source: str
     window: Window
+    draft: tuple[Float[Tensor, "D V 4 h w"], Float[Tensor, "V 3 h w"]] | None = None
 
 
 class Pool:
@@ -107,7 +110,7 @@ class Pool:
         mask = torch.from_numpy(sample.mask >= 128)
         window = around(mask)
         if not self.pictures:
-            return Item(name, None, None, photo, latents, photo_latent, source, window)
+            return Item(name, None, None, photo, latents, photo_latent, source, window, load_draft(self.data, name))
         pictures = torch.from_numpy(np.stack([sample.color, sample.normal]))
         return Item(name, pictures, mask, photo, latents, photo_latent, source, window)
 

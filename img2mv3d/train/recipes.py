@@ -16,6 +16,7 @@ from img2mv3d.nets.shape import ShapeConfig, ShapeNet
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
 from img2mv3d.train import crossview, decoder, encoder, multiview, shape
+from img2mv3d.train.drafts import draft_missing
 from img2mv3d.train.multiview import UNET, MultiViewNets, take_over
 from img2mv3d.train.notes import FRAMING_PX, bundle_notes
 from img2mv3d.train.process_group import joined, left
@@ -61,13 +62,19 @@ def train_shape(data: Path, out: Path, minutes: float, *, seed: int, start: Bund
 
 
 def train_multiview(data: Path, out: Path, minutes: float, *, seed: int, start: Bundle | None, report: Say) -> None:
-    """The denoiser into `out`. start: a bundle whose denoiser it begins with; its decoder shows how it gets on."""
+    """The denoiser into `out`.
+
+    start: a bundle whose denoiser it begins with; its decoder shows how it gets on, and its shape network drafts those
+        sets that have no draft yet, a second or two each.
+    """
     net = MultiViewNets(MultiViewUNet(UNET), TokenEncoder(TOKENS))
     parts = {}
     if start is not None:
         generator = start.generator()
         take_over(net, generator.unet, generator.condition.tokens)
         parts = {"decoder": start.plain_decoder(), "encoder": start.encoder()}
+        if "shape" in start.parts():
+            draft_missing(data, start.shape(), start.encoder(), report)
     multiview.train(data, out, minutes, seed=seed, net=net, report=report, **parts)
 
 
@@ -150,6 +157,8 @@ def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed:
     across = crossview.train(
         data, plain.state_dict(), out / "crossview", budget["crossview"], numbers=numbers, **shared
     )
+    if has_shapes:
+        report(f"made {draft_missing(data, body, small, report)} drafts for the denoiser")
     views_net = MultiViewNets(MultiViewUNet(unet_config), TokenEncoder(token_config))
     views = multiview.train(
         data, out / "multiview", budget["multiview"], net=views_net, decoder=plain, encoder=small, **shared
