@@ -24,7 +24,8 @@ class PrepareOptions:
 class ShapeOptions:
     """What the body is predicted with.
 
-    depth_ratio: its extent in depth over the long side of the photo's outline; None: the most likely one.
+    depth_ratio: its extent in depth over the long side of the photo's outline; None: the seed's, for seed 0 the most
+        likely one.
     box_mm: width, height and depth of the object, which give the extent in depth instead.
     """
 

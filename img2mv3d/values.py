@@ -159,6 +159,12 @@ class Body:
     box_misfit: float | None = None
 
     @property
+    def likelihood(self) -> float:
+        """How likely its depth is by the predicted distribution, 1 for the likeliest."""
+        chance = np.interp(np.log(self.depth_ratio), self.ratios[:, 0], self.ratios[:, 1])
+        return float(chance / self.ratios[:, 1].max())
+
+    @property
     def pitch(self) -> tuple[float, float]:
         """(pitch_deg, pitch_spread_deg)"""
         return self.pitch_deg, self.pitch_spread_deg

@@ -135,7 +135,7 @@ FLAGS = {
     # of a run
     "out": Flag(Path, ("-o", "--out"), "Folder for the results.", RUN),
     "quality": Flag(str, ("--quality",), "Preset of all options of the stages.", RUN, choices=tuple(PLANS)),
-    "seed": Flag(int, ("--seed",), "Another seed, another back side.", RUN, "seed", low=0, metavar="N"),
+    "seed": Flag(int, ("--seed",), "Another seed, another depth and back side.", RUN, "seed", low=0, metavar="N"),
     "mask": Flag(Path, ("--mask",), "A picture that is white where the object is.", PHOTO),
     "back": Flag(Path, ("--back",), "Your own photo of the back: its pixels go on what a camera behind sees.", PHOTO),
     # fields of the options of the stages

@@ -1,4 +1,4 @@
-"""Several seeds for one photo: each as far as its views, a sheet of all, and the one whose views agree best.
+"""Several seeds for one photo: each as far as its views, a sheet of all, and the most plausible one.
 
 In: a photo, a plan, how many seeds. Out: `Choice`; out/seeds/, out/seeds.png, out/seeds.json. Why here: what the photo
 does not show is a guess, and a few guesses cost less than one mesh that is thrown away.
@@ -15,7 +15,6 @@ from img2mv3d.errors import UsageError
 if TYPE_CHECKING:
     from img2mv3d.flow.entry import Source
     from img2mv3d.flow.store import Store
-    from img2mv3d.geometry.agreement import Agreement
     from img2mv3d.plans import Plan
 
 SHEET = "seeds.png"
@@ -34,16 +33,24 @@ ONE = Seeds()
 
 
 @dataclass(frozen=True)
+class Plausibility:
+    """score: one number to choose by, larger is better. figures: what it is made of, by name."""
+
+    score: float
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Choice:
     """seed: the one to go on with. tried: every seed with its figures, best first. sheet: the picture of all."""
 
     seed: int
-    tried: tuple[tuple[int, Agreement], ...]
+    tried: tuple[tuple[int, Plausibility], ...]
     sheet: Path
 
     def facts(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        rows = [{"seed": seed, "score": round(a.score, 4), **_rounded(a)} for seed, a in self.tried]
+        rows = [{"seed": seed, "score": round(found.score, 4), **found.figures} for seed, found in self.tried]
         return {"picked": self.seed, "seeds": rows, "sheet": str(self.sheet)}
 
 
@@ -51,7 +58,8 @@ def pick_seed(source: Source, out: Path, plan: Plan, until: str, tries: Seeds, s
     """Try `tries.count` seeds from plan.seed on, each into out/seeds/SEED as far as decode, and choose: the best score,
     or the seed that `tries.pick` names. Candidates that were tried before come from the cache.
 
-    The score is that of `agreement` of the plain views with the depth fitted to them (the views that are decoded
+    With a body, whose views agree by construction, the score is how likely the shape network holds its depth, 1 being
+    the likeliest; else that of `agreement` of the plain views with the depth fitted to them (the views that are decoded
     together would agree because they are made to). Raises UsageError when that makes no sense.
     """
     from img2mv3d.files.formats import write_json
@@ -66,7 +74,7 @@ def pick_seed(source: Source, out: Path, plan: Plan, until: str, tries: Seeds, s
     for seed in seeds:
         place = out / "seeds" / str(seed)
         run(source, place, replace(plan, seed=seed), until="decode", store=store, report=screen)
-        tried.append((seed, _agreement(place)))
+        tried.append((seed, _plausibility(place)))
         screen.note(f"seed {seed}: score {tried[-1][1].score:.3f}")
     tried.sort(key=lambda pair: (-pair[1].score, pair[0]))
     seed = tried[0][0] if tries.pick == "auto" else int(tries.pick)
@@ -77,13 +85,17 @@ def pick_seed(source: Source, out: Path, plan: Plan, until: str, tries: Seeds, s
     return choice
 
 
-def _agreement(place: Path) -> Agreement:
+def _plausibility(place: Path) -> Plausibility:
     from img2mv3d.geometry.agreement import agreement
-    from img2mv3d.values import load_depth, load_views
+    from img2mv3d.values import Body, load_depth, load_views
 
+    if (place / "shape.npz").exists():
+        body = Body.load(place)
+        return Plausibility(body.likelihood, {"depth_ratio": round(body.depth_ratio, 4)})
     plain = load_views(place / "plain")
     z, hit, _ = load_depth(place / "depth.npz", plain.mask.shape)
-    return agreement(plain.color, plain.mask, z, hit, plain.rig)
+    found = agreement(plain.color, plain.mask, z, hit, plain.rig)
+    return Plausibility(found.score, {name: round(value, 4) for name, value in found._asdict().items()})
 
 
 def _sheet(out: Path, choice: Choice) -> Any:
@@ -99,15 +111,7 @@ def _sheet(out: Path, choice: Choice) -> Any:
         views = load_views(out / "seeds" / str(seed) / "views")
         pictures = [Image.fromarray(to_bytes(c)).resize((TILE, TILE)) for c in views.color]
         taken = " *" if seed == choice.seed else ""
-        words = [
-            f"seed {seed}{taken}",
-            f"score {found.score:.3f}",
-            f"reprojection error {found.reprojection_error:.3f}",
-            f"IoU {found.iou:.3f}",
-        ]
+        figures = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in found.figures.items()]
+        words = [f"seed {seed}{taken}", f"score {found.score:.3f}", *figures]
         rows.append([(w, p) for w, p in zip((words + [""] * len(pictures))[: len(pictures)], pictures, strict=True)])
     return grid(rows, TILE)
-
-
-def _rounded(found: Agreement) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in found._asdict().items()}

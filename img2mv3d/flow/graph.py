@@ -123,7 +123,7 @@ _STAGES = (
         result="shape.npz",
         doing="predicting the body",
         options=ShapeOptions,
-        uses=("weights", "arithmetic"),
+        uses=("weights", "seed", "arithmetic"),
         variant_of="generate",
     ),
     Stage(

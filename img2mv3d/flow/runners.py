@@ -121,7 +121,8 @@ def shape(context: StageContext, subject: Subject) -> Body:
 
     options = context.options
     box_mm = tuple(options.box_mm) if options.box_mm else None  # a list, where run.json said it
-    return predict_body(subject.image, net=context.networks.shape(), depth_ratio=options.depth_ratio, box_mm=box_mm)
+    net = context.networks.shape()
+    return predict_body(subject.image, net=net, depth_ratio=options.depth_ratio, box_mm=box_mm, seed=context.seed)
 
 
 def generate(context: StageContext, subject: Subject, body: Body | None = None) -> Latents:

@@ -192,13 +192,13 @@ def ratio_bins(count: int) -> Float[Tensor, " N"]:
     return torch.linspace(float(torch.tensor(RATIO_LOW).log()), float(torch.tensor(RATIO_HIGH).log()), count)
 
 
-def likely_ratio(logits: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
-    """The median of the distribution over the extent in depth (over the long side)."""
+def likely_ratio(logits: Float[Tensor, "B N"], quantile: float = 0.5) -> Float[Tensor, " B"]:
+    """A quantile, the median if none is given, of the distribution over the extent in depth (over the long side)."""
     chance = logits.softmax(1)
     bins = ratio_bins(logits.shape[1]).to(logits)
-    place = (chance.cumsum(1) >= 0.5).float().argmax(1, keepdim=True)
+    place = (chance.cumsum(1) >= quantile).float().argmax(1, keepdim=True)
     before = chance.cumsum(1).gather(1, place) - chance.gather(1, place)
-    share = (0.5 - before) / chance.gather(1, place).clamp(min=1e-6)
+    share = (quantile - before) / chance.gather(1, place).clamp(min=1e-6)
     step = bins[1] - bins[0]
     return (bins[place[:, 0]] + (share[:, 0] - 0.5) * step).exp()
 

@@ -26,6 +26,7 @@ GRID = 128  # nodes of the field a side
 SEARCH_GRID = 80  # the same, while proportions are sought
 KNOWN = 0.25  # covered share of a column from which on its depth counts
 SEARCHED = (0.08, 1.65)  # extents in depth among which proportions are sought
+LIKELY = (0.1, 0.9)  # quantiles of the predicted depths between which seeds draw
 COARSE, FINER = 9, 6  # tries over all of them, and then around the best
 
 
@@ -39,8 +40,7 @@ class _Photo(NamedTuple):
     cover: Bool[np.ndarray, "s s"]
     alpha: Float[np.ndarray, "256 256"]
     long_side: float
-    ratios: Float32[np.ndarray, "N 2"]
-    likely: float
+    ratios: Float[Tensor, "1 N"]  # logits
     pitch: tuple[float, float]
 
 
@@ -51,18 +51,21 @@ def predict_body(
     net: ShapeNet,
     depth_ratio: float | None = None,
     box_mm: tuple[float, float, float] | None = None,
+    seed: int = 0,
 ) -> Body:
     """The body of the framed photo (straight alpha), mean over the photo and its mirror image.
 
-    depth_ratio: extent in depth over the outline's long side; None: the most likely one.
+    depth_ratio: extent in depth over the outline's long side; None: drawn by the seed.
     box_mm: width, height, depth of the object, instead: the extent in depth at which the upright body's smallest box
         comes nearest to these proportions.
+    seed: 0: the median of the predicted depths; others spread evenly over the likely ones, see `quantile_of`.
 
     Raises NothingFoundError when the photo shows nothing.
     """
     photo = _seen(image, net)
     if box_mm is None:
-        return _body(photo, net, depth_ratio or photo.likely, GRID, told=depth_ratio is not None)
+        ratio = depth_ratio or float(likely_ratio(photo.ratios, quantile_of(seed)))
+        return _body(photo, net, ratio, GRID, told=depth_ratio is not None)
 
     def tried(ratio: float) -> float:
         body = _body(photo, net, ratio, SEARCH_GRID, told=True)
@@ -73,6 +76,19 @@ def predict_body(
     return replace(body, box_misfit=misfit(smallest_box(_upright_surface(body)), box_mm))
 
 
+def quantile_of(seed: int) -> float:
+    """Where in the distribution of depths a seed stands: van der Corput's sequence over LIKELY, which begins in the
+    middle and leaves no gap however many seeds are tried.
+
+    >>> [round(quantile_of(seed), 2) for seed in range(4)]
+    [0.5, 0.3, 0.7, 0.2]
+    """
+    place, share, number = 0.0, 0.5, seed + 1
+    while number:
+        place, share, number = place + share * (number % 2), share / 2, number // 2
+    return LIKELY[0] + (LIKELY[1] - LIKELY[0]) * place
+
+
 def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
     color, alpha = cropped(image)
     if not (alpha >= 0.5).any():
@@ -81,7 +97,6 @@ def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
     picture, outline = (torch.from_numpy(np.stack(parts)) for parts in zip(*both, strict=True))
     features = net.encode(picture, outline)
     logits, pitch = (part.mean(0) for part in net.distribution(features, outline))
-    ratios = torch.stack([ratio_bins(len(logits)), logits.softmax(0)], dim=1).numpy()
     rows, columns = np.nonzero(alpha >= 0.5)
     return _Photo(
         picture,
@@ -90,8 +105,7 @@ def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
         alpha.reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)) >= KNOWN,
         image[..., 3].astype(np.float32) / 255,
         float((max(np.ptp(rows), np.ptp(columns)) + 1) * 2 * CROP / SIZE),
-        ratios,
-        float(likely_ratio(logits[None])),
+        logits[None],
         (float(pitch[0]) * PITCH_UNIT_DEG, float(pitch[1].exp()) * PITCH_UNIT_DEG),
     )
 
@@ -111,7 +125,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         far=_merged(maps.far).transpose(1, 2, 0).clip(0, 1),
         normal=_merged(normal).transpose(1, 2, 0),
         depth_ratio=float(ratio),
-        ratios=photo.ratios,
+        ratios=torch.stack([ratio_bins(photo.ratios.shape[1]), photo.ratios[0].softmax(0)], dim=1).numpy(),
         pitch_deg=photo.pitch[0],
         pitch_spread_deg=photo.pitch[1],
         told=told,

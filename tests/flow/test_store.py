@@ -25,7 +25,7 @@ DEPTH = {
 GOLDEN_KEYS = {
     "prepare": "52378220ec103b54",
     "back": "64430c952b466b9a",
-    "shape": "38fe22f922b26304",
+    "shape": "87c9c622e5ceb897",
     "generate": "17b6aa4f2c648cee",
     "encode": "fcdfccb1cbbe813b",
     "depth": "b77d44e0f039993e",

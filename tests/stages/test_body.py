@@ -57,6 +57,12 @@ def test_a_told_depth_is_used_and_remembered(net, subject):
     assert (deep.field < 0).sum() > 2 * (flat.field < 0).sum()
 
 
+def test_seeds_spread_over_the_likely_depths_and_the_first_is_their_median(net, subject, body):
+    ratios = [predict_body(subject.image, net=net, seed=seed).depth_ratio for seed in range(4)]
+    assert ratios[0] == body.depth_ratio and ratios[3] < ratios[1] < ratios[0] < ratios[2]
+    assert 0 < body.likelihood <= 1
+
+
 def test_proportions_choose_the_depth(net, subject):
     deep = predict_body(subject.image, net=net, depth_ratio=0.8)
     from_box = predict_body(subject.image, net=net, box_mm=tuple(1000 * side for side in _sides(deep)))
