@@ -106,7 +106,7 @@ def test_the_checker_runs_nothing_and_takes_what_is_right(capsys: pytest.Capture
         "make demo PHOTO=my.jpg",
         "pip install 'img2mv3d[usd,print]'",
     ):
-        assert [complaint(words) for words in commands(line)][0] is None, line
+        assert next(complaint(words) for words in commands(line)) is None, line
     assert capsys.readouterr().out == ""
 
 
@@ -176,7 +176,9 @@ def test_what_a_page_shows_runs(page: Path, workshop_of_the_manual: Path, tmp_pa
 def test_the_site_is_built_without_a_dead_link_and_asks_nobody(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the extra docs is not installed")
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    )
     assert done.returncode == 0, done.stderr
     for page in (tmp_path / "site").rglob("*.html"):
         text = page.read_text(encoding="utf-8")

@@ -179,7 +179,7 @@ FAILURES = [
     (MemoryError(), 5, "not enough memory"),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 5, "not enough memory"),
     (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"), 5, "not enough memory"),
-    (OSError(errno.ENOSPC, "No space left on device", "out/x"), 5, "no room left on the disk (out/x)"),
+    (OSError(errno.ENOSPC, "No space left on device", "out/x"), 5, "no space left on the disk (out/x)"),
     (PermissionError(errno.EACCES, "Permission denied", "out/x"), 2, "not allowed to read or write (out/x)"),
     (KeyboardInterrupt(), 130, "interrupted"),
     (KeyError("colour"), 1, "a defect of img2mv3d (KeyError: 'colour')"),
