@@ -129,6 +129,14 @@ def test_blocks_are_read_with_their_notes(tmp_path: Path) -> None:
     assert third == Block("page.md", 15, "python", "print()\n")
 
 
+def test_the_citation_is_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    setup = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    for ours, theirs in (("version", "version"), ("license", "license"), ("title", "name")):
+        said = re.search(rf"^{theirs} = (.*)$", setup, re.M)
+        assert said and f"\n{ours}: {said.group(1)}\n" in citation
+
+
 @pytest.fixture(scope="session")
 def workshop_of_the_manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages talk of: photos under the names that they use, a finished run in out/, programs on the PATH."""

@@ -131,7 +131,7 @@ def test_no_cache_leaves_none(img2mv3d: Run, workshop: Workshop) -> None:
         (["run", "photo.png", "--steps", "0"], "invalid value for '--steps'"),
         (["run", "photo.png", "--speed", "9"], "no such option: --speed"),
         (["dream"], "no such command 'dream'"),
-        (["run", "photo.png", "--jobs", "2"], "--jobs goes with several photos"),
+        (["run", "photo.png", "--jobs", "2"], "--jobs needs several photos"),
         (["decode", "photo.png"], "run photo.png --until decode"),
         (["reconstruct", "photo.png"], "reconstruct takes a folder of views or a run's folder"),
         (["run", "photo.png", "-o", "photo.png"], "is a file, expected a folder"),
