@@ -224,7 +224,7 @@ def test_what_is_no_picture_is_said(tmp_path: Path) -> None:
     with pytest.raises(PhotoError, match="folder"):
         read_photo(tmp_path / "folder")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(PhotoError, match="ordinary file"):
+    with pytest.raises(PhotoError, match="regular file"):
         read_photo(tmp_path / "pipe")
 
 
