@@ -33,7 +33,9 @@ def test_a_sound_file_is_status_0_and_a_table(tmp_path: Path) -> None:
 def test_a_hole_is_status_6_and_says_what_to_do(tmp_path: Path) -> None:
     result = run(holed(tmp_path / "ball.stl"))
     assert (
-        result.exit_code == 6 and "--repair writes a repaired copy" in result.stderr and "boundary edges" in result.stdout
+        result.exit_code == 6
+        and "--repair writes a repaired copy" in result.stderr
+        and "boundary edges" in result.stdout
     )
     assert len(result.stderr.splitlines()) == 1 and len(list(tmp_path.iterdir())) == 1
 
