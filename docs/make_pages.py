@@ -35,10 +35,10 @@ PAGES: dict[str, list[str]] = {
     "eval": [],
 }
 WHY_NOT = {
-    "view": "It serves the page until it is stopped: nothing is shown here.",
-    "data": "It wants a corpus: [training.md](../training.md) says how one looks.",
-    "eval": "What its figures mean: [evaluation.md](../evaluation.md).",
-    "train": "It takes from minutes to days: [training.md](../training.md).",
+    "view": "It serves the report until you stop it, so there is no output to show.",
+    "data": "It needs a corpus: see [training](../training.md).",
+    "eval": "For methods and figures, see [evaluation](../evaluation.md).",
+    "train": "It takes minutes to days: see [training](../training.md).",
 }
 KEPT = 14  # lines of a long output, at its beginning and at its end
 
@@ -73,7 +73,7 @@ def page(command: str, lines: list[str], folder: Path) -> str:
     """The page of one command."""
     parts = [f"# img2mv3d {command}", "", block(said(f"{command} --help", folder)), ""]
     if lines:
-        parts += ["As it ran (`docs/make_pages.py` made this page; seconds are those of a busy machine):", ""]
+        parts += ["Output of real calls, on a busy machine:", ""]
     for words in lines:
         parts += [block(f"$ img2mv3d {words}\n{shortened(said(words, folder))}"), ""]
     return "\n".join([*parts, WHY_NOT[command]] if command in WHY_NOT else parts).rstrip() + "\n"

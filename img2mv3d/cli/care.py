@@ -30,32 +30,32 @@ PACKAGES = (
 EXTRAS = ("onnxruntime", "transformers", "accelerate", "huggingface_hub", "embreex", "usd-core", "manifold3d")
 
 app = typer.Typer(**TEXT)
-cache_app = typer.Typer(help="What is kept between runs.", **TEXT)
+cache_app = typer.Typer(help="The cache of results.", **TEXT)
 app.add_typer(cache_app, name="cache")
 app.add_typer(bundle.app, name="weights")
 
 MaxSize = Annotated[
-    int, typer.Option("--max-size", parser=parse_bytes, metavar="BYTES", help="What may stay, such as 500M or 2G.")
+    int, typer.Option("--max-size", parser=parse_bytes, metavar="BYTES", help="Size to keep, such as 500M or 2G.")
 ]
 
 
 @command(cache_app, "cache", "debug", name="list")
 def cache_list(**flags: Any) -> None:
-    """Every entry: key, stage, size, last use; the last used first."""
+    """List the entries: key, stage, size, last use; the most recent first."""
     for entry in _store(flags).entries():
         print(f"{entry.key[:12]}  {entry.stage:<12} {size_text(entry.size):>9}  {_ago(entry.used)}")
 
 
 @command(cache_app, "cache", "debug", name="size")
 def cache_size(**flags: Any) -> None:
-    """How much room it takes, and where."""
+    """Show its size and its folder."""
     store = _store(flags)
     print(f"{size_text(store.size())} in {len(store.entries())} entries, {store.folder}")
 
 
 @command(cache_app, "cache", "debug", name="prune")
 def cache_prune(max_size: MaxSize = "1G", **flags: Any) -> None:  # type: ignore[assignment]
-    """Forget what was used longest ago, and what was damaged."""
+    """Remove the least recently used entries, and damaged ones."""
     removed, freed = _store(flags).prune(max_size)
     print(f"{removed} entries removed, {size_text(freed)} freed")
 
@@ -69,7 +69,7 @@ def cache_verify(**flags: Any) -> None:
 
 @command(app, "debug")
 def licences(**flags: Any) -> None:
-    """The terms of code, weights and data.
+    """Show the licences of code, weights and data.
 
     \b
     img2mv3d licences
@@ -81,7 +81,7 @@ def licences(**flags: Any) -> None:
 
 @command(app, "cache", "debug")
 def doctor(**flags: Any) -> None:
-    """What this installation and this machine have, and what they lack."""
+    """Check this installation and this machine."""
     tell(findings(flags), "something above is missing or wrong; install img2mv3d again: pip install -e .")
 
 

@@ -63,7 +63,7 @@ def carry_one(
             choice = pick_seed(source, out, plan, until, seeds, store, screen)
             plan, more = replace(plan, seed=choice.seed), choice.facts()
         elif seeds.pick != "auto":
-            raise UsageError("--pick chooses among several --seeds")
+            raise UsageError("--pick needs several --seeds")
         result = run(source, out, plan, until=until, store=store, report=screen)
     page = write_report(source, out, result, screen.note) if report and until == "export" else None
     return result, {"report": page and str(page), **more}
@@ -72,7 +72,7 @@ def carry_one(
 def with_photos(source: Source, typed: Mapping[str, Any]) -> Source:
     """The source with the mask and the photo of the back that go with it. Raises UsageError."""
     if "back" in typed and source.kind != "photo":
-        raise UsageError("--back goes with a photo, not with --from; give both photos")
+        raise UsageError("--back needs a photo, not --from; give both photos")
     return replace(source, mask=typed.get("mask"), back=typed.get("back"))
 
 
@@ -100,7 +100,7 @@ def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
     """The plan: a preset (or what the run in the source's folder was made with), then what was typed."""
     plan = PLANS[typed["quality"]] if "quality" in typed else recorded_plan(source)
     if "size" in typed and "height" in typed:
-        raise UsageError("--size and --height are two ways to say one thing; give one of them")
+        raise UsageError("--size and --height exclude each other; give one of them")
     if "size" in typed or "height" in typed:  # the one takes the place of the other on record
         plan = replace(plan, export=replace(plan.export, size_mm=None, height_mm=None))
     if "box" in typed:

@@ -42,10 +42,8 @@ MUST_BE_ZERO = {
 app = typer.Typer(**TEXT)
 
 MeshFile = Annotated[Path, typer.Argument(help="glb, gltf, obj, ply, stl, off, 3mf or usdz.")]
-Mend = Annotated[bool, typer.Option("--repair", help="Write a mended copy beside it, as good as it gets.")]
-Printable = Annotated[
-    bool, typer.Option("--printable", help="Close it if needed, ask for walls of 0.8mm, or say why it cannot be.")
-]
+Mend = Annotated[bool, typer.Option("--repair", help="Write a repaired copy beside it, even if faults remain.")]
+Printable = Annotated[bool, typer.Option("--printable", help="Repair it if needed, and require walls of 0.8mm.")]
 Unit = Annotated[
     Literal[*MM] | None,
     typer.Option("--unit", help="What one unit of the file is.", show_default="mm in stl and 3mf, else m"),
@@ -54,11 +52,11 @@ Unit = Annotated[
 
 @command(app, "json", "debug")
 def check(file: MeshFile, repair: Mend = False, printable: Printable = False, unit: Unit = None, **flags: Any) -> None:
-    """Say whether a mesh file is a closed body: holes, crowded and twisted edges, pieces, walls, size.
+    """Check whether a mesh file is a closed body: boundary and non-manifold edges, orientation, walls, size.
 
-    Walls are an estimate: rays from a few hundred points straight through the body. A repaired copy goes beside the
-    file, NAME_repaired, never over it; a texture becomes colours at the vertices there. Exit status: 0 when all is
-    fine, with --repair or --printable also when it is after the repair; 6 when not; 3 when the file cannot be read.
+    The thickness of walls is estimated with a few hundred rays through the body. A repaired copy is written beside the
+    file as NAME_repaired; it has colours at the vertices instead of a texture. Exit status: 0 if the mesh is sound,
+    with --repair or --printable also if it is after the repair; 6 if not; 3 if the file cannot be read.
 
     \b
     img2mv3d check out/mesh.glb
@@ -95,7 +93,7 @@ def check_file(path: Path, *, mend: bool, printable: bool, unit: str | None, as_
         show(path, first, done, written, last)
     if reasons:
         what = "cannot be made printable" if printable else "is not sound after the repair" if mend else "is not sound"
-        more = "" if mend or printable else "; --repair writes a mended copy beside it"
+        more = "" if mend or printable else "; --repair writes a repaired copy beside it"
         raise UnsoundError(f"{path}: {what}: {'; '.join(reasons)}{more}")
 
 

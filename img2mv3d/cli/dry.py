@@ -47,11 +47,11 @@ def foretell(plan: Plan) -> str:
     others = {"prepare": forecast.PREPARE, "reconstruct": final, "export": forecast.EXPORT}
     for stage, (seconds, more) in others.items():
         memory = more if stage == "prepare" else base + more
-        words = "as measured; 0.5 GB more where the matting model cuts" if stage == "prepare" else "as measured"
+        words = "as measured; 0.5 GB more where the matting model is used" if stage == "prepare" else "as measured"
         lines[stage] = _line(stage, seconds, memory, words)
         whole, most = whole + seconds, max(most, memory)
     head = f"{'forecast':<12} {'seconds':>8} {'memory':>9}"
-    total = _line("all", whole, most, "seconds: of one thread of this machine, as busy as it is now")
+    total = _line("all", whole, most, "seconds of one thread of this machine, at its present load")
     return "\n".join([head, *(lines[stage] for stage in STAGES if stage in lines), total])
 
 

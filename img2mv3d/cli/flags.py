@@ -54,7 +54,7 @@ class Flag:
     high: float | int | None = None
     parse: Callable[[str], Any] | None = None
     metavar: str | None = None
-    otherwise: str = "as the weights say"
+    otherwise: str = "set by the weights"
 
     @property
     def default(self) -> Any:
@@ -134,19 +134,33 @@ def _number(kind: type, decl: str, help: str, panel: str, home: str, low: float 
 FLAGS = {
     # of a run
     "out": Flag(Path, ("-o", "--out"), "Folder for the results.", RUN),
-    "quality": Flag(str, ("--quality",), "Preset of all options of the stages.", RUN, choices=tuple(PLANS)),
-    "seed": Flag(int, ("--seed",), "Another seed, another depth and back side.", RUN, "seed", low=0, metavar="N"),
-    "mask": Flag(Path, ("--mask",), "A picture that is white where the object is.", PHOTO),
-    "back": Flag(Path, ("--back",), "Your own photo of the back: its pixels go on what a camera behind sees.", PHOTO),
+    "quality": Flag(str, ("--quality",), "Preset for the options of all stages.", RUN, choices=tuple(PLANS)),
+    "seed": Flag(
+        int,
+        ("--seed",),
+        "Seed of the random numbers; another one guesses depth and hidden sides anew.",
+        RUN,
+        "seed",
+        low=0,
+        metavar="N",
+    ),
+    "mask": Flag(Path, ("--mask",), "Mask of the object: white on it, black elsewhere.", PHOTO),
+    "back": Flag(Path, ("--back",), "Your own photo of the back. It gives colours, not shape.", PHOTO),
     # fields of the options of the stages
     "remover": Flag(str, ("--remover",), "How the object is cut out.", PHOTO, "prepare.remover", REMOVERS),
     "framing_px": _number(
-        int, "--framing-px", "Long side of the object in px of 256.", PHOTO, "prepare.framing_px", 16, 250
+        int,
+        "--framing-px",
+        "Foreground size: long side of the object in a picture of 256 px.",
+        PHOTO,
+        "prepare.framing_px",
+        16,
+        250,
     ),
     "depth_ratio": Flag(
         float,
         ("--depth-ratio",),
-        "How deep the object is, over the long side of its outline in the photo: 0.4.",
+        "Depth of the object divided by the long side of its outline in the photo, such as 0.4.",
         BODY,
         "shape.depth_ratio",
         low=0.05,
@@ -165,32 +179,40 @@ FLAGS = {
         otherwise="not known",
     ),
     "steps": _number(int, "--steps", "Steps of the diffusion solver.", VIEWS, "generate.steps", 1, 1000),
-    "guidance": _number(float, "--guidance", "Classifier-free guidance, 1 is off.", VIEWS, "generate.guidance", 0, 50),
+    "guidance": _number(
+        float, "--guidance", "Classifier-free guidance scale; 1 turns it off.", VIEWS, "generate.guidance", 0, 50
+    ),
     "solver": Flag(str, ("--solver",), "Diffusion solver.", VIEWS, "generate.solver", SOLVERS),
     "eta": _number(float, "--eta", "Noise that DDIM adds.", VIEWS, "generate.eta", 0, 1),
-    "depth_grid": _number(int, "--depth-grid", "Nodes a side of the quick fit.", COARSE, "depth.grid", 32, 256),
+    "depth_grid": _number(
+        int, "--depth-grid", "Grid resolution of the coarse NeuS fit.", COARSE, "depth.grid", 32, 256
+    ),
     "depth_effort": _number(
-        float, "--depth-effort", "Factor on the quick fit's steps.", COARSE, "depth.effort", 0.01, 100
+        float, "--depth-effort", "Multiplies the steps of the coarse NeuS fit.", COARSE, "depth.effort", 0.01, 100
     ),
     "revolution_prior": _number(
         float,
         "--revolution-prior",
-        "How far outlines from the side lean towards a body of revolution.",
+        "Weight of the revolution prior, which makes side outlines rounder.",
         COARSE,
         "depth.revolution_prior",
         0,
         1,
     ),
-    "decoder": Flag(str, ("--decoder",), "What decodes the colours.", DECODING, "decode.decoder", DECODERS),
-    "decode_normals": Flag(bool, ("--decode-normals",), "Normals through it, too.", DECODING, "decode.decode_normals"),
-    "grid": _number(int, "--grid", "Nodes a side of the final fit.", SURFACE, "reconstruct.grid", 32, 512),
-    "effort": _number(float, "--effort", "Factor on the final fit's steps.", SURFACE, "reconstruct.effort", 0.01, 100),
+    "decoder": Flag(str, ("--decoder",), "Decoder of the colours.", DECODING, "decode.decoder", DECODERS),
+    "decode_normals": Flag(
+        bool, ("--decode-normals",), "Decode the normals with it as well.", DECODING, "decode.decode_normals"
+    ),
+    "grid": _number(int, "--grid", "Grid resolution of the final NeuS fit.", SURFACE, "reconstruct.grid", 32, 512),
+    "effort": _number(
+        float, "--effort", "Multiplies the steps of the final NeuS fit.", SURFACE, "reconstruct.effort", 0.01, 100
+    ),
     "format": Flag(str, ("--format",), "File format of the mesh.", MESH, "export.format", FORMATS),
-    "faces": _number(int, "--faces", "Triangles, at most.", MESH, "export.faces", 100, 2_000_000),
+    "faces": _number(int, "--faces", "Maximum number of triangles.", MESH, "export.faces", 100, 2_000_000),
     "texture_size": _number(
         int,
         "--texture-size",
-        "Side of the texture in px, 0 for colours at the vertices.",
+        "Texture size in px; 0 stores colours at the vertices.",
         MESH,
         "export.texture_size",
         0,
@@ -199,18 +221,18 @@ FLAGS = {
     "elevation": Flag(
         float,
         ("--elevation",),
-        "Degrees by which the photo looks down; the mesh is turned upright. 0: not at all.",
+        "Elevation of the camera in degrees, by which the mesh is turned upright; 0 leaves it as the photo shows it.",
         MESH,
         "export.elevation_deg",
         low=-89,
         high=89,
         metavar="X",
-        otherwise="as predicted from the photo, where that is sure",
+        otherwise="predicted from the photo, where the prediction is sure",
     ),
     "up": Flag(
         str,
         ("--up",),
-        "The file's axis that points up.",
+        "Axis of the file that points up.",
         MESH,
         "export.up",
         ("y", "z"),
@@ -229,20 +251,20 @@ FLAGS = {
     "height": Flag(
         float,
         ("--height",),
-        "Its height instead.",
+        "Height of the mesh in the file, instead of --size.",
         MESH,
         "export.height_mm",
         parse=parse_length,
         metavar="LENGTH",
-        otherwise="as --size says",
+        otherwise="set by --size",
     ),
     # fields of the plan itself
     "bundle": Flag(str, ("--bundle",), "Name or folder of the weights.", MACHINE, "bundle"),
-    "device": Flag(str, ("--device",), "auto, cpu or cuda.", MACHINE, "device"),
+    "device": Flag(str, ("--device",), "Device: auto, cpu or cuda.", MACHINE, "device"),
     "vram": Flag(
         int,
         ("--vram",),
-        "Memory of the graphics card that may be used: 8G.",
+        "Limit for the GPU memory, such as 8G.",
         MACHINE,
         "vram",
         parse=parse_bytes,
@@ -250,13 +272,11 @@ FLAGS = {
         otherwise="all of it",
     ),
     # of the commands
-    "cache": Flag(
-        Path, ("--cache",), "Folder of the cache (IMG2MV3D_CACHE, else the system's place for caches).", MACHINE
-    ),
+    "cache": Flag(Path, ("--cache",), "Cache folder (IMG2MV3D_CACHE, else the system's cache folder).", MACHINE),
     "no_cache": Flag(bool, ("--no-cache",), "Neither read nor write the cache.", MACHINE),
-    "quiet": Flag(bool, ("-q", "--quiet"), "Only warnings and the result's path.", OUTPUT),
-    "json": Flag(bool, ("--json",), "One line of JSON instead of the result's path.", OUTPUT),
-    "debug": Flag(bool, ("--debug",), "Show the trace of an error.", OUTPUT),
+    "quiet": Flag(bool, ("-q", "--quiet"), "Print only warnings and the result's path.", OUTPUT),
+    "json": Flag(bool, ("--json",), "Print one line of JSON instead of the result's path.", OUTPUT),
+    "debug": Flag(bool, ("--debug",), "Show the traceback of an error.", OUTPUT),
 }
 
 

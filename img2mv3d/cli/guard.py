@@ -41,7 +41,7 @@ class Guard(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            self._say("interrupted; what was finished is kept, the same command goes on from there")
+            self._say("interrupted; finished stages are kept, the same command continues from there")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # `img2mv3d ... | head` has read enough
             with contextlib.suppress(OSError, ValueError):  # else the interpreter complains when it flushes at its end
@@ -86,12 +86,14 @@ def as_known(error: BaseException) -> Img2mv3dError | None:
         where = f" ({error.filename})" if error.filename else ""
         if error.errno in NO_ROOM:
             return ResourceError(
-                f"no room left on the disk{where}; free some, `img2mv3d cache prune --max-size 0` helps"
+                f"no space left on the disk{where}; free some, `img2mv3d cache prune --max-size 0` helps"
             )
         if error.errno == errno.ENOMEM:
             return ResourceError(TOO_MUCH)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return UsageError(f"not allowed to read or write{where}; give another folder with -o or correct its rights")
+            return UsageError(
+                f"not allowed to read or write{where}; give another folder with -o or correct its permissions"
+            )
     return None
 
 

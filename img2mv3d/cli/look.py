@@ -23,15 +23,13 @@ app = typer.Typer(**TEXT)
 
 Folder = Annotated[Path | None, typer.Argument(metavar="OUT", help="A run's folder (out/, else here).")]
 Shown = Annotated[Path | None, typer.Argument(metavar="OUT", help="A run's folder or a mesh file (out/, else here).")]
-File = Annotated[Path | None, typer.Option("-o", "--out", help="The file to write (in the run's folder).")]
-Original = Annotated[
-    Path | None, typer.Option("--photo", help="The photo it began with (found by name and content, if near).")
-]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")]
+File = Annotated[Path | None, typer.Option("-o", "--out", help="File to write (in the run's folder).")]
+Original = Annotated[Path | None, typer.Option("--photo", help="The photo of the run (searched by name and content).")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes any free one.")]
 Closed = Annotated[bool, typer.Option("--no-browser", help="Only print the address.")]
-Film = Annotated[Literal[*FILMS], typer.Option("--format", help="Of the film; mp4 is VP9.")]
-Frames = Annotated[int, typer.Option("--frames", min=2, max=360, help="Pictures of one turn.")]
-Side = Annotated[int, typer.Option("--side", min=32, max=2048, help="Of a picture, in px.")]
+Film = Annotated[Literal[*FILMS], typer.Option("--format", help="File format; mp4 is VP9.")]
+Frames = Annotated[int, typer.Option("--frames", min=2, max=360, help="Number of frames in one turn.")]
+Side = Annotated[int, typer.Option("--side", min=32, max=2048, help="Size of a frame, in px.")]
 
 
 @command(app, "debug")
@@ -39,7 +37,7 @@ def report(folder: Folder = None, photo: Original = None, out: File = None, **fl
     """Write report.html: a run on one page that opens from disk and loads nothing.
 
     Photo, cut-out, the mesh to turn, views before and after, normals, depth, where a pixel is seen in the other views,
-    figures, seconds and memory, warnings. `run` writes it, too.
+    figures, time and memory, warnings. `run` writes it as well.
 
     \b
     img2mv3d report out/
@@ -98,7 +96,7 @@ def serve(folder: Path, port: int, *, browser: bool) -> None:
     with server:
         address = f"http://{server.server_address[0]}:{server.server_address[1]}/"
         print(address, flush=True)
-        print("Ctrl-C ends it", file=sys.stderr, flush=True)
+        print("press Ctrl-C to stop", file=sys.stderr, flush=True)
         if browser and not webbrowser.open(address):
             print("note: no browser found; open the address yourself", file=sys.stderr, flush=True)
         try:
@@ -131,7 +129,9 @@ def save_report(folder: Path, photo: Path | None, target: Path) -> Path:
     if target.exists():
         with open(target, "rb") as file:
             if MARK.encode() not in file.read(1000):
-                raise UsageError(f"{target} is not a report of ours and stays as it is; name another file with -o")
+                raise UsageError(
+                    f"{target} is not an img2mv3d report and was not overwritten; name another file with -o"
+                )
     write_atomically(target, text.encode())
     return target
 

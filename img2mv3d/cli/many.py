@@ -89,9 +89,9 @@ def run_many(
     from img2mv3d.flow.runners import check_format
 
     if "mask" in typed:
-        raise UsageError("--mask is for one photo; cut-outs of many photos: give PNG files with transparency")
+        raise UsageError("--mask takes one photo; for many photos, give PNG files with transparency")
     if "back" in typed:
-        raise UsageError("--back is for one photo: whose back would it be?")
+        raise UsageError("--back takes one photo; run the photos one by one")
     plan = plan_of(typed, Source("photo", photos[0]))
     if until == "export":
         check_format(plan.export.format)
@@ -151,7 +151,7 @@ def _outcomes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
         return
     for task, outcome in in_processes(work, tasks, jobs):
         if isinstance(outcome, Lost):
-            lost = "its process was killed, perhaps for want of memory; try fewer --jobs or --quality draft"
+            lost = "its process was killed, perhaps because memory ran out; try fewer --jobs or --quality draft"
             yield Outcome(task.photo, 5, lost)
         else:
             yield outcome

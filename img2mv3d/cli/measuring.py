@@ -14,7 +14,7 @@ from img2mv3d.cli.training import DataFolder, Debug, OutFolder, check_data, read
 from img2mv3d.errors import InputError, UsageError
 
 app = typer.Typer(**TEXT)
-eval_app = typer.Typer(help="Measure what was trained.", **TEXT)
+eval_app = typer.Typer(help="Evaluate trained weights.", **TEXT)
 app.add_typer(eval_app, name="eval")
 
 CONDITIONS = ("clean", "perturbed", "generated")
@@ -25,11 +25,13 @@ PROTOCOLS = ("gso30", "val", "dev", "test")
 
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--method", metavar="NAME=BUNDLE|FOLDER", help="A bundle or results by object; again for more."),
+    typer.Option(
+        "--method", metavar="NAME=BUNDLE|FOLDER", help="A bundle, or a folder of results by object; repeatable."
+    ),
 ]
 FormerMethods = Annotated[list[str] | None, typer.Option("--arm", hidden=True)]
 Meshes = Annotated[Path, typer.Argument(help="Corpus: a folder with manifest.tsv and objects/.")]
-Base = Annotated[str, typer.Option("--bundle", help="Generates for methods that have no denoiser.")]
+Base = Annotated[str, typer.Option("--bundle", help="Generates latents for methods without a denoiser.")]
 Count = Annotated[int, typer.Option("--count", min=1, help="Held-out objects.")]
 
 
@@ -92,17 +94,17 @@ def eval_consistency(
     bundle: Annotated[str, typer.Option("--bundle", help="Whose encoder, denoiser and plain decoder.")] = "mini",
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", metavar="NAME=BUNDLE", help="A cross-view decoder; again for more."),
+        typer.Option("--method", metavar="NAME=BUNDLE", help="A cross-view decoder; repeatable."),
     ] = None,
     arm: FormerMethods = None,
     count: Count = 60,
     condition: Annotated[
         list[Condition] | None,
-        typer.Option("--condition", help="How latents are made; again for more.", show_default="clean and perturbed"),
+        typer.Option("--condition", help="How latents are made; repeatable.", show_default="clean and perturbed"),
     ] = None,
     setting: Annotated[list[Setting] | None, typer.Option("--setting", hidden=True)] = None,
     rerender: Annotated[
-        bool, typer.Option("--rerender", help="Final fits to every method's views, seen again: a minute an object.")
+        bool, typer.Option("--rerender", help="Render final fits to every method's views: a minute per object.")
     ] = False,
     meshes: Annotated[
         Path | None, typer.Option("--meshes", help="Corpus of DATA (rendered with seed 0): F-scores of these fits.")
@@ -137,16 +139,14 @@ def eval_consistency(
 
 @command(eval_app, name="protocol")
 def eval_protocol(
-    which: Annotated[Literal[*PROTOCOLS], typer.Argument(help="Whose objects, see below.")],
+    which: Annotated[Literal[*PROTOCOLS], typer.Argument(help="Which objects, see above.")],
     meshes: Annotated[Path, typer.Argument(help="Folder of their meshes.")],
     out: OutFolder = Path("protocol"),
     method: Methods = None,
     arm: FormerMethods = None,
     bundle: Base = "mini",
-    count: Annotated[int | None, typer.Option("--count", help="Only the first so many objects.")] = None,
-    rerender: Annotated[
-        bool, typer.Option("--rerender", help="Final fits to every method's views, seen again.")
-    ] = False,
+    count: Annotated[int | None, typer.Option("--count", help="Only the first N objects.")] = None,
+    rerender: Annotated[bool, typer.Option("--rerender", help="Render final fits to every method's views.")] = False,
     debug: Debug = False,
 ) -> None:
     """The same objects from the same sides for everybody, and one table.

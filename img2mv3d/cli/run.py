@@ -24,7 +24,7 @@ Photos = Annotated[
 ]
 Start = Annotated[
     Path | None,
-    typer.Option("--from", help="Begin with this file of any stage, or a run's folder.", rich_help_panel=RUN),
+    typer.Option("--from", help="Start from the file of any stage, or from a run's folder.", rich_help_panel=RUN),
 ]
 Until = Annotated[Literal[*STAGES], typer.Option("--until", help="Last stage.", rich_help_panel=RUN)]
 Jobs = Annotated[
@@ -35,18 +35,16 @@ Jobs = Annotated[
 ]
 Count = Annotated[
     int,
-    typer.Option("--seeds", min=1, max=64, metavar="N", help="Back sides to try, from --seed on.", rich_help_panel=RUN),
+    typer.Option(
+        "--seeds", min=1, max=64, metavar="N", help="Number of seeds to try, starting at --seed.", rich_help_panel=RUN
+    ),
 ]
 Pick = Annotated[
     str,
-    typer.Option(
-        "--pick", metavar="auto|N", help="auto, or the number of the seed that you like best.", rich_help_panel=RUN
-    ),
+    typer.Option("--pick", metavar="auto|N", help="auto, or the seed to continue with.", rich_help_panel=RUN),
 ]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.", rich_help_panel=RUN)]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say what it would take: memory and time.", rich_help_panel=RUN)
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only estimate memory and time.", rich_help_panel=RUN)]
 
 
 @command(app, *of_a_run("mask", "back", *flags_of("shape", *STAGES)))
@@ -63,8 +61,8 @@ def run(
 ) -> None:
     """Turn a photo into a textured mesh, or many photos into one each.
 
-    Every stage's files stay in out/ and may be edited: the next run takes them as they are and redoes what depends on
-    them. report.html shows all of it on one page.
+    The files of every stage stay in out/ and can be edited: the next run uses them as they are and recomputes what
+    depends on them. report.html shows everything on one page.
 
     \b
     img2mv3d run photo.png -o out/
@@ -74,8 +72,8 @@ def run(
     img2mv3d run --from out/views -o other/
     img2mv3d run photo.png --dry-run
 
-    Several photos go to out/NAME/, one line each; what fails is told, the rest goes on. --seeds tries several back
-    sides of each: out/seeds.png shows them, --pick auto takes the one whose views agree best.
+    Several photos go to out/NAME/, one line each; if one fails, the others continue. --seeds tries several seeds for
+    each photo: out/seeds.png shows them, and --pick auto continues with the one whose views agree best.
 
     \b
     img2mv3d run cup.png chair.jpg shoes/ 'toys/*.png' --jobs 4
@@ -89,7 +87,7 @@ def run(
     if photos and not is_one(photos):
         return _many(photos, until, typed, jobs, tries, dry=dry_run, report=not no_report)
     if jobs > 1 or (start is not None and tries != ONE):
-        raise UsageError("--jobs goes with several photos; --seeds and --pick go with photos, not with --from")
+        raise UsageError("--jobs needs several photos; --seeds and --pick need photos, not --from")
     source, out = _one(photos, start, typed.get("out"))
     if dry_run:
         return _estimate(source, typed)

@@ -81,7 +81,7 @@ def pick_seed(source: Source, out: Path, plan: Plan, until: str, tries: Seeds, s
     choice = Choice(seed, tuple(tried), (out / SHEET).absolute())
     _sheet(out, choice).save(out / SHEET)
     write_json(out / "seeds.json", choice.facts() | {"sheet": SHEET})
-    screen.note(f"seed {seed} is taken; {SHEET} shows all {len(seeds)}, --pick N takes another")
+    screen.note(f"seed {seed} was picked; {SHEET} shows all {len(seeds)}, --pick N picks another")
     return choice
 
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 app = typer.Typer(**TEXT)
 
 Photo = Annotated[Path, typer.Argument(help="A photo of one object: PNG, JPEG, WebP, TIFF, ...")]
-Input = Annotated[Path, typer.Argument(help="What the command takes: a file of an earlier stage, or a run's folder.")]
+Input = Annotated[Path, typer.Argument(help="A file of an earlier stage, or a run's folder.")]
 Run = Annotated[Path | None, typer.Argument(help="A run's folder or its surface.npz (out/, else here).")]
 DepthFrom = Annotated[
-    str | None, typer.Option("--depth", help="neus (a quick fit), none, a depth.npz or a mesh.", show_default="neus")
+    str | None, typer.Option("--depth", help="neus (a coarse fit), none, a depth.npz or a mesh.", show_default="neus")
 ]
 LayoutOf = Annotated[
-    str | None, typer.Option("--layout", help="Whose views: wonder3d, era3d, ...", show_default="found out")
+    str | None, typer.Option("--layout", help="Layout of the views: wonder3d, era3d, ...", show_default="detected")
 ]
 
 
@@ -45,7 +45,7 @@ def prepare(photo: Photo, **flags: Any) -> None:
 
 @command(app, *of_a_run("mask", *flags_of("prepare", "shape", "generate")))
 def generate(path: Input, **flags: Any) -> None:
-    """Imagine six views of the object, as latents: latents.pt. Takes a photo, subject.png or a run's folder.
+    """Generate six views of the object as latents: latents.pt. Takes a photo, subject.png or a run's folder.
 
     \b
     img2mv3d generate out/ --steps 30 --seed 1
@@ -55,7 +55,7 @@ def generate(path: Input, **flags: Any) -> None:
 
 @command(app, *of_a_run(*flags_of("depth")))
 def depth(path: Input, **flags: Any) -> None:
-    """Decode plainly, and fit a coarse surface: depth.npz. Takes latents.pt, a folder of views or a run's folder.
+    """Decode views one by one and fit a coarse surface: depth.npz. Takes latents.pt, a folder of views, a run's folder.
 
     \b
     img2mv3d depth out/latents.pt
@@ -89,12 +89,12 @@ def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
 
 @command(app, *of_a_run(*flags_of("export")))
 def export(path: Run = None, **flags: Any) -> None:
-    """Make a mesh file of a run: mesh.glb, or another format. Without a folder: the run in out/, else here.
+    """Write the mesh of a run: mesh.glb, or another format. Without a folder: the run in out/, else here.
 
     \b
     glb, obj      texture, +Y up; metres, one world unit is 1 m unless --size says otherwise
     ply           colours at the vertices, +Y up, as glb
-    stl, 3mf      for printers: millimetres, +Z up, on the plate, 100mm unless --size says otherwise; 3mf has colours
+    stl, 3mf      for printing: millimetres, +Z up, on the plate, 100mm unless --size says otherwise; 3mf has colours
     usdz          texture, metres, +Y up, on the ground, 100mm; needs usd-core: pip install 'img2mv3d[usd]'
 
     \b
@@ -103,9 +103,9 @@ def export(path: Run = None, **flags: Any) -> None:
     img2mv3d export --format 3mf --size 80mm
     img2mv3d export --format obj --up z
 
-    After a photo from above the mesh is turned upright, by the angle that the shape network predicted where it is sure,
-    or by --elevation; where it is not and the base seems to lean, a note tells the number to type. glb and usdz fix +Y
-    as up: with --up z their viewers show the mesh lying.
+    If the photo was taken from above, the mesh is turned upright: by the elevation that the shape network predicts,
+    where it is sure, or by --elevation. Where it is not sure and the base seems to lean, a note suggests an angle. glb
+    and usdz prescribe +Y as up: with --up z, their viewers show the mesh lying down.
     """
     run_stage("export", run_here() if path is None else path, typed_in(flags))
 
@@ -163,7 +163,7 @@ def _taken(stage: str, source: Source) -> Source:
         source = replace(source, kind="pictures")
     if source.kind not in takes:
         wanted = " or ".join(map(name_of, takes))
-        more = f"; `img2mv3d run {source.path} --until {stage}` goes on from a photo" if source.kind == "photo" else ""
+        more = f"; `img2mv3d run {source.path} --until {stage}` starts from a photo" if source.kind == "photo" else ""
         raise UsageError(f"{stage} takes {wanted}; {source.path} is {name_of(source.kind)}{more}")
     return source
 

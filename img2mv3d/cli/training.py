@@ -19,37 +19,38 @@ if TYPE_CHECKING:
     from img2mv3d.bundles.weights import Bundle
 
 app = typer.Typer(**TEXT)
-data_app = typer.Typer(help="Pictures to train on.", **TEXT)
+data_app = typer.Typer(help="Render training data.", **TEXT)
 train_app = typer.Typer(help="Train the networks of a bundle.", **TEXT)
 app.add_typer(data_app, name="data")
 app.add_typer(train_app, name="train")
 
 Meshes = Annotated[Path, typer.Argument(help="Folder with manifest.tsv and objects/.")]
-Poses = Annotated[int, typer.Option("--poses", min=1, help="Random poses of an everyday object.")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many sets.")]
+Poses = Annotated[int, typer.Option("--poses", min=1, help="Random poses of each everyday object.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of sets.")]
 Corpora = Annotated[list[Path], typer.Argument(help="Folders with manifest.tsv and objects/.")]
-Pictures = Annotated[int, typer.Option("--pictures", min=64, help="So many, in shards of 64.")]
-Workers = Annotated[int, typer.Option("--jobs", min=1, max=256, help="Processes that render.")]
+Pictures = Annotated[int, typer.Option("--pictures", min=64, help="Number of pictures, in shards of 64.")]
+Workers = Annotated[int, typer.Option("--jobs", min=1, max=256, help="Number of rendering processes.")]
 Shapes = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data shapes` wrote.")]
-Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Wall clock for the training.")]
-FirstBundle = Annotated[str | None, typer.Option("--start", help="Begin with this bundle's networks.")]
+Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Training time, wall clock.")]
+FirstBundle = Annotated[str | None, typer.Option("--start", help="Start from this bundle's networks.")]
 DataFolder = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data render` wrote.")]
 DataOrToy = Annotated[Path | None, typer.Argument(help="As above; with --toy it is made (OUT/data).")]
 OutFolder = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of all random numbers.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Variant = Annotated[str | None, typer.Option("--variant", hidden=True)]  # of version 0.1.0
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Cross-view steps, instead of minutes.")]
 KeepPlain = Annotated[
-    bool, typer.Option("--keep-plain", help="Stand on --start's plain decoder as it is; nothing else is taken.")
+    bool, typer.Option("--keep-plain", help="Keep --start's plain decoder as it is; use nothing else of it.")
 ]
 Base = Annotated[
-    Literal["svd", "sd"] | None, typer.Option("--base", help="Stand on what `weights add` took; no plain decoder.")
+    Literal["svd", "sd"] | None,
+    typer.Option("--base", help="Start from a decoder that `weights add` added; no plain decoder."),
 ]
 Decoded = Annotated[str, typer.Option("--bundle", help="With --base: whose latents are decoded.")]
-Full = Annotated[bool, typer.Option("--full-images", help="Whole pictures in every step, no bands.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda: where what looks across views is trained.")]
-Toy = Annotated[bool, typer.Option("--toy", help="Tiny networks on a few made-up objects: does it run?")]
+Full = Annotated[bool, typer.Option("--full-images", help="Train on whole pictures, not on bands.")]
+Device = Annotated[str, typer.Option("--device", help="Device of the cross-view part: auto, cpu or cuda.")]
+Toy = Annotated[bool, typer.Option("--toy", help="Tiny networks on a few synthetic objects, to test the setup.")]
 
 
 @command(data_app, name="render")
@@ -67,7 +68,7 @@ def data_render(
     from img2mv3d.data.renders import render_corpus
 
     for line in render_corpus(meshes, out, poses=poses, seed=seed, limit=limit, progress=_counted("rendered")):
-        say(f"left out: {line}")
+        say(f"skipped: {line}")
     print(out.absolute())
 
 
@@ -175,7 +176,7 @@ def train_multiview(
     start: FirstBundle = None,
     debug: Debug = False,
 ) -> None:
-    """The denoiser that imagines six views."""
+    """The denoiser that generates six views."""
     check_data(data)
     ready_torch()
     from img2mv3d.train.recipes import train_multiview
@@ -249,7 +250,7 @@ def _train_on(base: str, bundle: str, data: Path, out: Path, minutes: float, dev
     from img2mv3d.train.bases import train_on
 
     made = train_on(base, load_bundle(bundle), data, out, minutes, device=place, report=say, **told)
-    say(f"`img2mv3d weights add {made}` takes it; --decoder {base} uses it then")
+    say(f"`img2mv3d weights add {made}` adds it; then --decoder {base} uses it")
     print(made.absolute())
 
 

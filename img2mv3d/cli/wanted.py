@@ -30,7 +30,7 @@ def photos_of(words: list[str]) -> list[Path]:
         path = Path(word)
         if path.is_dir():
             if (path / "run.json").exists():
-                raise UsageError(f"{path} is a folder of a run; `run --from {path}` goes on from there")
+                raise UsageError(f"{path} is a run's folder; `run --from {path}` continues from it")
             inside = [p for p in path.iterdir() if p.suffix.lower() in ENDINGS and not p.name.startswith(".")]
             some = sorted((p for p in inside if p.is_file()), key=_natural)
             if not some:
@@ -38,7 +38,7 @@ def photos_of(words: list[str]) -> list[Path]:
         elif _is_pattern(word) and not path.exists():
             some = sorted((p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file()), key=_natural)
             if not some:
-                raise InputError(f"{word}: no file of such a name")
+                raise InputError(f"{word}: no such file")
         else:
             some = [path]
         for photo in some:

@@ -38,7 +38,7 @@ class Raycaster:
             from embreex.mesh_construction import TriangleMesh
             from embreex.rtcore_scene import EmbreeScene
         except ImportError:
-            raise UsageError("shooting rays needs the package embreex: pip install 'img2mv3d[train]'") from None
+            raise UsageError("ray casting needs the package embreex: pip install 'img2mv3d[train]'") from None
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(vertices[faces], np.float32))
 

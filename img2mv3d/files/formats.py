@@ -62,7 +62,7 @@ def read_json(path: Path, error: type[InputError]) -> dict[str, Any]:
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
     except (OSError, ValueError) as reason:
-        raise error(f"{path}: is no JSON ({reason})") from None
+        raise error(f"{path}: is not JSON ({reason})") from None
     if not isinstance(notes, dict):
         raise error(f"{path}: expected a JSON object")
     return notes
@@ -126,7 +126,7 @@ def unpack_notes(arrays: dict[str, np.ndarray], path: Path, error: type[InputErr
     try:
         return dict(json.loads(bytes(arrays["notes"])))
     except (ValueError, TypeError) as reason:
-        raise error(f"{path}: its notes are no JSON ({reason}); leave them out") from None
+        raise error(f"{path}: its notes are not JSON ({reason}); leave them out") from None
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -188,10 +188,10 @@ def read_latents(path: Path) -> dict[str, Any]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise LatentsError(f"{path}: is no ordinary file; give one that `generate` wrote")
+            raise LatentsError(f"{path}: is not a regular file; give one that `generate` wrote")
         if status.st_size > limit:
             raise LatentsError(
-                f"{path}: larger than {limit >> 20} MiB, this is no latents file; give one that `generate` wrote"
+                f"{path}: larger than {limit >> 20} MiB, this is not a latents file; give one that `generate` wrote"
             )
         with zipfile.ZipFile(path) as archive:
             if sum(i.file_size for i in archive.infolist()) > limit:
@@ -241,7 +241,7 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
         if tensor is None and name == "normal":
             continue
         if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32 or tensor.ndim != 4:
-            raise bad(f"{name} is no float32 tensor [V, {LATENT_CHANNELS}, h, w]")
+            raise bad(f"{name} is not a float32 tensor [V, {LATENT_CHANNELS}, h, w]")
         if tensor.shape[0] != len(rig) or tensor.shape[1] != LATENT_CHANNELS or tensor.shape[2:] != color.shape[2:]:
             raise bad(f"{name} has shape {tuple(tensor.shape)}, expected ({len(rig)}, {LATENT_CHANNELS}, h, w)")
         if (
@@ -252,7 +252,7 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
         if not torch.isfinite(tensor).all():
             raise bad(f"{name} holds NaN or infinite values")
     if not isinstance(front, torch.Tensor) or front.dtype != torch.uint8 or front.ndim != 3 or front.shape[0] != 4:
-        raise bad("front is no uint8 tensor [4, H, W]")
+        raise bad("front is not a uint8 tensor [4, H, W]")
     if tuple(front.shape[1:]) != tuple(LATENT_FACTOR * s for s in color.shape[2:]):
         raise bad(
             f"front is {front.shape[2]} x {front.shape[1]} px for {color.shape[3]} x {color.shape[2]} cells of 8 px"

@@ -207,7 +207,7 @@ class Flow:
         """The body, unless somebody put other latents in the place of those that were made from it."""
         if body is None or not self.folder.edited("generate"):
             return body
-        self._report.note("latents.pt was edited: the body in shape.npz is left aside")
+        self._report.note("latents.pt was edited: the body in shape.npz is ignored")
         return None
 
     def finish(self) -> Result:

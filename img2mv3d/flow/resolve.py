@@ -136,5 +136,5 @@ class Outputs:
 
     def _keep_edited(self, stage: str, names: list[str]) -> str:
         shown = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        self._note(f"{shown} was edited: taken as it is, what depends on it is redone (delete it to undo)")
+        self._note(f"{shown} was edited: it is used as it is, what depends on it is recomputed (delete it to undo)")
         return "edited"

@@ -70,7 +70,7 @@ class Health:
         words = {
             "boundary_edges": "boundary edges: it has holes",
             "nonmanifold_edges": "non-manifold edges: more than two faces meet there",
-            "inconsistent_edges": "inconsistently oriented edges: their two faces look to different sides",
+            "inconsistent_edges": "inconsistently oriented edges: their two faces point to different sides",
             "degenerate_faces": "faces are degenerate: they have no area",
             "duplicate_faces": "faces are duplicates of others",
             "inside_out": "closed components are inside out",
@@ -85,7 +85,7 @@ class Health:
         if self.wall_mm is None or self.wall_mm >= WALL_MM:
             return None
         share = f"{THIN_SHARE:.0%} of the sampled walls"
-        return f"{share} are thinner than {self.wall_mm:.2g} mm, {WALL_MM} mm wanted: make it larger"
+        return f"{share} are thinner than {self.wall_mm:.2g} mm, at least {WALL_MM} mm are needed: make it larger"
 
     def facts(self) -> dict[str, Any]:
         """Everything as plain values, also under the names of version 0.1.0."""

@@ -62,7 +62,7 @@ def extract(sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: 
     notes["watertight"] = is_closed(triangles)
     notes["volume"] = volume(vertices, triangles)
     if not notes["watertight"]:
-        notes["warnings"].append("the mesh has boundary or non-manifold edges; a slicer may have to mend it")
+        notes["warnings"].append("the mesh has boundary or non-manifold edges; a slicer may have to repair it")
     return Extraction(vertices, triangles, notes)
 
 

@@ -227,7 +227,7 @@ def _usable(normal: np.ndarray, mask: np.ndarray, rig: Rig) -> tuple[np.ndarray,
     shown = [i for i in range(len(rig)) if (mask[i] > 0.5).sum() >= TINY_PX]
     if not shown:
         raise NothingFoundError("no view shows an object: every mask is empty; look at the views and their masks")
-    warnings = [f"view {rig.names[i]} shows nothing and was left out" for i in range(len(rig)) if i not in shown]
+    warnings = [f"view {rig.names[i]} shows nothing and was ignored" for i in range(len(rig)) if i not in shown]
     if warnings:
         rig = replace(
             rig,

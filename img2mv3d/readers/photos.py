@@ -94,7 +94,7 @@ def _bytes_of(path: Path) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise PhotoError(f"{path}: is a folder; give one photo file")
         if not stat.S_ISREG(status.st_mode):
-            raise PhotoError(f"{path}: is no ordinary file; save the photo to a file first")
+            raise PhotoError(f"{path}: is not a regular file; save the photo to a file first")
         if status.st_size == 0:
             raise PhotoError(f"{path}: is empty (0 bytes); fetch it again")
         if status.st_size > MAX_BYTES:
@@ -108,17 +108,17 @@ def _bytes_of(path: Path) -> bytes:
 
 def _what_it_is(path: Path, data: bytes) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"hevc"):
-        return "HEIC photos cannot be read here; export it as JPEG"
+        return "HEIC photos are not supported; export it as JPEG"
     if path.suffix.lower() == ".svg" or data[:256].lstrip()[:5] in (b"<?xml", b"<svg "):
-        return "is a drawing or a text, no photo; export it as PNG"
-    return f"is no picture that can be read, or its start is damaged; give {READABLE}"
+        return "is a drawing or a text, not a photo; export it as PNG"
+    return f"cannot be read as an image, or its header is damaged; give {READABLE}"
 
 
 def _check_size(picture: Image, path: Path) -> None:
     """Refuses before decoding; large JPEGs are set to be decoded at 1/2, 1/4 or 1/8."""
     if min(picture.size) < MIN_SIDE:
         raise PhotoError(
-            f"{path}: {picture.width} x {picture.height} px is too small; {MIN_SIDE} px a side is the least"
+            f"{path}: {picture.width} x {picture.height} px is too small; at least {MIN_SIDE} px a side are needed"
         )
     if picture.format in ("JPEG", "MPO") and max(picture.size) > 2 * MAX_SIDE:
         picture.draft(None, (MAX_SIDE, MAX_SIDE))

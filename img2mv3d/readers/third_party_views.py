@@ -104,7 +104,7 @@ def read_foreign(path: Path, name: str) -> Views:
     warnings = [] if normals is not None else ["these views have no normals: the shape will be that of silhouettes"]
     guessed = (colors if normals is None else normals)[..., 3].min() == 255
     if guessed:
-        warnings.append("these pictures have no alpha: masks are guessed from the background; cut them out for better")
+        warnings.append("these pictures have no alpha: masks are guessed from the background")
     find = _cover if guessed else lambda pictures: pictures[..., 3].astype(np.float32) / 255
     mask = find(colors if normals is None else normals)
     color = colors[..., :3].astype(np.float32) / 255
@@ -148,7 +148,7 @@ def _tiles(path: Path, layout: Layout) -> UInt8[np.ndarray, "V H W 4"]:
     side = pixels.shape[0] // rows
     if pixels.shape[:2] != (rows * side, columns * side) or side < 32:
         size = f"{pixels.shape[1]} x {pixels.shape[0]} px"
-        raise ViewsError(f"{picture}: {size}, expected {columns} by {rows} square views; is it of another program?")
+        raise ViewsError(f"{picture}: {size}, expected {columns} by {rows} square views; is it from another program?")
     return pixels.reshape(rows, side, columns, side, 4).swapaxes(1, 2).reshape(-1, side, side, 4)
 
 

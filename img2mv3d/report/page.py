@@ -35,7 +35,7 @@ def page(story: Story) -> str:
         _hero(story),
         _pairs(story),
         _row("Normals", "From the plain decoder, in world axes: x red, y green, z blue.", _normals(story)),
-        _row("Depth", "Of the coarse fit that tells the decoder where to look. Near is light.", _depths(story)),
+        _row("Depth", "Of the coarse fit, which guides the decoder. Light is near.", _depths(story)),
         _lines(story) if rig else "",
         f'<div class="columns">{_table("Figures", figures(story))}{_times(story)}</div>',
         _settings(story),
@@ -71,7 +71,7 @@ def _headline(story: Story) -> str:
 
 
 def _warnings(story: Story) -> str:
-    lines = [*story.record.get("warnings", ()), *(f"left out: {line}" for line in story.missing)]
+    lines = [*story.record.get("warnings", ()), *(f"missing: {line}" for line in story.missing)]
     if not lines:
         return ""
     return '<ul class="warnings">' + "".join(f"<li>{escape(str(line))}</li>" for line in lines) + "</ul>"
@@ -92,7 +92,7 @@ def _hero(story: Story) -> str:
         viewer = (
             '<div id="viewer"><canvas tabindex="0" aria-label="the mesh; drag to turn"></canvas>'
             f'<div class="bar">{buttons}<button data-spin>Turn</button></div>'
-            '<p class="hint">drag to turn, wheel for nearer, double click for the start</p></div>'
+            '<p class="hint">drag to turn, scroll to zoom, double-click to reset</p></div>'
         )
     side = f"<div>{''.join(shown)}</div>" if shown else ""
     return f'<div class="hero">{viewer}{side}</div>' if viewer or side else ""

@@ -28,8 +28,8 @@ def back(found: Subject, subject: Subject, name: str) -> BackSubject:
         mirrored = outline_iou(subject.image, found.image[:, ::-1]) > SAME_OUTLINE
         guess = "is it a mirror image?" if mirrored else "take it from straight behind"
         warnings += (
-            f"{name}: its outline covers the mirrored front outline with {overlap:.2f} (IoU; {SAME_OUTLINE} wanted); "
-            f"{guess}",
+            f"{name}: its outline matches the mirrored front outline with an IoU of {overlap:.2f} "
+            f"(expected {SAME_OUTLINE}); {guess}",
         )
     return BackSubject(found.image, found.full, found.framing, found.remover, warnings)
 

@@ -61,7 +61,7 @@ def decode(
         color, origin = _decode(latents.color, depth, front, latents, decoder), "crossview"
         if options.decode_normals:
             if latents.normal is None:
-                raise LatentsError("these latents hold no normals; leave --decode-normals out")
+                raise LatentsError("these latents hold no normals; omit --decode-normals")
             coded = _decode(latents.normal, depth, torch.zeros_like(front), latents, decoder)
             normal = decode_normals(to_bytes(coded), mask)
     if depth.plain.origin == "plain" and depth.plain.normal is not None:
@@ -107,7 +107,7 @@ def _decode(
 
 def _warnings(views: Views, depth: Depth) -> tuple[str, ...]:
     if not (depth.hit >= 0.5).any():
-        return ("the depth is empty: every view was decoded without looking into the others",)
+        return ("the depth is empty: every view was decoded on its own",)
     apart = reprojection_error(views.color, depth.z, depth.hit, views.rig)
     if apart > DISAGREEMENT:
         return (

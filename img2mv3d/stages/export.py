@@ -96,7 +96,7 @@ def export(
         if told_by == "default" and base.worth_a_word:
             degrees = round(base.elevation_deg)
             notes["offer"] = (
-                f"the base leans by {degrees} degrees, as in photos from above; --elevation {degrees} stands it upright"
+                f"the base leans by {degrees} degrees, as in photos from above; --elevation {degrees} turns it upright"
             )
     mesh = painting.mesh
     vertices = upright(mesh.vertices, elevation_deg)
@@ -138,9 +138,9 @@ def _sentences(overlap: np.ndarray, shares: dict[str, float], rig: Rig) -> list[
     if overlap.mean() < SILHOUETTE_IOU:
         worst = rig.names[int(overlap.argmin())].replace("_", " ")
         said.append(
-            f"the mesh covers the views' outlines with {overlap.mean():.2f} (IoU; {SILHOUETTE_IOU} wanted), "
+            f"the mesh matches the views' outlines with an IoU of {overlap.mean():.2f} (expected {SILHOUETTE_IOU}), "
             f"{overlap.min():.2f} in the {worst} view: the views may not agree with each other"
         )
     if shares["none"] > UNSEEN_SHARE:
-        said.append(f"{shares['none']:.0%} of the surface is seen by no picture; its colour is spread from around")
+        said.append(f"no picture shows {shares['none']:.0%} of the surface; its colour is filled in from around it")
     return said

@@ -59,7 +59,7 @@ def _fitted(mask: UInt8[np.ndarray, "h w"], photo: Photo) -> Float32[np.ndarray,
     height, width = photo.rgba.shape[:2]
     if abs(mask.shape[1] * height / (mask.shape[0] * width) - 1) > 0.02:
         found = f"{mask.shape[1]} x {mask.shape[0]} px for a photo of {width} x {height}"
-        raise PhotoError(f"{photo.name}: the mask has other proportions ({found}); draw it on the photo itself")
+        raise PhotoError(f"{photo.name}: the mask has another aspect ratio ({found}); draw it on the photo itself")
     if mask.shape != (height, width):
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
     return mask.astype(np.float32) / 255
@@ -106,7 +106,7 @@ def _by_saliency(rgb: np.ndarray, small: np.ndarray, file: object, name: str) ->
     """
     whole, surest = model.saliency(small, file)
     if surest < UNSURE:
-        raise NothingFoundError(f"{name}: no object stands out; take it nearer, or give --mask FILE")
+        raise NothingFoundError(f"{name}: no object stands out; move closer, or give --mask FILE")
     near = whole
     rows, columns = np.flatnonzero((whole > 0.5).any(1)), np.flatnonzero((whole > 0.5).any(0))
     margin = 0.15 * max(np.ptp(rows), np.ptp(columns)) + 8
@@ -135,7 +135,7 @@ def _by_colour(rgb: np.ndarray, small: np.ndarray, name: str) -> Float32[np.ndar
     labels[:, :edge] = labels[:, -edge:] = refine.BACKGROUND
     cut = refine.grab_cut(small, labels)
     if not (cut > 0.5).any():
-        raise NothingFoundError(f"{name}: no object can be told from the background; give --mask FILE")
+        raise NothingFoundError(f"{name}: no object can be distinguished from the background; give --mask FILE")
     return _sharpened(refine.follow_edges(rgb, _without_pinholes(cut), 6))
 
 
@@ -187,9 +187,7 @@ def _look_at_borders(alpha: Float32[np.ndarray, "H W"], name: str, drawn: bool, 
     """Warns of every border that cuts the object; tangent borders of a tight crop do not count."""
     solid = alpha >= 0.5
     if not drawn and solid.mean() > GUESSED_WHOLE:
-        raise NothingFoundError(
-            f"{name}: there is no background to tell the object from; step back or give --mask FILE"
-        )
+        raise NothingFoundError(f"{name}: there is no background around the object; step back or give --mask FILE")
     across, along = solid.any(0).sum(), solid.any(1).sum()
     share = {
         "top": solid[0].sum() / across,
@@ -210,6 +208,6 @@ def _look_at_size(alpha: Float32[np.ndarray, "H W"], name: str, warnings: list[s
     solid = alpha >= 0.5
     side = int(max(np.ptp(np.flatnonzero(solid.any(0))), np.ptp(np.flatnonzero(solid.any(1))))) + 1
     if side < FEW_PX:
-        raise NothingFoundError(f"{name}: the object is only {side} px large; crop the photo to it or come nearer")
+        raise NothingFoundError(f"{name}: the object is only {side} px long; crop the photo to it or move closer")
     if side < TINY_PX:
-        warnings.append(f"{name}: the object is only {side} px large; the result will be unsharp")
+        warnings.append(f"{name}: the object is only {side} px long; the result will be blurred")

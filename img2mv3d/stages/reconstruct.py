@@ -14,7 +14,7 @@ from img2mv3d.neus.fit import FINAL, fit
 from img2mv3d.plans import ReconstructOptions
 from img2mv3d.values import Surface, Views
 
-NO_NORMALS = "these views have no normal maps: the shape is that of the silhouettes, hollows are filled"
+NO_NORMALS = "these views have no normal maps: the shape follows the silhouettes, concave parts are filled"
 
 
 def reconstruct(

@@ -32,7 +32,10 @@ def test_toml_survives_reading():
         ("not toml [", "cannot be read"),
         (f'format = "{FORMAT}"\nname = "x"', "framing_px, parts"),
         (f'format = "{FORMAT}"\nname = "x"\nframing_px = 1\n[parts.unet]\nfile = "a"', "sha256 of unet"),
-        (f'format = "{FORMAT}"\nname = "x"\nframing_px = 1\n[parts.unet]\nfile = "../a"\nsha256 = ""', "no file name"),
+        (
+            f'format = "{FORMAT}"\nname = "x"\nframing_px = 1\n[parts.unet]\nfile = "../a"\nsha256 = ""',
+            "not a file name",
+        ),
     ],
 )
 def test_a_wrong_manifest_is_refused(text, told, tmp_path):

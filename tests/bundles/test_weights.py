@@ -69,7 +69,7 @@ def test_a_changed_file_changes_the_digest(toy, made):
         ("token_width = 8", "token_width = 9", "of another shape"),
         ("coordinates = true", "coordinated = true", "made for another version"),
         ('format = "img2mv3d-bundle/1"', 'format = "img2mv3d-bundle/9"', "fetch a bundle of this version"),
-        ("steps = 2", "stepz = 2", "must tell schedule, steps"),
+        ("steps = 2", "stepz = 2", "must have schedule, steps"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(old, new, told, toy):

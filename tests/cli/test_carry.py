@@ -62,5 +62,5 @@ def test_a_height_replaces_the_size_on_record(workshop: Workshop) -> None:
 def test_masks_and_backs_go_with_a_photo() -> None:
     typed = {"mask": Path("mask.png"), "back": Path("back.png")}
     assert with_photos(PHOTO, typed) == replace(PHOTO, mask=Path("mask.png"), back=Path("back.png"))
-    with pytest.raises(UsageError, match="--back goes with a photo"):
+    with pytest.raises(UsageError, match="--back needs a photo"):
         with_photos(Source("run", Path("out")), typed)

@@ -33,7 +33,9 @@ def test_a_sound_file_is_status_0_and_a_table(tmp_path: Path) -> None:
 def test_a_hole_is_status_6_and_says_what_to_do(tmp_path: Path) -> None:
     result = run(holed(tmp_path / "ball.stl"))
     assert (
-        result.exit_code == 6 and "--repair writes a mended copy" in result.stderr and "boundary edges" in result.stdout
+        result.exit_code == 6
+        and "--repair writes a repaired copy" in result.stderr
+        and "boundary edges" in result.stdout
     )
     assert len(result.stderr.splitlines()) == 1 and len(list(tmp_path.iterdir())) == 1
 
@@ -57,7 +59,7 @@ def test_what_cannot_be_printed_is_told_why(tmp_path: Path) -> None:
     write_mesh(ball(), tmp_path / "tiny.stl", size_mm=1.0)
     assert run(tmp_path / "tiny.stl").exit_code == 0
     result = run(tmp_path / "tiny.stl", "--printable")
-    assert result.exit_code == 6 and "0.8 mm wanted: make it larger" in result.stderr
+    assert result.exit_code == 6 and "0.8 mm are needed: make it larger" in result.stderr
     assert run(tmp_path / "tiny.stl", "--printable", "--unit", "cm").exit_code == 0
     assert run(tmp_path / "tiny.stl", "--unit", "yd").exit_code == 2
     assert run(tmp_path / "none.stl").exit_code == 3

@@ -38,7 +38,7 @@ def test_every_flag_of_a_stage_belongs_to_its_command() -> None:
 
 def test_the_help_tells_the_standard_default() -> None:
     assert FLAGS["faces"].text.endswith(r"\[default: 20000]") and FLAGS["format"].text.endswith(r"\[default: glb]")
-    assert "as the weights say" in FLAGS["steps"].text and "default" not in FLAGS["decode_normals"].text
+    assert "set by the weights" in FLAGS["steps"].text and "default" not in FLAGS["decode_normals"].text
 
 
 def test_every_preset_lies_inside_of_the_ranges() -> None:

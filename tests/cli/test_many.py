@@ -106,7 +106,7 @@ def test_an_interrupt_ends_the_batch_with_its_sum(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--mask", "mask.png"], "--mask is for one photo"),
+        (["--mask", "mask.png"], "--mask takes one photo"),
         (["--until", "dream"], "'dream' is not one of"),
         (["--steps", "0"], "invalid value for '--steps'"),
         (["--size", "3mm", "--height", "3mm"], "give one of them"),
@@ -134,7 +134,7 @@ def test_jobs_run_in_processes_of_their_own_with_the_same_words(workshop: Worksh
     told = [json.loads(text) for text in done.stdout.splitlines()]
     ended = [t["photo"] for t in told]
     assert done.returncode == 3 and sorted(ended) == ["a.png", "b.png", "c.png"], done.stderr
-    assert all("is no picture that can be read" in t["error"] for t in told), told
+    assert all("cannot be read as an image" in t["error"] for t in told), told
     assert done.stderr.splitlines()[-1].endswith(f"failed: {', '.join(ended)}")
 
 

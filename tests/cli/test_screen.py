@@ -31,7 +31,7 @@ def test_plain_lines_tell_stage_seconds_notes_and_warnings(capsys: pytest.Captur
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "[2/6] generate: imagining six views ...",
+        "[2/6] generate: generating six views ...",
         "note: something",
         "  generate     1.5 s",
         "  depth        unchanged",
@@ -57,7 +57,7 @@ def test_a_terminal_gets_a_line_that_moves(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(shown, Live)
     play(shown)
     told = terminal.getvalue()
-    assert "2/6 generate: imagining six views" in told and "done in 3.0 s" in told
+    assert "2/6 generate: generating six views" in told and "done in 3.0 s" in told
     rows = [line.split() for line in told.splitlines()]
     assert ["generate", "1.5", "computed"] in rows and ["depth", "0.0", "unchanged"] in rows
 

@@ -81,7 +81,7 @@ def test_every_photo_of_many_has_its_own_choice(best_is_two: Run, workshop: Work
     [
         (["--seeds", "3", "--pick", "9"], "--pick 9: expected auto or one of the seeds 0 to 2"),
         (["--seeds", "3", "--until", "depth"], "it needs --until decode or later"),
-        (["--pick", "1"], "--pick chooses among several --seeds"),
+        (["--pick", "1"], "--pick needs several --seeds"),
     ],
 )
 def test_wrong_words_are_status_2(img2mv3d: Run, workshop: Workshop, words: list[str], says: str) -> None:

@@ -558,5 +558,5 @@ def test_latents_that_somebody_edited_overrule_the_body(workshop: Workshop) -> N
     edited.color[:] += 1
     edited.save(workshop.out)
     workshop.run(bundle=WITH_SHAPE)
-    assert any("the body in shape.npz is left aside" in note for note in workshop.told.notes)
+    assert any("the body in shape.npz is ignored" in note for note in workshop.told.notes)
     assert workshop.runners.calls == {s: 1 for s in STAGES[2:]}

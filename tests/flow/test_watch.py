@@ -70,7 +70,7 @@ def test_other_errors_are_not_tried_again():
 @pytest.mark.parametrize("stage", [stage.name for stage in GRAPH.values() if stage.memory_hint])
 def test_a_stage_without_memory_names_the_option_to_change(stage: str, workshop: Workshop) -> None:
     setattr(workshop.runners, stage, lambda *given, **more: failing(MemoryError())())
-    with pytest.raises(ResourceError, match=f"^{stage}: not enough memory; .*take --"):
+    with pytest.raises(ResourceError, match=f"^{stage}: not enough memory; .*use --"):
         workshop.run()
 
 

@@ -38,7 +38,7 @@ def test_a_plate_is_sound_and_as_thick_as_it_is() -> None:
     assert health.sound and health.watertight and health.components == 1 and health.faults() == []
     assert health.box_mm == (40, 30, 2) and health.volume_mm3 == pytest.approx(2400)
     assert health.wall_mm == pytest.approx(2) and health.thinnest_mm == pytest.approx(2) and health.thin() is None
-    assert "0.5 mm, 0.8 mm wanted" in check(plate(40, 30, 2), 0.25).thin()
+    assert "0.5 mm, at least 0.8 mm are needed" in check(plate(40, 30, 2), 0.25).thin()
 
 
 def test_vertices_at_one_place_are_one() -> None:

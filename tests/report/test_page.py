@@ -87,7 +87,7 @@ def test_a_run_that_lacks_something_has_a_page_as_well(lost: str, tmp_path: Path
     text = page(gather(out))
     assert ('id="viewer"' in text) == (lost != "mesh.glb")
     assert ('id="lines"' in text) == (lost not in ("depth.npz", "plain"))
-    assert "left out: " in text
+    assert "missing: " in text
 
 
 def colours(picture: Path | bytes, box: dict[str, float] | None = None) -> int:

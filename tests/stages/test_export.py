@@ -178,7 +178,7 @@ def test_what_no_camera_saw_is_told_as_a_share_and_in_words_when_it_is_much() ->
     notes = export(Surface(sample_grid(solid, 64)), views, None, options=replace(OPTIONS, texture_size=0)).notes
     level, around = 2 * half[0] * half[2], 2 * half[1] * (half[0] + half[2])
     assert notes["seen"]["none"] == pytest.approx(level / (level + around), abs=0.05)
-    assert any(f"{notes['seen']['none']:.0%} of the surface is seen by no picture" in w for w in notes["warnings"])
+    assert any(f"no picture shows {notes['seen']['none']:.0%} of the surface" in w for w in notes["warnings"])
 
 
 @pytest.mark.parametrize(

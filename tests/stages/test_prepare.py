@@ -137,7 +137,7 @@ def test_a_mask_of_another_size_is_scaled_and_of_another_shape_refused() -> None
     photo = photo_of(painted(shape("disc"), (10, 90, 200), flat((240, 240, 240))))
     half = (shape("disc", (SIDE // 2, SIDE // 2)) * 255).astype(np.uint8)
     assert iou(prepare(photo, framing_px=144, options=AUTO, mask=half).full[..., 3], shape("disc")) > 0.97
-    with pytest.raises(PhotoError, match="proportions"):
+    with pytest.raises(PhotoError, match="aspect ratio"):
         prepare(photo, framing_px=144, options=AUTO, mask=half[:60])
 
 

@@ -67,7 +67,8 @@ def test_two_steps_on_svd_are_added_and_used(toy: Path, tmp_path: Path) -> None:
     Latents(cells[0], cells[1], front, SIX_VIEWS, 144, {"name": "sd-1.x"}, "elsewhere", 0).save(tmp_path)
     result = call("decode", "latents.pt", "--bundle", "toy", "--depth", "none", "--decoder", "svd")
     assert result.exit_code == 0, result.output
-    assert "decoded by svd: as asked; Stable Video Diffusion's decoder with trained cross-view weights" in result.stderr
+    said = "decoded by svd: as requested; Stable Video Diffusion's decoder with trained cross-view weights"
+    assert said in result.stderr
 
 
 def test_for_the_published_checkpoint_its_own_autoencoder_is_the_still_base(toy: Path, tmp_path: Path) -> None:
