@@ -146,6 +146,7 @@ class Body:
     over the outline's long side. ratios: float32 [K, 2], log ratio and chance of each. pitch_deg, pitch_spread_deg: how
     far from above the photo was taken, and the Laplace spread of that guess. told: whether somebody gave the ratio.
     box_misfit: by how much (0.1: a tenth) its box misses the proportions that somebody gave; None: nobody did.
+    mirror: normal and offset of the plane in which it is nearly its own mirror image; None: there is none.
     """
 
     field: np.ndarray
@@ -157,6 +158,7 @@ class Body:
     pitch_spread_deg: float
     told: bool = False
     box_misfit: float | None = None
+    mirror: tuple[float, float, float, float] | None = None
 
     @property
     def likelihood(self) -> float:
@@ -177,6 +179,7 @@ class Body:
             "pitch_spread_deg": self.pitch_spread_deg,
             "told": self.told,
             "box_misfit": self.box_misfit,
+            "mirror": self.mirror,
         }
         half = {"field": self.field.clip(-BODY_CUT, BODY_CUT), "far": self.far, "normal": self.normal}
         arrays = {name: array.astype(np.float16) for name, array in half.items()}
@@ -196,12 +199,21 @@ class Body:
         try:
             numbers = [float(notes[name]) for name in ("depth_ratio", "pitch_deg", "pitch_spread_deg")]
             misfit = None if notes.get("box_misfit") is None else float(notes["box_misfit"])
+            mirror = None if notes.get("mirror") is None else _plane(notes["mirror"])
         except (KeyError, TypeError, ValueError):
             raise SurfaceError(
                 f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again"
             ) from None
         told = bool(notes.get("told", False))
-        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, misfit)
+        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, misfit, mirror)
+
+
+def _plane(numbers: Any) -> tuple[float, float, float, float]:
+    """Normal and offset, out of a file. Raises ValueError."""
+    x, y, z, offset = (float(number) for number in numbers)
+    if not np.isclose(x * x + y * y + z * z, 1, atol=1e-3) or not np.isfinite(offset):
+        raise ValueError("no plane")
+    return x, y, z, offset
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.mesh.arrays import vertex_normals
 from img2mv3d.mesh.extract import extract
-from img2mv3d.mesh.photographs import behind
+from img2mv3d.mesh.photographs import behind, mirrored_source
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import paint
@@ -71,19 +71,24 @@ def draft(
     photo: Source,
     alpha: Float32[np.ndarray, "H W"],
     rig: Rig,
+    mirror: tuple[float, float, float, float] | None = None,
 ) -> Draft:
-    """The views of a body, its near side coloured by the photo, its far side as predicted, and by its neighbours where
-    neither looks.
+    """The views of a body, its near side coloured by the photo, its far side by the photo's mirror image and as
+    predicted, and by its neighbours where nobody looks.
 
     field: as in `body_maps`.
     far: colour of the far side in the front camera's pixels, over +-CROP.
     photo: as the front camera saw it.
     alpha: of the framed photo, over the whole picture.
+    mirror: normal and offset of the plane in which the body is its own mirror image, if there is one.
 
     Raises NothingFoundError when the body is empty.
     """
     surface = extract(field, faces=FACES)
-    painting = paint(surface.vertices, surface.faces, [photo, far_source(far, alpha, rig)], texture_size=0)
+    sources = [photo, far_source(far, alpha, rig)]
+    if mirror is not None:
+        sources.append(mirrored_source(photo, mirror, far))
+    painting = paint(surface.vertices, surface.faces, sources, texture_size=0)
     normals = vertex_normals(surface.vertices, surface.faces)
     values = np.concatenate([normals, painting.mesh.colors / 255, painting.by_photo[:, None]], axis=1)
     seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(IMAGE_SIZE)]

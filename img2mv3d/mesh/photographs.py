@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
+from jaxtyping import Float, Float32
 
-from img2mv3d.conventions import FRONT, IMAGE_SIZE
+from img2mv3d.conventions import FRONT, IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.geometry.cameras import Camera, Rig
+from img2mv3d.geometry.columns import CROP
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.sources import Source
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
+MIRROR_PRIORITY = 8.0  # the photo's own pixels, where the other half is taken to look alike
+FACING = 0.8  # of a plane's normal along the line of sight: its mirror image is the back
+ALIKE = (0.08, 0.16)  # difference of colours between which front and back count as alike, and as different
+LOW_SHARE = 1 / 24  # of the object's width: colours are compared blurred by so much
 PHOTO_PRIORITY = 60.0  # the photo's pixels are real, a view's are made up: where both see, the photo decides
 
 
@@ -27,3 +34,57 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
     offset = -framing.offset[0] * scale[0], -framing.offset[1] * scale[1]
     pixels = full.astype(np.float32) / 255
     return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True)
+
+
+def mirrored_source(
+    photo: Source, plane: tuple[float, float, float, float], far: Float32[np.ndarray, "T T 3"] | None = None
+) -> Source:
+    """The photo as its mirror image in a plane (normal, offset) would show it: what the other half looks like if both
+    are alike.
+
+    far: predicted colour of the far side in the front camera's pixels, over +-CROP. Where the plane faces the camera,
+    so that the mirror image would be the back, it counts only where it agrees with that: a face has no second one.
+    """
+    normal, offset = np.array(plane[:3]), plane[3]
+    reflect = np.eye(4)
+    reflect[:3, :3] -= 2 * np.outer(normal, normal)
+    reflect[:3, 3] = 2 * offset * normal
+    camera = photo.camera
+    # a mirrored camera is left-handed; with its picture flipped it is a camera again
+    pose = reflect @ camera.world_from_cam @ np.diag([-1.0, 1, 1, 1])
+    alpha = photo.alpha
+    if far is not None and abs(normal @ camera.world_from_cam[:3, 2]) > FACING:
+        alpha = alpha * _alike(photo, far)
+    width = photo.color.shape[1]
+    return replace(
+        photo,
+        camera=replace(camera, world_from_cam=pose),
+        color=np.ascontiguousarray(photo.color[:, ::-1]),
+        alpha=np.ascontiguousarray(alpha[:, ::-1]),
+        offset=(width - camera.width * photo.scale[0] - photo.offset[0], photo.offset[1]),
+        priority=MIRROR_PRIORITY,
+        is_photo=False,
+    )
+
+
+def _alike(photo: Source, far: Float32[np.ndarray, "T T 3"]) -> Float[np.ndarray, "H W"]:
+    """1 where the predicted far side has the photo's colours, 0 where it differs, at the photo's own px."""
+    side = far.shape[0]
+    frame = photo.camera.width
+    # px of the photo under the middles of far's px
+    place = ((np.arange(side) + 0.5) / side * 2 - 1) * CROP
+    column = (place / (WORLD_WIDTH / 2) + 1) * frame / 2 * photo.scale[0] + photo.offset[0] - 0.5
+    row = (place / (WORLD_WIDTH / 2) + 1) * frame / 2 * photo.scale[1] + photo.offset[1] - 0.5
+    grid = [a.astype(np.float32) for a in np.meshgrid(column, row)]
+    sigma = LOW_SHARE * side * (photo.scale[0] * frame / side) * 2 * CROP / WORLD_WIDTH
+    soft = cv2.GaussianBlur(photo.color * photo.alpha[..., None], (0, 0), sigma)
+    share = cv2.GaussianBlur(photo.alpha, (0, 0), sigma)
+    seen = cv2.remap(soft / np.maximum(share, 1e-3)[..., None], *grid, cv2.INTER_LINEAR)
+    apart = np.abs(seen - cv2.GaussianBlur(far, (0, 0), LOW_SHARE * side)).mean(-1)
+    alike = ((ALIKE[1] - apart) / (ALIKE[1] - ALIKE[0])).clip(0, 1).astype(np.float32)
+    height, width = photo.alpha.shape
+    back = [
+        ((np.arange(n) + 0.5 - photo.offset[i]) / photo.scale[i] * 2 / frame - 1) / CROP * side / 2 + side / 2 - 0.5
+        for i, n in enumerate((width, height))
+    ]
+    return cv2.remap(alike, *(a.astype(np.float32) for a in np.meshgrid(*back)), cv2.INTER_LINEAR)

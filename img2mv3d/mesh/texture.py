@@ -63,7 +63,8 @@ def paint(
         mesh = MeshArrays(vertices.astype(np.float64), faces.astype(np.int64), colors)
         return Painting(mesh, shares, shifts, 0.0, by_photo)
     sharp = [
-        TextureSource(s, vertices, faces, density) if s.is_photo else c for s, c in zip(sources, coarse, strict=True)
+        TextureSource(s, vertices, faces, density) if s.is_photo or s.color.shape[0] > s.camera.height else c
+        for s, c in zip(sources, coarse, strict=True)
     ]
     texture = _bake(chart, vertices, normals, filled, sharp, shifts)
     mesh = MeshArrays(

@@ -17,7 +17,9 @@ from torch import Tensor
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.body import body_field
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
+from img2mv3d.geometry.hull import mask_distance
 from img2mv3d.geometry.proportions import misfit, smallest_box
+from img2mv3d.geometry.symmetry import completed, mirror_plane
 from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins
 from img2mv3d.values import Body
@@ -120,8 +122,11 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     half = np.exp(_merged(layers.log_half)) * depth
     solid = torch.sigmoid(torch.from_numpy(_merged(layers.fill))).movedim(0, -1).numpy()
     normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]
+    field = body_field(middle - half, middle + half, photo.cover, solid, photo.alpha, nodes, CROP)
+    outside = mask_distance(photo.alpha) * (2 / photo.alpha.shape[1])
+    plane = mirror_plane(field, outside, elevation(None, photo.pitch)[0])
     return Body(
-        field=body_field(middle - half, middle + half, photo.cover, solid, photo.alpha, nodes, CROP),
+        field=field if plane is None else completed(field, outside, plane),
         far=_merged(maps.far).transpose(1, 2, 0).clip(0, 1),
         normal=_merged(normal).transpose(1, 2, 0),
         depth_ratio=float(ratio),
@@ -129,6 +134,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         pitch_deg=photo.pitch[0],
         pitch_spread_deg=photo.pitch[1],
         told=told,
+        mirror=None if plane is None else (*(float(part) for part in plane.normal), plane.offset),
     )
 
 

@@ -14,7 +14,7 @@ from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast
-from img2mv3d.mesh.photographs import behind, photo_source
+from img2mv3d.mesh.photographs import behind, mirrored_source, photo_source
 from img2mv3d.mesh.placement import PLACINGS
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
@@ -53,7 +53,10 @@ def export(
     solid = extract(surface.sdf, faces=options.faces)
     sources = view_sources(views)
     if subject is not None:
-        sources.append(photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT]))
+        photo = photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT])
+        sources.append(photo)
+        if body is not None and body.mirror is not None and back is None:
+            sources.append(mirrored_source(photo, body.mirror, body.far))
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
     texture_size = options.texture_size if PLACINGS[options.format].texture else 0

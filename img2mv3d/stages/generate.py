@@ -104,7 +104,8 @@ def from_body(
         raise ValueError("this bundle has no encoder of pictures")
     like = generator.camera
     photo = photo_source(subject.full, subject.framing, generator.rig.cameras(IMAGE_SIZE)[FRONT])
-    views = draft(body.field, body.far, photo, subject.image[..., 3].astype(np.float32) / 255, generator.rig)
+    alpha = subject.image[..., 3].astype(np.float32) / 255
+    views = draft(body.field, body.far, photo, alpha, generator.rig, body.mirror)
     mask = views.maps.mask
     latents = encoded(views, generator.encoder).to(like)
     levels = _levels(generator.refine_steps, options.steps)

@@ -61,7 +61,8 @@ def draft_missing(data: Path, shape: ShapeNet, encoder: Encoder, report: Callabl
             body = predict_body(sample.photo, net=shape)
             front = SIX_VIEWS.cameras(IMAGE_SIZE)[FRONT]
             photo = photo_source(sample.photo, Framing((1.0, 1.0), (0.0, 0.0), sample.framing_px), front)
-            views = draft(body.field, body.far, photo, sample.photo[..., 3].astype(np.float32) / 255, SIX_VIEWS)
+            alpha = sample.photo[..., 3].astype(np.float32) / 255
+            views = draft(body.field, body.far, photo, alpha, SIX_VIEWS, body.mirror)
         except NothingFoundError:
             continue
         normal, color = encoded(views, encoder).chunk(2)

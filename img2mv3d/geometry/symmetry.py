@@ -1,0 +1,96 @@
+"""The upright plane that a body is nearly its own mirror image in, and the body completed by it.
+
+In: a field, which way is up, the photo's outline. Out: `Plane`, a field. What a photo shows of one half holds for the
+other: most made and grown things have such a plane, and a predicted body is thinner where nobody looked.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32
+from scipy.ndimage import map_coordinates
+
+LEAST_IOU = 0.5  # of a body and its mirror image: below it has no such plane
+TURNS = np.arange(0.0, 180.0, 6.0)  # degrees about the upright axis
+SHIFTS = np.arange(-0.06, 0.061, 0.02)  # world units, round the body's middle
+FINER = (3, 0.01)  # degrees and world units of the second round's steps
+SAMPLES = 6000  # points that a plane is tried with
+
+
+class Plane(NamedTuple):
+    """Points x with normal @ x == offset. iou: of the body and its mirror image, times the share of the latter that
+    lies within the photo's outline, squared."""
+
+    normal: Float[np.ndarray, " 3"]
+    offset: float
+    iou: float
+
+
+def mirrored(points: Float[np.ndarray, "*P 3"], plane: Plane) -> Float[np.ndarray, "*P 3"]:
+    """Where points come to lie."""
+    return points - 2 * ((points @ plane.normal) - plane.offset)[..., None] * plane.normal
+
+
+def mirror_plane(
+    field: Float32[np.ndarray, "N N N"], outside: Float[np.ndarray, "H W"], elevation_deg: float
+) -> Plane | None:
+    """The best upright plane, or None where the body is not its own mirror image in any.
+
+    field: world units, negative inside, nodes linspace(-1, 1, N). outside: distance to the photo's outline (px or world
+    units, positive outside), over +-1. elevation_deg: of the photo's camera, which says where up is.
+    """
+    inside = np.argwhere(field < 0)
+    if len(inside) == 0:
+        return None
+    nodes = field.shape[0]
+    points = inside[:: len(inside) // SAMPLES + 1] * (2 / (nodes - 1)) - 1
+    middle = points.mean(0)
+    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+
+    def tried(turn_deg: float, shift: float) -> Plane:
+        turn = np.radians(turn_deg)
+        normal = np.array([np.cos(turn), -sin * np.sin(turn), cos * np.sin(turn)])
+        plane = Plane(normal, float(normal @ middle) + shift, 0.0)
+        other = mirrored(points, plane)
+        met = (_nearest(field, other) < 0).sum()
+        shown = _shown(outside, other).mean()
+        return plane._replace(iou=float(met / (2 * len(points) - met) * shown**2))
+
+    tries = {(turn, shift): tried(turn, shift) for turn in TURNS for shift in SHIFTS}
+    turn, shift = max(tries, key=lambda place: tries[place].iou)
+    near = [tried(turn + i * FINER[0], shift + j * FINER[1]) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    best = max(near, key=lambda plane: plane.iou)
+    return best if best.iou >= LEAST_IOU else None
+
+
+def completed(
+    field: Float32[np.ndarray, "N N N"], outside: Float[np.ndarray, "H W"], plane: Plane
+) -> Float32[np.ndarray, "N N N"]:
+    """The body and its mirror image together, as far as the photo's outline lets them.
+
+    outside: distance to the outline, world units, positive outside, over +-1.
+    """
+    nodes = field.shape[0]
+    line = np.linspace(-1, 1, nodes)
+    grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1)
+    place = (mirrored(grid, plane) + 1) * ((nodes - 1) / 2)
+    other = map_coordinates(field, place.transpose(3, 0, 1, 2), order=1, mode="nearest")
+    pixel = (line + 1) * (outside.shape[1] / 2) - 0.5
+    rim = map_coordinates(outside, np.meshgrid(pixel[::-1], pixel, indexing="ij"), order=1, mode="nearest")
+    return np.maximum(np.minimum(field, other), rim.T[:, :, None]).astype(np.float32)
+
+
+def _nearest(field: np.ndarray, points: np.ndarray) -> np.ndarray:
+    nodes = field.shape[0]
+    place = np.rint((points + 1) * ((nodes - 1) / 2)).astype(int).clip(0, nodes - 1)
+    return field[place[:, 0], place[:, 1], place[:, 2]]
+
+
+def _shown(outside: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Whether points lie within the outline, to within a pixel."""
+    size = outside.shape[1]
+    column = ((points[:, 0] + 1) * (size / 2)).astype(int).clip(0, size - 1)
+    row = ((1 - points[:, 1]) * (size / 2)).astype(int).clip(0, size - 1)
+    return outside[row, column] < 2 / size

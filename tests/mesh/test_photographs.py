@@ -1,0 +1,59 @@
+"""The photo's mirror image as a source: what it shows at a point is what the photo shows at the point's mirror image."""
+
+import numpy as np
+import pytest
+
+from img2mv3d.geometry.cameras import SIX_VIEWS, project
+from img2mv3d.geometry.framing import Framing
+from img2mv3d.geometry.symmetry import Plane, mirrored
+from img2mv3d.mesh.photographs import mirrored_source, photo_source
+from img2mv3d.mesh.sources import Source
+
+RNG = np.random.default_rng(0)
+FRONT_CAMERA = SIX_VIEWS.cameras(256)[0]
+
+
+def _photo() -> Source:
+    """300 x 200 px, every pixel another colour, framed smaller and off the middle."""
+    full = np.full((200, 300, 4), 255, np.uint8)
+    full[..., 0], full[..., 1] = np.linspace(0, 255, 300)[None], np.linspace(0, 255, 200)[:, None]
+    return photo_source(full, Framing((0.6, 0.6), (30.0, 50.0), 150), FRONT_CAMERA)
+
+
+def _seen(source: Source, points: np.ndarray) -> np.ndarray:
+    """px of the source's picture under world points."""
+    return project(source.camera, points)[0] * np.array(source.scale) + np.array(source.offset)
+
+
+@pytest.mark.parametrize("turn_deg", [20.0, 90.0, 130.0])
+def test_a_mirrored_photo_shows_at_a_point_what_the_photo_shows_at_its_mirror_image(turn_deg: float) -> None:
+    turn = np.radians(turn_deg)
+    plane = Plane(np.array([np.cos(turn), 0.0, np.sin(turn)]), 0.07, 1.0)
+    photo = _photo()
+    source = mirrored_source(photo, (*plane.normal, plane.offset))
+    points = RNG.uniform(-0.4, 0.4, (40, 3))
+    there, here = _seen(source, points), _seen(photo, mirrored(points, plane))
+    width = photo.color.shape[1]
+    assert np.allclose(width - there[:, 0], here[:, 0]) and np.allclose(there[:, 1], here[:, 1])
+    assert np.array_equal(source.color, photo.color[:, ::-1]) and not source.is_photo
+    assert 0 < source.priority < photo.priority
+
+
+def test_a_back_that_is_predicted_to_look_otherwise_gets_no_second_face() -> None:
+    photo, facing = _photo(), (0.0, 0.0, 1.0, 0.0)
+    alike = mirrored_source(photo, facing, _looking_like(photo)).alpha
+    other = mirrored_source(photo, facing, 1 - _looking_like(photo)).alpha
+    assert alike[60:140, 90:210].mean() > 0.9
+    assert other[:40].mean() < 0.1 and other[-40:].mean() < 0.1
+    sideways = mirrored_source(photo, (1.0, 0.0, 0.0, 0.0), 1 - _looking_like(photo)).alpha
+    assert np.array_equal(sideways, photo.alpha[:, ::-1])
+
+
+def _looking_like(photo: Source) -> np.ndarray:
+    """The far side's colours as they are in the photo, over +-CROP."""
+    line = (np.arange(64) + 0.5) / 32 * 0.64 - 0.64
+    points = np.stack([*np.meshgrid(line, -line), np.zeros((64, 64))], axis=-1).reshape(-1, 3)
+    px = _seen(photo, points)
+    height, width = photo.alpha.shape
+    red, green = px[:, 0] / width, px[:, 1] / height
+    return np.stack([red, green, np.ones(64 * 64)], axis=-1).reshape(64, 64, 3).clip(0, 1).astype(np.float32)
