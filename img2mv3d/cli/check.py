@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import MM, TEXT, command, typed_in
+from img2mv3d.cli.flags import LOOKING, MM, TEXT, command, typed_in
 from img2mv3d.errors import UnsoundError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ Unit = Annotated[
 ]
 
 
-@command(app, "json", "debug")
+@command(app, "json", "debug", group=LOOKING)
 def check(file: MeshFile, repair: Mend = False, printable: Printable = False, unit: Unit = None, **flags: Any) -> None:
     """Check whether a mesh file is a closed body: boundary and non-manifold edges, orientation, walls, size.
 

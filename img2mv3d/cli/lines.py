@@ -5,10 +5,17 @@ In: plain values. Out: text on stdout or stderr. Why here: cache, weights and tr
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from img2mv3d.errors import WeightsError
+
+
+def draws(stream: Any) -> bool:
+    """Whether boxes, colours and moving lines suit the stream: a terminal whose user has not asked for plain text."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def say(line: str) -> None:

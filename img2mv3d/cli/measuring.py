@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from img2mv3d.cli.flags import TEXT, command
+from img2mv3d.cli.flags import LEARNING, TEXT, command
 from img2mv3d.cli.lines import say
 from img2mv3d.cli.training import DataFolder, Debug, OutFolder, check_data, ready_torch
 from img2mv3d.errors import InputError, UsageError
 
 app = typer.Typer(**TEXT)
 eval_app = typer.Typer(help="Evaluate trained weights.", **TEXT)
-app.add_typer(eval_app, name="eval")
+app.add_typer(eval_app, name="eval", rich_help_panel=LEARNING)
 
 CONDITIONS = ("clean", "perturbed", "generated")
 FORMER = {"exact": "clean", "spoilt": "perturbed"}  # words of version 0.1.0

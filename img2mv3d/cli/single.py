@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from img2mv3d.cli.flags import TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.flags import STAGE_BY_STAGE, TEXT, command, flags_of, of_a_run, typed_in
 from img2mv3d.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ LayoutOf = Annotated[
 ]
 
 
-@command(app, *of_a_run("mask", *flags_of("prepare")))
+@command(app, *of_a_run("mask", *flags_of("prepare")), group=STAGE_BY_STAGE)
 def prepare(photo: Photo, **flags: Any) -> None:
     """Cut the object out of a photo and frame it: subject.png.
 
@@ -43,7 +43,7 @@ def prepare(photo: Photo, **flags: Any) -> None:
     run_stage("prepare", photo, typed_in(flags))
 
 
-@command(app, *of_a_run("mask", *flags_of("prepare", "shape", "generate")))
+@command(app, *of_a_run("mask", *flags_of("prepare", "shape", "generate")), group=STAGE_BY_STAGE)
 def generate(path: Input, **flags: Any) -> None:
     """Generate six views of the object as latents: latents.pt. Takes a photo, subject.png or a run's folder.
 
@@ -53,7 +53,7 @@ def generate(path: Input, **flags: Any) -> None:
     run_stage("generate", path, typed_in(flags))
 
 
-@command(app, *of_a_run(*flags_of("depth")))
+@command(app, *of_a_run(*flags_of("depth")), group=STAGE_BY_STAGE)
 def depth(path: Input, **flags: Any) -> None:
     """Decode views one by one and fit a coarse surface: depth.npz. Takes latents.pt, a folder of views, a run's folder.
 
@@ -63,7 +63,7 @@ def depth(path: Input, **flags: Any) -> None:
     run_stage("depth", path, typed_in(flags))
 
 
-@command(app, *of_a_run(*flags_of("depth", "decode")))
+@command(app, *of_a_run(*flags_of("depth", "decode")), group=STAGE_BY_STAGE)
 def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flags: Any) -> None:
     """Decode latents into views that agree to the pixel: views/. Takes latents.pt, a folder of views, a run's folder.
 
@@ -77,7 +77,7 @@ def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flag
     run_stage("decode", path, typed, depth)
 
 
-@command(app, *of_a_run(*flags_of("reconstruct")))
+@command(app, *of_a_run(*flags_of("reconstruct")), group=STAGE_BY_STAGE)
 def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
     """Fit the final surface to views: surface.npz. Takes a folder of views or a run's folder.
 
@@ -87,7 +87,7 @@ def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
     run_stage("reconstruct", *ours(path, typed_in(flags), layout, size_matters=False))
 
 
-@command(app, *of_a_run(*flags_of("export")))
+@command(app, *of_a_run(*flags_of("export")), group=STAGE_BY_STAGE)
 def export(path: Run = None, **flags: Any) -> None:
     """Write the mesh of a run: mesh.glb, or another format. Without a folder: the run in out/, else here.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from img2mv3d.cli.flags import TEXT, command
+from img2mv3d.cli.flags import LEARNING, TEXT, command
 from img2mv3d.cli.lines import say
 from img2mv3d.errors import InputError, UsageError
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(**TEXT)
 data_app = typer.Typer(help="Render training data.", **TEXT)
 train_app = typer.Typer(help="Train the networks of a bundle.", **TEXT)
-app.add_typer(data_app, name="data")
-app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data", rich_help_panel=LEARNING)
+app.add_typer(train_app, name="train", rich_help_panel=LEARNING)
 
 Meshes = Annotated[Path, typer.Argument(help="Folder with manifest.tsv and objects/.")]
 Poses = Annotated[int, typer.Option("--poses", min=1, help="Random poses of each everyday object.")]

@@ -273,8 +273,8 @@ def lines_of(text: str) -> list[str]:
 
 
 def test_every_command_has_a_page(img2mv3d: Run) -> None:
-    lines = img2mv3d("--help").stdout.split("─ Commands ─")[1].splitlines()
-    assert {line.split()[1] for line in lines if line[2:3].isalpha()} == {p.stem for p in PAGES}
+    lines = img2mv3d("--help").stdout.split("Photo to mesh:")[1].splitlines()
+    assert {line.split()[0] for line in lines if line[2:3].isalpha()} == {p.stem for p in PAGES}
 
 
 def test_shells_can_complete_commands_and_flags() -> None:
