@@ -18,6 +18,24 @@ def draws(stream: Any) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
+def marked(line: str) -> Any:
+    """A rich text of a line whose first word says what kind it is: error, warning, note."""
+    from rich.text import Text
+
+    kind, colon, rest = line.partition(": ")
+    style = {"error": "bold red", "warning": "bold yellow", "note": "bold"}.get(kind)
+    return Text.assemble((kind + colon, style), rest) if style else Text(line)
+
+
+def complain(line: str) -> None:
+    """A line on stderr; on a terminal its first word stands out, and it is broken between words."""
+    if not draws(sys.stderr):
+        return say(line)
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(marked(line))
+
+
 def say(line: str) -> None:
     """A line on stderr."""
     print(line, file=sys.stderr, flush=True)

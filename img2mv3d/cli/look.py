@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from img2mv3d.cli.flags import LOOKING, TEXT, command
+from img2mv3d.cli.lines import draws
 from img2mv3d.errors import InputError, UsageError
 
 NAME = "report.html"
@@ -112,7 +113,7 @@ def shot(mesh: Any, name: str, count: int, side: int) -> list[Any]:
     pictures = []
     for picture in frames(mesh, count, side):
         pictures.append(picture)
-        if sys.stderr.isatty():
+        if draws(sys.stderr):
             print(f"\r{name}: {len(pictures)} of {count}", end="" if len(pictures) < count else "\n", file=sys.stderr)
     return pictures
 

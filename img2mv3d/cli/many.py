@@ -20,6 +20,7 @@ import typer
 
 from img2mv3d.cli.carry import carry_one, facts_of, plan_of
 from img2mv3d.cli.guard import as_known, one_line
+from img2mv3d.cli.lines import draws
 from img2mv3d.cli.pools import Lost, in_processes
 from img2mv3d.cli.screen import Quiet
 from img2mv3d.cli.seeds import Seeds
@@ -159,7 +160,7 @@ def _outcomes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
 
 def _announce(task: Task, number: int, total: int) -> None:
     """On a terminal, what is at work; the line of its end is written over it."""
-    if sys.stderr.isatty():
+    if draws(sys.stderr):
         print(f"[{number}/{total}] {task.photo} ...", end="\r", file=sys.stderr, flush=True)
 
 

@@ -111,7 +111,8 @@ def test_somebody_s_own_report_is_no_failure_of_the_run(img2mv3d: Run, workshop:
 
 def test_warnings_come_in_words_at_the_end(img2mv3d: Run) -> None:
     lines = img2mv3d("run", "photo.png").stderr.splitlines()
-    assert lines[-3:-1] == ["warning: cut", "warning: hull"] and lines[-1].startswith("done in")
+    assert lines[-4:-2] == ["warning: cut", "warning: hull"] and lines[-2].startswith("done in")
+    assert lines[-1] == "look at it: img2mv3d view out/"
     assert img2mv3d("run", "photo.png", "-q").stderr.splitlines() == ["warning: cut", "warning: hull"]
 
 
