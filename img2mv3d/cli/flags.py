@@ -29,6 +29,7 @@ TEXT: dict[str, Any] = {
 }
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
 FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
+LAYOUTS = ("wonder3d", "era3d", "syncdreamer", "zero123plus", "zero123plus-1.2")  # of third-party views
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
 
 # Panels of the list of commands.

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import STAGE_BY_STAGE, TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.flags import LAYOUTS, STAGE_BY_STAGE, TEXT, command, flags_of, of_a_run, typed_in
 from img2mv3d.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ DepthFrom = Annotated[
     str | None, typer.Option("--depth", help="neus (a coarse fit), none, a depth.npz or a mesh.", show_default="neus")
 ]
 LayoutOf = Annotated[
-    str | None, typer.Option("--layout", help="Layout of the views: wonder3d, era3d, ...", show_default="detected")
+    Literal[*LAYOUTS] | None,
+    typer.Option(
+        "--layout", metavar="NAME", help=f"Layout of the views: {', '.join(LAYOUTS)}.", show_default="detected"
+    ),
 ]
 
 
@@ -129,12 +132,10 @@ def ours(
     path: Path, typed: Mapping[str, Any], layout: str | None, *, size_matters: bool
 ) -> tuple[Path, Mapping[str, Any]]:
     """Views of another program become ours first, in foreign/ under the results: the path and flags to go on with.
-    Others stay as they are. Raises ViewsError, UsageError."""
-    from img2mv3d.readers.third_party_views import LAYOUTS, layout_of, read_foreign, resized
+    Others stay as they are. Raises ViewsError."""
+    from img2mv3d.readers.third_party_views import layout_of, read_foreign, resized
     from img2mv3d.values import save_views
 
-    if layout is not None and layout not in LAYOUTS:
-        raise UsageError(f"--layout {layout}: expected one of {', '.join(LAYOUTS)}")
     name = layout or layout_of(path)
     if name is None:
         return path, typed
