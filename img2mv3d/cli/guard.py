@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from img2mv3d.cli.help import Group
-from img2mv3d.cli.lines import complain
+from img2mv3d.cli.lines import say
 from img2mv3d.errors import Img2mv3dError, ResourceError, UsageError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -62,7 +62,7 @@ class Guard(Group):
     def _say(self, line: str) -> None:
         if self._debug:
             traceback.print_exc()
-        complain(f"error: {line}")
+        say(f"error: {line}")
 
 
 def _worded(error: Any) -> str:

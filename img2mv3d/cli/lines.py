@@ -27,18 +27,14 @@ def marked(line: str) -> Any:
     return Text.assemble((kind + colon, style), rest) if style else Text(line)
 
 
-def complain(line: str) -> None:
-    """A line on stderr; on a terminal its first word stands out, and it is broken between words."""
+def say(line: str) -> None:
+    """A line on stderr; on a terminal its first word may stand out, and it is broken between words."""
     if not draws(sys.stderr):
-        return say(line)
+        print(line, file=sys.stderr, flush=True)
+        return
     from rich.console import Console
 
     Console(stderr=True, highlight=False).print(marked(line))
-
-
-def say(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def tell(found: Iterable[tuple[str, str, bool]], fault: str) -> None:

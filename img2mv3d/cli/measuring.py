@@ -33,7 +33,9 @@ app.add_typer(eval_app, name="eval", rich_help_panel=LEARNING)
 
 Conditions = Annotated[
     list[StrEnum("Condition", {name: name for name in CONDITIONS})] | None,  # typer takes no list of literals
-    typer.Option("--condition", help="How latents are made; repeatable.", show_default="clean and perturbed"),
+    typer.Option(
+        "--condition", metavar="NAME", help="How latents are made; repeatable.", show_default="clean and perturbed"
+    ),
 ]
 FormerConditions = Annotated[
     list[StrEnum("Setting", {name: name for name in (*CONDITIONS, *FORMER_CONDITIONS)})] | None,
@@ -120,8 +122,10 @@ def eval_consistency(
 
     \b
     clean      latents of the true views, true depth
-    perturbed  latents that disagree from view to view, depth of a coarse fit to what they show; truth known
-    generated  what the bundle makes of the photo: no truth, each method by the surface of its own views
+    perturbed  latents that disagree from view to view; truth known,
+               depth of a coarse fit to what they show
+    generated  what the bundle makes of the photo: no truth,
+               each method by the surface of its own views
 
     --rerender adds, for perturbed and generated ones, what the final fit to a method's views looks like from their
     cameras. Figures that OUT holds are kept as long as bundles are the same.
@@ -157,10 +161,12 @@ def eval_protocol(
     """The same objects from the same sides for everybody, and one table.
 
     \b
-    gso30   thirty objects of Google Scanned Objects, from your copy: MESHES/alarm/**/*.obj and so on
-    val     held-out objects of a corpus with manifest.tsv and objects/, as `data render` takes it
-    dev     twelve real scans for every choice; level and from 20 degrees above, with the surfaces' figures
-    test    25 real scans and 40 other objects, for final tables; as dev
+    gso30  thirty objects of Google Scanned Objects, from your copy:
+           MESHES/alarm/**/*.obj and so on
+    val    held-out objects of a corpus, as `data render` takes it
+    dev    twelve real scans for every choice; level and from 20 degrees
+           above, with the surfaces' figures
+    test   25 real scans and 40 other objects, for final tables; as dev
 
     OUT/photos holds the photos for other programs; put what they make of NAME.png into FOLDER/NAME/. Layouts:
     wonder3d, era3d, syncdreamer, zero123plus, ours. OUT/protocol.json has digests of all that was rendered: figures

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from img2mv3d.cli.lines import draws, marked
+from img2mv3d.cli.lines import draws, marked, say
 from img2mv3d.flow.graph import GRAPH
 
 Stages = Mapping[str, Mapping[str, Any]]
 HOW = {"cached": "from the cache", "kept": "unchanged", "edited": "as edited"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 BAR = 14  # columns
-HEARTBEAT = 10.0  # s between two plain lines of a stage that is still at work
+HEARTBEAT = 10.0  # s between two plain lines about a stage that is still at work
 
 
 def screen_for(quiet: bool) -> Quiet:
@@ -66,7 +66,7 @@ class Quiet:
 
     def write(self, line: str) -> None:
         """A line on stderr."""
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
 
 class Plain(Quiet):
@@ -108,9 +108,9 @@ class Plain(Quiet):
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
-            now = self._now
-            if now is not None:
-                self.write(now.line(time.monotonic()))
+            now, seconds = self._now, time.monotonic()
+            if now is not None and seconds - now.since >= HEARTBEAT / 2:  # not about one that has just begun
+                self.write(now.line(seconds))
 
 
 class Live(Quiet):

@@ -95,10 +95,13 @@ def export(path: Run = None, **flags: Any) -> None:
     """Write the mesh of a run: mesh.glb, or another format. Without a folder: the run in out/, else here.
 
     \b
-    glb, obj      texture, +Y up; metres, one world unit is 1 m unless --size says otherwise
-    ply           colours at the vertices, +Y up, as glb
-    stl, 3mf      for printing: millimetres, +Z up, on the plate, 100mm unless --size says otherwise; 3mf has colours
-    usdz          texture, metres, +Y up, on the ground, 100mm; needs usd-core: pip install 'img2mv3d[usd]'
+    glb, obj  texture, +Y up; metres, one world unit is 1 m unless --size
+              says otherwise
+    ply       colours at the vertices, +Y up, as glb
+    stl, 3mf  for printing: millimetres, +Z up, on the plate, 100mm unless
+              --size says otherwise; 3mf has colours
+    usdz      texture, metres, +Y up, on the ground, 100mm; needs usd-core:
+              pip install 'img2mv3d[usd]'
 
     \b
     img2mv3d export --format glb

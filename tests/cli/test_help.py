@@ -1,11 +1,13 @@
 """Help pages: panels on a terminal, the same words as plain text elsewhere."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from img2mv3d.cli import help as pages
@@ -81,6 +83,19 @@ def test_checks_of_types_stay_as_they_are() -> None:
 def test_lists_of_commands_have_one_sentence_each() -> None:
     assert first_sentence("Make it: mesh.glb. Takes more.\n\nWhy.") == "Make it: mesh.glb."
     assert "Takes latents.pt" not in page() and "Fit the final surface to views: surface.npz." in page()
+
+
+def commands(group: Any) -> Iterator[Any]:
+    for command in getattr(group, "commands", {}).values():
+        yield from commands(command)
+    if not hasattr(group, "commands"):
+        yield group
+
+
+@pytest.mark.parametrize("command", commands(get_command(app)), ids=lambda command: command.name)
+def test_what_is_laid_out_fits_into_80_columns(command: Any) -> None:
+    laid_out = [line for part in command.help.split("\n\n") if "\n" in part for line in part.splitlines()]
+    assert [line for line in laid_out if len(line) > 78] == []
 
 
 @pytest.mark.parametrize(
