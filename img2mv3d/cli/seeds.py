@@ -95,7 +95,9 @@ def _plausibility(place: Path) -> Plausibility:
     plain = load_views(place / "plain")
     z, hit, _ = load_depth(place / "depth.npz", plain.mask.shape)
     found = agreement(plain.color, plain.mask, z, hit, plain.rig)
-    return Plausibility(found.score, {name: round(value, 4) for name, value in found._asdict().items()})
+    figures = {name: round(value, 4) for name, value in found._asdict().items()}
+    # the error also under the name of version 0.1.0
+    return Plausibility(found.score, figures | {"warp_error": figures["reprojection_error"]})
 
 
 def _sheet(out: Path, choice: Choice) -> Any:

@@ -1,4 +1,4 @@
-"""The photo's mirror image as a source: what it shows at a point is what the photo shows at the point's mirror image."""
+"""The photo mirrored: it shows at a point what the photo shows at the point's mirror image."""
 
 import numpy as np
 import pytest
