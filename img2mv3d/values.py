@@ -101,7 +101,7 @@ class BackSubject(Subject):
     @classmethod
     def load(cls, folder: Path) -> BackSubject:
         """Read what `save` wrote. Raises PhotoError when a file is missing or not of that form."""
-        return super().load(folder / "back")
+        return cls(**vars(Subject.load(folder / "back")))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ ABOUT_ALL = {
     "light_import",
     "mirror",
     "surface",
+    "types",
     "wheel",
     "documentation",
     "hostile",

@@ -15,15 +15,19 @@ class Report(Protocol):
 
     def begin(self, stage: str, number: int, total: int) -> None:
         """A stage starts to compute; it is `number` of `total`."""
+        return None
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """`done` of `total` steps of the stage are through."""
+        return None
 
     def end(self, stage: str, how: str, seconds: float) -> None:
         """The stage's output stands: computed, cached, kept, edited or given, after `seconds` here and now."""
+        return None
 
     def note(self, line: str) -> None:
         """One sentence that a person should read now."""
+        return None
 
 
 class Silence(Report):

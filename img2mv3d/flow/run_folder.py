@@ -75,7 +75,7 @@ class RunFolder:
         What stands there and is not ours is set aside first, but `keep`, which is left alone. Killed anywhere in
         between, the next run knows old and new files as ours.
         """
-        new = {
+        new: dict[str, dict[str, Any]] = {
             str(p.relative_to(draft)): {"stage": stage, "size": p.stat().st_size, "sha256": digest_file(p)}
             for p in sorted(draft.rglob("*"))
             if p.is_file()

@@ -240,8 +240,15 @@ class Written:
         from img2mv3d.files.formats import write_json
         from img2mv3d.mesh.files import write_mesh
 
-        size = {"size_mm": self.options.size_mm, "height_mm": self.options.height_mm, "up": self.options.up}
-        facts = write_mesh(self.mesh, folder / f"mesh.{self.options.format}", **size, provenance=self.provenance)
+        asked = self.options
+        facts = write_mesh(
+            self.mesh,
+            folder / f"mesh.{asked.format}",
+            size_mm=asked.size_mm,
+            height_mm=asked.height_mm,
+            up=asked.up,
+            provenance=self.provenance,
+        )
         write_json(folder / "mesh.json", {**self.mesh.notes, **facts, "provenance": self.provenance})
 
 

@@ -6,7 +6,7 @@ Why here: a stage that overflows, or a card that is full, must be noticed where 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from img2mv3d.errors import ResourceError, WeightsError
@@ -29,7 +29,7 @@ def check_numbers(stage: str, value: Any) -> None:
             )
 
 
-def with_less(attempts: dict[str, Callable[[], T]], say: Callable[[str], None]) -> T:
+def with_less(attempts: Mapping[str, Callable[[], T]], say: Callable[[str], None]) -> T:
     """What the first attempt gives, or, when memory does not suffice, the next: attempts by what is said about them, at
     most two. Errors of other kinds come as they are."""
     (_, first), *rest = attempts.items()

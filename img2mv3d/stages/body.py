@@ -41,6 +41,7 @@ def predict_body(image: UInt8[np.ndarray, "256 256 4"], *, net: ShapeNet, depth_
     depth = ratio * long_side
     told = torch.full((2,), ratio)
     maps = net.decode(features, picture, outline, told, torch.ones(2, dtype=torch.bool))
+    assert maps.fine is not None and maps.far is not None and maps.normal is not None
     layers = maps.fine
     middle = _merged(layers.middle) * depth
     half = np.exp(_merged(layers.log_half)) * depth

@@ -66,7 +66,7 @@ def decode(
             normal = decode_normals(to_bytes(coded), mask)
     if depth.plain.origin == "plain" and depth.plain.normal is not None:
         # in views of ours a covered pixel without a normal is one that nothing was painted on
-        painted = depth.plain.normal.any(-1)
+        painted = np.any(depth.plain.normal, axis=-1)
         painted[FRONT] = True  # by the photo
         color = inpaint_nearest(color, (mask >= 0.5) & painted, mask >= 0.5)
     if back is not None:
@@ -86,7 +86,7 @@ def with_back(
     if not behind:
         return color
     size = color.shape[1:3]
-    covered = framed.astype(np.float32) / 255
+    covered: np.ndarray = framed.astype(np.float32) / 255
     covered[..., :3] *= covered[..., 3:]
     if covered.shape[:2] != size:
         covered = cv2.resize(covered, size[::-1], interpolation=cv2.INTER_AREA)

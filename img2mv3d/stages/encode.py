@@ -60,4 +60,5 @@ def _long_side(mask: np.ndarray) -> int:
     rows, columns = np.nonzero(mask >= 0.5)
     if rows.size == 0:
         return 256
-    return round(256 * (max(np.ptp(rows), np.ptp(columns)) + 1) / mask.shape[0])
+    longest = int(max(np.ptp(rows), np.ptp(columns))) + 1
+    return round(256 * longest / len(mask))

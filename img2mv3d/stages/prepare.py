@@ -5,6 +5,9 @@ Why here: the first stage; whatever it leaves of the background becomes part of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -92,7 +95,7 @@ def _remove(
         if remover == "plain":
             raise UsageError(f"{photo.name}: the background is not plain; use --remover auto or give --mask FILE")
     if remover in ("auto", "u2netp") and file is not None:
-        return "u2netp", _by_saliency(rgb, small, file, photo.name)
+        return "u2netp", _by_saliency(rgb, small, partial(model.saliency, model=file), photo.name)
     if remover == "u2netp":
         raise UsageError(f"the remover u2netp is not installed; {model.RECIPE}")
     if remover == "auto":
@@ -100,11 +103,13 @@ def _remove(
     return "grabcut", _by_colour(rgb, small, photo.name)
 
 
-def _by_saliency(rgb: np.ndarray, small: np.ndarray, file: object, name: str) -> Float32[np.ndarray, "H W"]:
+def _by_saliency(
+    rgb: np.ndarray, small: np.ndarray, saliency: Callable[[np.ndarray], tuple[np.ndarray, float]], name: str
+) -> Float32[np.ndarray, "H W"]:
     """U2-Netp on the whole, then on the object's surroundings, where its 320 px go farther; colours decide what it
     leaves open, then the photo's edges.
     """
-    whole, surest = model.saliency(small, file)
+    whole, surest = saliency(small)
     if surest < UNSURE:
         raise NothingFoundError(f"{name}: no object stands out; move closer, or give --mask FILE")
     near = whole
@@ -114,7 +119,7 @@ def _by_saliency(rgb: np.ndarray, small: np.ndarray, file: object, name: str) ->
     left, right = (int(n) for n in np.clip([columns[0] - margin, columns[-1] + margin], 0, small.shape[1]))
     if (bottom - top) * (right - left) < 0.7 * whole.size:
         near = np.zeros_like(whole)
-        near[top:bottom, left:right], _ = model.saliency(np.ascontiguousarray(small[top:bottom, left:right]), file)
+        near[top:bottom, left:right], _ = saliency(np.ascontiguousarray(small[top:bottom, left:right]))
     guess = (whole + near) / 2
     labels = np.full(guess.shape, refine.MAYBE_BACKGROUND, np.uint8)
     labels[guess > 0.5] = refine.MAYBE_OBJECT
