@@ -68,5 +68,10 @@ def test_every_module_has_a_test() -> None:
     assert missing == set()
 
 
+def test_no_two_modules_have_one_name() -> None:
+    names = [module.rpartition(".")[2] for module in modules()]
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
 def test_exceptions_are_still_needed() -> None:
     assert set(COVERED) <= modules() and not set(COVERED) & has_tests()

@@ -13,8 +13,8 @@ from PIL import Image
 
 from img2mv3d.errors import UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, vertex_normals
-from img2mv3d.mesh.formats import linear_of_srgb, png, srgb_of_linear
 from img2mv3d.mesh.placement import moved
+from img2mv3d.mesh.writers import linear_of_srgb, png, srgb_of_linear
 
 MISSING = "usdz files need usd-core, which is not installed; pip install 'img2mv3d[usd]'"
 ALIGNMENT = 64  # bytes; the package's own rule, so that readers can map it into memory

@@ -11,8 +11,8 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.geometry.body import body_field
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
+from img2mv3d.geometry.solid import body_field
 from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins
 from img2mv3d.values import Body
 

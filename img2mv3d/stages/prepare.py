@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 
 from img2mv3d.errors import NothingFoundError, PhotoError, UsageError
 from img2mv3d.geometry.framing import frame
-from img2mv3d.matting import keying, model, refine
+from img2mv3d.matting import edges, keying, model
 from img2mv3d.plans import PrepareOptions
 from img2mv3d.values import Photo, Subject
 
@@ -52,7 +52,7 @@ def prepare(
     _look_at_borders(alpha, photo.name, drawn, warnings)
     _look_at_size(alpha, photo.name, warnings)
     if remover != "alpha":
-        rgb = refine.clean_colours(rgb, alpha)
+        rgb = edges.clean_colours(rgb, alpha)
     full = np.dstack([rgb, (alpha * 255 + 0.5).astype(np.uint8)])
     image, framing = frame(full, options.framing_px or framing_px)
     return Subject(image, full, framing, remover, tuple(warnings))
@@ -91,7 +91,7 @@ def _remove(
             alpha = key.alpha
             if file is not None and key.doubt.sum() > DOUBT * alpha.sum():
                 alpha = keying.without_shadows(key, model.saliency(small, file)[0] > 0.5)
-            return "plain", alpha if scale == 1 else _sharpened(refine.follow_edges(rgb, alpha, 3))
+            return "plain", alpha if scale == 1 else _sharpened(edges.follow_edges(rgb, alpha, 3))
         if remover == "plain":
             raise UsageError(f"{photo.name}: the background is not plain; use --remover auto or give --mask FILE")
     if remover in ("auto", "u2netp") and file is not None:
@@ -121,27 +121,27 @@ def _by_saliency(
         near = np.zeros_like(whole)
         near[top:bottom, left:right], _ = saliency(np.ascontiguousarray(small[top:bottom, left:right]))
     guess = (whole + near) / 2
-    labels = np.full(guess.shape, refine.MAYBE_BACKGROUND, np.uint8)
-    labels[guess > 0.5] = refine.MAYBE_OBJECT
-    labels[guess > 0.95] = refine.OBJECT
-    labels[guess < 0.05] = refine.BACKGROUND
-    cut = refine.grab_cut(small, labels, 3)  # where the network is of two minds it leaves a veil; colours decide
-    return _sharpened(refine.follow_edges(rgb, cut, 6))
+    labels = np.full(guess.shape, edges.MAYBE_BACKGROUND, np.uint8)
+    labels[guess > 0.5] = edges.MAYBE_OBJECT
+    labels[guess > 0.95] = edges.OBJECT
+    labels[guess < 0.05] = edges.BACKGROUND
+    cut = edges.grab_cut(small, labels, 3)  # where the network is of two minds it leaves a veil; colours decide
+    return _sharpened(edges.follow_edges(rgb, cut, 6))
 
 
 def _by_colour(rgb: np.ndarray, small: np.ndarray, name: str) -> Float32[np.ndarray, "H W"]:
     """GrabCut from the guess that the border is background and the middle is object."""
     height, width = small.shape[:2]
-    labels = np.full((height, width), refine.MAYBE_BACKGROUND, np.uint8)
+    labels = np.full((height, width), edges.MAYBE_BACKGROUND, np.uint8)
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    labels[np.hypot(x, y) < 0.75] = refine.MAYBE_OBJECT
+    labels[np.hypot(x, y) < 0.75] = edges.MAYBE_OBJECT
     edge = max(2, round(0.02 * max(height, width)))
-    labels[:edge] = labels[-edge:] = refine.BACKGROUND
-    labels[:, :edge] = labels[:, -edge:] = refine.BACKGROUND
-    cut = refine.grab_cut(small, labels)
+    labels[:edge] = labels[-edge:] = edges.BACKGROUND
+    labels[:, :edge] = labels[:, -edge:] = edges.BACKGROUND
+    cut = edges.grab_cut(small, labels)
     if not (cut > 0.5).any():
         raise NothingFoundError(f"{name}: no object can be distinguished from the background; give --mask FILE")
-    return _sharpened(refine.follow_edges(rgb, _without_pinholes(cut), 6))
+    return _sharpened(edges.follow_edges(rgb, _without_pinholes(cut), 6))
 
 
 def _without_pinholes(cut: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
