@@ -64,7 +64,7 @@ class Flag:
             value = getattr(value, name)
         return value if self.home else None
 
-    @property
+    @functools.cached_property
     def annotation(self) -> Any:
         """What typer is told: None stands for a flag that was not typed."""
         kind = Literal[*self.choices] if self.choices else self.type

@@ -36,6 +36,15 @@ class Guard(TyperGroup):
         self._debug = "--debug" in (sys.argv[1:] if args is None else args)
         return super().main(args, *rest, **more)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its own flags, False where they are not typed. typer has None there and asks pydantic what that means, which
+        costs 0.1 s before any help page."""
+        params = super().get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False) and param.default is None:
+                param.default = False
+        return params
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Img2mv3dError, interrupts, lack of memory or disk end in their exit codes."""
         try:
