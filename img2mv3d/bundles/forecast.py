@@ -1,7 +1,7 @@
-"""What a run will take, before it takes it: memory and seconds of the stages that run networks.
-In: a bundle, a decoder, the number of steps. Out: `Need` by stage. No weights are read: networks are made without
-numbers and called once, while every tensor that lives is counted.
-Why here: whether a run fits is known before gigabytes are fetched, and from the same networks that will run.
+"""Estimates of a run's memory and time: what the stages with networks need, before the run starts.
+
+In: a bundle, a decoder, the number of steps. Out: `Need` by stage. No weights are read: the networks that would run are
+made on the meta device and called once, while every live tensor is counted.
 """
 
 from __future__ import annotations

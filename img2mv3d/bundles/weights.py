@@ -1,6 +1,7 @@
-"""Bundles of weights: find them, check them, build the networks, load strictly; and write them.
-In: a bundle's name or folder. Out: a `Bundle`, whose methods make the networks. Why here: the only module that knows
-files of weights. Importing this, finding a bundle and its digest cost no torch.
+"""Bundles of weights: find them, check them, build their networks, load strictly; and write them.
+
+In: a bundle's name or folder. Out: a `Bundle`, whose methods make the networks. Importing this module, finding a bundle
+and reading its digest load no torch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The command `check`: what a mesh file holds, in a table or as JSON, and a repaired copy beside it.
 
-In: a path and switches as typed. Out: lines on stdout, perhaps a file, an exit status. Why here: `mesh.health` counts
-and `mesh.repair` mends; what to do about it is said here.
+In: a path and switches as typed. Out: lines on stdout, perhaps a file, an exit status.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`run --dry-run`: what a run would take, said before it is taken.
+"""`run --dry-run`: the memory and time that a run would take, and what it would fetch or leave out.
 
-In: a plan. Out: lines of text. Why here: `forecast` knows what parts take; which of them a plan runs is said here.
+In: a plan. Out: lines of text.
 """
 
 from __future__ import annotations

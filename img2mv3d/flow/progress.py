@@ -1,7 +1,6 @@
-"""What a run tells while it goes on: a stage begins, is so far, stands; or a sentence that a person should read.
+"""The report of a run while it goes on: a stage begins, is so far, ends; or a sentence that a person should read.
 
-In: calls from the flow. Out: whatever the report makes of them. Why here: the flow speaks to a screen, to a test or to
-nobody in the same words, and none of these needs the flow.
+In: calls from the flow. Out: whatever the report makes of them: a screen, a test's record, nothing.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 In: a folder, files that a stage made. Out: the same files under out/, replaced atomically, and run.json that holds the
 digest of each. A file whose digest differs from run.json was edited; nothing that we did not write ourselves is ever
-overwritten or deleted: it is moved into set-aside-N/. Why here: pipeline decides what to compute, this page keeps the
-promises about people's files.
+overwritten or deleted: it is moved into set-aside-N/.
 """
 
 from __future__ import annotations

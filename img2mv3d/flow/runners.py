@@ -1,7 +1,7 @@
-"""What each stage is called with: values, networks on the right device, its own options and random numbers.
+"""The functions that call the stages: values, networks on the right device, the stage's options and random numbers.
 
-In: a `StageContext`, the values of a stage's inputs. Out: what the stage gives, with `save(folder)`.
-Why here: stages are pure and the pipeline knows no stage by name; these functions join them, and `graph` names each.
+In: a `StageContext`, the values of a stage's inputs. Out: what the stage gives, with `save(folder)`. `graph` names the
+runner of each stage.
 """
 
 from __future__ import annotations

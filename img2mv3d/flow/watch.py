@@ -1,7 +1,6 @@
-"""What stands between two stages: numbers that are numbers, and memory that was enough.
+"""Checks between two stages: finite numbers, and memory that was enough.
 
 In: the value that a stage gave, or the error that it ended with. Out: nothing, or one line that names stage and remedy.
-Why here: a stage that overflows, or a card that is full, must be noticed where it happens and not three stages later.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Latents + Depth -> Views: the colour latents of all views, decoded together, with the depth that tells where to look.
+"""Latents + Depth -> Views: the colour latents of all views, decoded together along the epipolar lines of the depth.
 
 In: `Latents`, `Depth`, the cross-view decoder. Out: `Views`: new colours; normals and masks of the plain views.
-Why here: the only place where latents, depth and the cross-view decoder meet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Surface, Views and the photo -> Mesh: isosurface, colours, and what was checked.
 
 In: `Surface`, the `Views` it was fitted to, the `Subject` if there is a photo. Out: `Mesh` with notes; writing it is
-`mesh.files`. Why here: the last verb of the flow; where the photo's own pixels come back.
+`mesh.files`.
 """
 
 from __future__ import annotations

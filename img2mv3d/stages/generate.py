@@ -1,6 +1,6 @@
 """Subject -> Latents: six views in two domains, as scaled latents, by diffusion.
+
 In: the framed photo, the bundle's networks, a random generator. Out: `Latents`, with the photo inside of them.
-Why here: the only place where photo, network and solver meet.
 """
 
 from __future__ import annotations

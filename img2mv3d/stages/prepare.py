@@ -1,6 +1,6 @@
-"""photo -> subject: the object cut out of its photo and framed for the generator.
+"""Photo -> Subject: the object cut out of its photo and framed for the generator.
+
 In: Photo, perhaps a mask. Out: Subject (framed 256 px picture, cut-out at the photo's resolution, what happened).
-Why here: the first stage; whatever it leaves of the background becomes part of the mesh.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Views -> Surface: the final NeuS on the normals and masks of pixel-aligned views.
 
-In: `Views`. Out: `Surface`.
-Why here: the mesh wants the finest field; colours belong to the texture (they do not help the shape, facts/neus_study).
+In: `Views`. Out: `Surface`. Colours are not fitted: they belong to the texture.
 """
 
 from __future__ import annotations
