@@ -16,12 +16,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from img2mv3d.bundles.weights import load_bundle
-from img2mv3d.data.renders import RenderSet
+from img2mv3d.data.renders import RenderSet, Sample
 from img2mv3d.eval import objects
 from img2mv3d.eval.comparison import Case, Method, Result, paired_table, run
-from img2mv3d.eval.conditions import true_views
 from img2mv3d.eval.methods import copied, photo_methods, white
-from img2mv3d.eval.scores import CONSISTENCY, VIEWS, OwnSurface
+from img2mv3d.eval.objects import views_of
+from img2mv3d.eval.own_surface import OwnSurface
+from img2mv3d.eval.scores import CONSISTENCY, VIEWS
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.neus.fit import QUICK
 from img2mv3d.values import Views
@@ -35,7 +36,7 @@ def nearest(sets: RenderSet, names: Sequence[str]) -> Callable[[Case], Result]:
 
     def make(case: Case) -> Result:
         found = ((fronts - _thumb(case.photo)) ** 2).sum(axis=(1, 2, 3)).argmin()
-        return Result(true_views(sets.load(names[int(found)])))
+        return Result(_views(sets.load(names[int(found)])))
 
     return make
 
@@ -44,7 +45,7 @@ def average(sets: RenderSet, names: Sequence[str]) -> Callable[[Case], Result]:
     """The mean of all training views, the same for every photo."""
     total: list[np.ndarray] = []
     for name in names:
-        views = true_views(sets.load(name))
+        views = _views(sets.load(name))
         assert views.normal is not None
         parts = [part.astype(np.float64) for part in (views.color, views.normal, views.mask)]
         total = [a + b for a, b in zip(total, parts, strict=True)] if total else parts
@@ -53,6 +54,10 @@ def average(sets: RenderSet, names: Sequence[str]) -> Callable[[Case], Result]:
     normal = np.where(mask[..., None] >= 0.5, normal / np.maximum(length, 1e-6), 0)
     mean = Views(*(p.astype(np.float32) for p in (color, normal, mask)), SIX_VIEWS)
     return lambda case: Result(mean)
+
+
+def _views(sample: Sample) -> Views:
+    return views_of(sample.color.astype(np.float32) / 255, sample.mask, sample.normal)
 
 
 def _thumb(photo: UInt8[np.ndarray, "H W 4"]) -> Float[np.ndarray, "h w 4"]:

@@ -1,9 +1,11 @@
 """A ball whose colours nowhere repeat, as a case with clean latents and exact depth."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
-from img2mv3d.eval.comparison import Case
+from img2mv3d.eval.comparison import Case, Result
 from img2mv3d.files.formats import encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.values import Depth, Latents, Views
@@ -40,3 +42,10 @@ def patterned_ball() -> Case:
     coded = encode_normals(normal, mask).astype(np.float32) / 255
     depth = Depth(z.numpy(), mask, truth)
     return Case("ball", "clean", photo, truth, z.numpy() * mask, None, latents, depth, coded)
+
+
+def noisy(case: Case) -> Result:
+    """The true views with noise that differs from view to view."""
+    rng = np.random.default_rng(0)
+    shown = case.truth.color + 0.2 * rng.standard_normal(case.truth.color.shape, np.float32)
+    return Result(replace(case.truth, color=shown.clip(0, 1)))

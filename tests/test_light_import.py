@@ -28,7 +28,7 @@ def test_importing_flow_store_and_weights_loads_nothing_heavy() -> None:
     assert loaded(code, *HEAVY) == []
 
 
-@pytest.mark.parametrize("words", [(), ("run",), ("check",)])
+@pytest.mark.parametrize("words", [(), ("run",), ("check",), ("weights", "fetch"), ("train", "decoder")])
 def test_help_loads_neither_numpy_nor_anything_heavy(words: tuple[str, ...]) -> None:
     code = f"from img2mv3d.cli.app import app\ntry: app([*{words!r}, '--help'])\nexcept SystemExit: pass"
     assert loaded(code, "numpy", *SLOW, *HEAVY) == []

@@ -36,6 +36,7 @@ COVERED = {
     "cli.lines": "cli/test_care",
     "cli.run": "cli/test_app",
     "cli.training": "train/test_recipes",
+    "cli.learning": "train/test_recipes, cli/test_measuring",
     "train.notes": "train/test_recipes",
     "mesh.headers": "test_hostile",
 }

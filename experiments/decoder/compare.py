@@ -45,7 +45,7 @@ def all_methods(bundle: Bundle, name: str, given: Sequence[str], more: bool = Fa
     more: each also with its other parts off, with the true depth (and masks), and in a second pass.
     """
     methods = {k: v for k, v in decoders(bundle, name, []).items() if k in (TRUTH, PLAIN, "multi-view blending")}
-    for called, source in named(name, given).items():
+    for called, source in named(given or [f"cross-view={name}"]).items():
         net, digest = loaded(source)
         methods[called] = decoder_method(crossview_pictures(net), digest)
         for part in SWITCHES if more else list(SWITCHES)[:1]:

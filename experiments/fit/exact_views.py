@@ -24,10 +24,11 @@ from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.raycast import Raycaster
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval.objects import untouched
-from img2mv3d.eval.surface import outline_iou, surface_score, visible_points
+from img2mv3d.eval.surface import surface_score, visible_points
 from img2mv3d.geometry.cameras import pixel_centres, rays
 from img2mv3d.geometry.hull import carve
 from img2mv3d.mesh.extract import extract, is_closed, isosurface
+from img2mv3d.mesh.fidelity import silhouette_iou
 from img2mv3d.neus.fit import FINAL, QUICK, fit
 from img2mv3d.values import Views
 
@@ -159,7 +160,7 @@ def _exported_iou(sdf: np.ndarray, views: Views) -> float:
         mesh = extract(sdf, faces=EXPORTED_FACES)
     except NothingFoundError:  # smoothing may take away all of a body that is thinner than a cell
         return 0.0
-    return outline_iou(mesh.vertices, mesh.faces, views.mask, views.rig)
+    return float(silhouette_iou(mesh.vertices, mesh.faces, views.mask, views.rig).mean())
 
 
 def _hull(views: Views) -> Made:

@@ -16,7 +16,6 @@ from img2mv3d.cli.flags import TEXT, flowing
 from img2mv3d.cli.guard import Guard
 
 app = typer.Typer(
-    cls=Guard,
     help=flowing(
         """One photo of an object into a textured mesh, with views that agree to the pixel.
 
@@ -28,7 +27,7 @@ app = typer.Typer(
     ),
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    **TEXT | {"add_completion": True},
+    **TEXT | {"cls": Guard, "add_completion": True},
 )
 for topic in (run, single, check, look, care, training, measuring):
     app.add_typer(topic.app)  # no name: their commands stand beside each other

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from img2mv3d.cli import bundle
-from img2mv3d.cli.flags import TEXT, command, parse_bytes, typed_in
+from img2mv3d.cli.flags import INSTALLATION, TEXT, command, parse_bytes, typed_in
 from img2mv3d.cli.lines import size_text, tell
 from img2mv3d.errors import Img2mv3dError
 
@@ -31,8 +31,8 @@ EXTRAS = ("onnxruntime", "transformers", "accelerate", "huggingface_hub", "embre
 
 app = typer.Typer(**TEXT)
 cache_app = typer.Typer(help="The cache of results.", **TEXT)
-app.add_typer(cache_app, name="cache")
-app.add_typer(bundle.app, name="weights")
+app.add_typer(cache_app, name="cache", rich_help_panel=INSTALLATION)
+app.add_typer(bundle.app, name="weights", rich_help_panel=INSTALLATION)
 
 MaxSize = Annotated[
     int, typer.Option("--max-size", parser=parse_bytes, metavar="BYTES", help="Size to keep, such as 500M or 2G.")
@@ -67,7 +67,7 @@ def cache_verify(**flags: Any) -> None:
     print(f"{good} entries are good, {len(bad)} were damaged and set aside")
 
 
-@command(app, "debug")
+@command(app, "debug", group=INSTALLATION)
 def licences(**flags: Any) -> None:
     """Show the licences of code, weights and data.
 
@@ -79,7 +79,7 @@ def licences(**flags: Any) -> None:
     print(upstreams.table(upstreams.licences()))
 
 
-@command(app, "cache", "debug")
+@command(app, "cache", "debug", group=INSTALLATION)
 def doctor(**flags: Any) -> None:
     """Check this installation and this machine."""
     tell(findings(flags), "something above is missing or wrong; install img2mv3d again: pip install -e .")

@@ -43,6 +43,8 @@ def carry(
     screen.close(result.stages, result.seconds)
     print(json.dumps(facts_of(result) | more) if "json" in typed else result.path)
     sys.stdout.flush()
+    if until == "export":
+        screen.look(out)
 
 
 def carry_one(

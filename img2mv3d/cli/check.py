@@ -6,13 +6,15 @@ In: a path and switches as typed. Out: lines on stdout, perhaps a file, an exit 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import MM, TEXT, command, typed_in
+from img2mv3d.cli.flags import LOOKING, MM, TEXT, command, typed_in
+from img2mv3d.cli.lines import draws
 from img2mv3d.errors import UnsoundError
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ Unit = Annotated[
 ]
 
 
-@command(app, "json", "debug")
+@command(app, "json", "debug", group=LOOKING)
 def check(file: MeshFile, repair: Mend = False, printable: Printable = False, unit: Unit = None, **flags: Any) -> None:
     """Check whether a mesh file is a closed body: boundary and non-manifold edges, orientation, walls, size.
 
@@ -119,7 +121,9 @@ def show(path: Path, first: Health, done: tuple[str, ...], written: Path | None,
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=path.name, title_justify="left", show_header=written is not None)
+    drawn = draws(sys.stdout)
+    looks = {} if drawn else {"box": None, "pad_edge": False}
+    table = Table(title=path.name, title_justify="left", show_header=written is not None, **looks)
     table.add_column("")
     for title in ("found", "repaired") if written else ("found",):
         table.add_column(title, justify="right")
@@ -133,7 +137,7 @@ def show(path: Path, first: Health, done: tuple[str, ...], written: Path | None,
     table.add_row("box in mm", *(" x ".join(f"{side:g}" for side in h.box_mm) for h in columns))
     table.add_row("volume in cm3", *("-" if h.volume_mm3 is None else f"{h.volume_mm3 / 1000:.4g}" for h in columns))
     table.add_row("walls in mm (sampled)", *(walls(h) for h in columns))
-    console = Console(highlight=False)
+    console = Console(highlight=False, color_system="auto" if drawn else None)
     console.print(table)
     for line in done:
         console.print(line, markup=False, soft_wrap=True)

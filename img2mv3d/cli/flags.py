@@ -16,12 +16,24 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from img2mv3d.cli.help import Command, Group
 from img2mv3d.plans import DECODERS, PLANS, STANDARD
 
-TEXT: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": "rich", "add_completion": False}  # of every group
+# of every group
+TEXT: dict[str, Any] = {
+    "cls": Group,
+    "no_args_is_help": True,
+    "rich_markup_mode": "rich",
+    "add_completion": False,
+}
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
 FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
+LAYOUTS = ("wonder3d", "era3d", "syncdreamer", "zero123plus", "zero123plus-1.2")  # of third-party views
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
+
+# Panels of the list of commands.
+PHOTO_TO_MESH, STAGE_BY_STAGE, LOOKING = "Photo to mesh", "Stage by stage", "Look and check"
+INSTALLATION, LEARNING = "Installation and weights", "Train and measure"
 
 # Panels of a help page, in the order in which people think about a run.
 RUN, PHOTO, BODY, VIEWS, COARSE = "Run", "Photo", "Body", "Six views", "Coarse surface"
@@ -74,9 +86,12 @@ class Flag:
     @property
     def text(self) -> str:
         """The help, with what is taken when it is not typed, as rich markup."""
+        words = self.help
+        if self.choices and self.metavar:  # too many to stand where the type stands
+            words = f"{words.rstrip('.')}: {', '.join(self.choices)}."
         if not self.home or self.default is False:
-            return self.help
-        return rf"{self.help} \[default: {self.otherwise if self.default is None else self.default}]"
+            return words
+        return rf"{words} \[default: {self.otherwise if self.default is None else self.default}]"
 
 
 BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -131,7 +146,9 @@ FLAGS = {
     "mask": Flag(Path, ("--mask",), "Mask of the object: white on it, black elsewhere.", PHOTO),
     "back": Flag(Path, ("--back",), "Your own photo of the back. It gives colours, not shape.", PHOTO),
     # fields of the options of the stages
-    "remover": Flag(str, ("--remover",), "How the object is cut out.", PHOTO, "prepare.remover", REMOVERS),
+    "remover": Flag(
+        str, ("--remover",), "How the object is cut out.", PHOTO, "prepare.remover", REMOVERS, metavar="HOW"
+    ),
     "framing_px": _number(
         int,
         "--framing-px",
@@ -173,7 +190,9 @@ FLAGS = {
         0,
         1,
     ),
-    "decoder": Flag(str, ("--decoder",), "Decoder of the colours.", DECODING, "decode.decoder", DECODERS),
+    "decoder": Flag(
+        str, ("--decoder",), "Decoder of the colours.", DECODING, "decode.decoder", DECODERS, metavar="NAME"
+    ),
     "decode_normals": Flag(
         bool, ("--decode-normals",), "Decode the normals with it as well.", DECODING, "decode.decode_normals"
     ),
@@ -181,7 +200,7 @@ FLAGS = {
     "effort": _number(
         float, "--effort", "Multiplies the steps of the final NeuS fit.", SURFACE, "reconstruct.effort", 0.01, 100
     ),
-    "format": Flag(str, ("--format",), "File format of the mesh.", MESH, "export.format", FORMATS),
+    "format": Flag(str, ("--format",), "File format of the mesh.", MESH, "export.format", FORMATS, metavar="NAME"),
     "faces": _number(int, "--faces", "Maximum number of triangles.", MESH, "export.faces", 100, 2_000_000),
     "texture_size": _number(
         int,
@@ -265,13 +284,19 @@ def of_a_run(*names: str) -> tuple[str, ...]:
     return ("out", "quality", "seed", *names, *last)
 
 
-def command(app: typer.Typer, *flags: str, name: str | None = None) -> Callable[[Callable[..., None]], Any]:
+def command(
+    app: typer.Typer, *flags: str, name: str | None = None, group: str | None = None
+) -> Callable[[Callable[..., None]], Any]:
     """Register a function as a command of `app` that has the shared flags `flags`, too. It gets them as keywords, None
     where they were not typed. Its docstring is the help: paragraphs flow, what follows a line of \\b stays as it is.
+
+    group: title of the panel in which the list of commands has it.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        app.command(name, help=flowing(function.__doc__ or ""))(_with_flags(function, flags))
+        words = flowing(function.__doc__ or "")
+        texts = {"help": words, "short_help": first_sentence(words)}
+        app.command(name, cls=Command, rich_help_panel=group, **texts)(_with_flags(function, flags))
         return function
 
     return register
@@ -290,6 +315,15 @@ def flowing(words: str) -> str:
     """
     paragraphs = inspect.cleandoc(words).replace("[", r"\[").split("\n\n")
     return "\n\n".join(p[2:] if p.startswith("\b\n") else p.replace("\n", " ") for p in paragraphs)
+
+
+def first_sentence(words: str) -> str:
+    """What a list of commands says about one.
+
+    >>> first_sentence("Make a mesh: mesh.glb. Without a folder: here.\\n\\nMore.")
+    'Make a mesh: mesh.glb.'
+    """
+    return words.split("\n\n")[0].split(". ")[0].rstrip(".") + "."
 
 
 def _with_flags(function: Callable[..., None], names: tuple[str, ...]) -> Callable[..., None]:

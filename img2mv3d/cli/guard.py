@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
+from img2mv3d.cli.help import Group
+from img2mv3d.cli.lines import say
 from img2mv3d.errors import Img2mv3dError, ResourceError, UsageError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -26,7 +27,7 @@ TOO_MUCH = "not enough memory; close other programs, try --quality draft, a smal
 TYPERS_OWN = (typer.Exit, typer.Abort, *(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"))
 
 
-class Guard(TyperGroup):
+class Guard(Group):
     """The group of all commands. --debug anywhere on the line shows the trace before the one line."""
 
     _debug = False
@@ -35,15 +36,6 @@ class Guard(TyperGroup):
         """Run the words `args`, those of the process if None."""
         self._debug = "--debug" in (sys.argv[1:] if args is None else args)
         return super().main(args, *rest, **more)
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Its own flags, False where they are not typed. typer has None there and asks pydantic what that means, which
-        costs 0.1 s before any help page."""
-        params = super().get_params(ctx)
-        for param in params:
-            if getattr(param, "is_flag", False) and param.default is None:
-                param.default = False
-        return params
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Img2mv3dError, interrupts, lack of memory or disk end in their exit codes."""
@@ -70,7 +62,7 @@ class Guard(TyperGroup):
     def _say(self, line: str) -> None:
         if self._debug:
             traceback.print_exc()
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        say(f"error: {line}")
 
 
 def _worded(error: Any) -> str:

@@ -5,15 +5,36 @@ In: plain values. Out: text on stdout or stderr.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from img2mv3d.errors import WeightsError
 
 
+def draws(stream: Any) -> bool:
+    """Whether boxes, colours and moving lines suit the stream: a terminal whose user has not asked for plain text."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def marked(line: str) -> Any:
+    """A rich text of a line whose first word says what kind it is: error, warning, note."""
+    from rich.text import Text
+
+    kind, colon, rest = line.partition(": ")
+    style = {"error": "bold red", "warning": "bold yellow", "note": "bold"}.get(kind)
+    return Text.assemble((kind + colon, style), rest) if style else Text(line)
+
+
 def say(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    """A line on stderr; on a terminal its first word may stand out, and it is broken between words."""
+    if not draws(sys.stderr):
+        print(line, file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(marked(line))
 
 
 def tell(found: Iterable[tuple[str, str, bool]], fault: str) -> None:

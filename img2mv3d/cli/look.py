@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import TEXT, command
+from img2mv3d.cli.flags import LOOKING, TEXT, command
+from img2mv3d.cli.lines import draws
 from img2mv3d.errors import InputError, UsageError
 
 NAME = "report.html"
@@ -31,7 +32,7 @@ Frames = Annotated[int, typer.Option("--frames", min=2, max=360, help="Number of
 Side = Annotated[int, typer.Option("--side", min=32, max=2048, help="Size of a frame, in px.")]
 
 
-@command(app, "debug")
+@command(app, "debug", group=LOOKING)
 def report(folder: Folder = None, photo: Original = None, out: File = None, **flags: Any) -> None:
     """Write report.html: a run on one page that opens from disk and loads nothing.
 
@@ -47,7 +48,7 @@ def report(folder: Folder = None, photo: Original = None, out: File = None, **fl
     print(save_report(folder, photo, out or folder / NAME).absolute())
 
 
-@command(app, "debug")
+@command(app, "debug", group=LOOKING)
 def view(folder: Folder = None, port: Port = 0, no_browser: Closed = False, **flags: Any) -> None:
     """Show the report in the browser, served to this machine alone, until Ctrl-C.
 
@@ -61,7 +62,7 @@ def view(folder: Folder = None, port: Port = 0, no_browser: Closed = False, **fl
     serve(folder, port, browser=not no_browser)
 
 
-@command(app, "debug")
+@command(app, "debug", group=LOOKING)
 def turntable(
     folder: Shown = None, format: Film = "gif", out: File = None, frames: Frames = 36, side: Side = 360, **flags: Any
 ) -> None:
@@ -111,7 +112,7 @@ def shot(mesh: Any, name: str, count: int, side: int) -> list[Any]:
     pictures = []
     for picture in frames(mesh, count, side):
         pictures.append(picture)
-        if sys.stderr.isatty():
+        if draws(sys.stderr):
             print(f"\r{name}: {len(pictures)} of {count}", end="" if len(pictures) < count else "\n", file=sys.stderr)
     return pictures
 

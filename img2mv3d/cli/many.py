@@ -19,6 +19,7 @@ import typer
 
 from img2mv3d.cli.carry import carry_one, facts_of, plan_of
 from img2mv3d.cli.guard import as_known, one_line
+from img2mv3d.cli.lines import draws, say
 from img2mv3d.cli.pools import Lost, in_processes
 from img2mv3d.cli.screen import Quiet
 from img2mv3d.cli.seeds import Seeds
@@ -158,7 +159,7 @@ def _outcomes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
 
 def _announce(task: Task, number: int, total: int) -> None:
     """On a terminal, what is at work; the line of its end is written over it."""
-    if sys.stderr.isatty():
+    if draws(sys.stderr):
         print(f"[{number}/{total}] {task.photo} ...", end="\r", file=sys.stderr, flush=True)
 
 
@@ -170,14 +171,14 @@ def _tell(outcome: Outcome, number: int, total: int, typed: Mapping[str, Any]) -
     if outcome.trace and "debug" in typed:
         print(outcome.trace, file=sys.stderr)
     if outcome.status or "quiet" not in typed:
-        print(f"[{number}/{total}] {outcome.line()}", file=sys.stderr, flush=True)
+        say(f"[{number}/{total}] {outcome.line()}")
 
 
 def _sum_up(done: list[Outcome], total: int, seconds: float) -> None:
     failed = [str(outcome.photo) for outcome in done if outcome.status]
     named = f"; failed: {', '.join(failed[:10])}{' ...' if len(failed) > 10 else ''}" if failed else ""
     missing = f", {total - len(done)} not begun" if len(done) < total else ""
-    print(f"{len(done) - len(failed)} of {total} done in {seconds:.1f} s{missing}{named}", file=sys.stderr, flush=True)
+    say(f"{len(done) - len(failed)} of {total} done in {seconds:.1f} s{missing}{named}")
 
 
 def _short(path: str) -> str:

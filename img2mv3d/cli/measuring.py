@@ -4,45 +4,62 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import TEXT, command
+from img2mv3d.cli.flags import LEARNING, TEXT, command
+from img2mv3d.cli.learning import (
+    AtMost,
+    Corpus,
+    Count,
+    DataFolder,
+    FormerMethods,
+    Generator,
+    Methods,
+    OutFolder,
+    Rerender,
+    check_corpus,
+    check_data,
+    ready_torch,
+)
 from img2mv3d.cli.lines import say
-from img2mv3d.cli.training import DataFolder, Debug, OutFolder, check_data, ready_torch
 from img2mv3d.errors import InputError, UsageError
+from img2mv3d.eval import CONDITIONS, FORMER_CONDITIONS, PROTOCOLS
 
 app = typer.Typer(**TEXT)
 eval_app = typer.Typer(help="Evaluate trained weights.", **TEXT)
-app.add_typer(eval_app, name="eval")
+app.add_typer(eval_app, name="eval", rich_help_panel=LEARNING)
 
-CONDITIONS = ("clean", "perturbed", "generated")
-FORMER = {"exact": "clean", "spoilt": "perturbed"}  # words of version 0.1.0
-Condition = StrEnum("Condition", {name: name for name in CONDITIONS})  # typer takes no list of literals
-Setting = StrEnum("Setting", {name: name for name in (*CONDITIONS, *FORMER)})
-PROTOCOLS = ("gso30", "val", "dev", "test")
-
-Methods = Annotated[
-    list[str] | None,
+Conditions = Annotated[
+    list[StrEnum("Condition", {name: name for name in CONDITIONS})] | None,  # typer takes no list of literals
     typer.Option(
-        "--method", metavar="NAME=BUNDLE|FOLDER", help="A bundle, or a folder of results by object; repeatable."
+        "--condition", metavar="NAME", help="How latents are made; repeatable.", show_default="clean and perturbed"
     ),
 ]
-FormerMethods = Annotated[list[str] | None, typer.Option("--arm", hidden=True)]
-Meshes = Annotated[Path, typer.Argument(help="Corpus: a folder with manifest.tsv and objects/.")]
-Base = Annotated[str, typer.Option("--bundle", help="Generates latents for methods without a denoiser.")]
-Count = Annotated[int, typer.Option("--count", min=1, help="Held-out objects.")]
+FormerConditions = Annotated[
+    list[StrEnum("Setting", {name: name for name in (*CONDITIONS, *FORMER_CONDITIONS)})] | None,
+    typer.Option("--setting", hidden=True),
+]
+Decoders = Annotated[
+    list[str] | None, typer.Option("--method", metavar="NAME=BUNDLE", help="A cross-view decoder; repeatable.")
+]
+Measured = Annotated[str, typer.Option("--bundle", help="Whose encoder, denoiser and plain decoder.")]
+Truth = Annotated[
+    Path | None, typer.Option("--meshes", help="Corpus of DATA (rendered with seed 0): F-scores of these fits.")
+]
+Which = Annotated[Literal[*PROTOCOLS], typer.Argument(help="Which objects, see above.")]
+Scans = Annotated[Path, typer.Argument(help="Folder of their meshes.")]
 
 
-@command(eval_app, name="views")
+@command(eval_app, "debug", name="views")
 def eval_views(
-    meshes: Meshes,
+    meshes: Corpus,
     out: OutFolder = Path("views"),
     method: Methods = None,
-    bundle: Base = "mini",
+    bundle: Generator = "mini",
     count: Count = 30,
-    debug: Debug = False,
+    **flags: Any,
 ) -> None:
     """What is made of one photo, view by view: PSNR, SSIM, silhouettes, normals, agreement.
 
@@ -61,14 +78,14 @@ def eval_views(
     measure(meshes, out / "views", bundle, method or [], count, [VIEWS, CONSISTENCY], extra)
 
 
-@command(eval_app, name="mesh")
+@command(eval_app, "debug", name="mesh")
 def eval_mesh(
-    meshes: Meshes,
+    meshes: Corpus,
     out: OutFolder = Path("mesh"),
     method: Methods = None,
-    bundle: Base = "mini",
+    bundle: Generator = "mini",
     count: Count = 30,
-    debug: Debug = False,
+    **flags: Any,
 ) -> None:
     """What is made of one photo, as a surface: F-scores at 2, 5 and 10 %, Chamfer, volume and outline IoU.
 
@@ -80,43 +97,35 @@ def eval_mesh(
     img2mv3d eval mesh MESHES --method mini --method theirs=FOLDER
     """
     from img2mv3d.eval.comparison import TRUTH, Method, Result
-    from img2mv3d.eval.scores import OwnSurface
+    from img2mv3d.eval.own_surface import OwnSurface
 
     check_corpus(meshes)
     extra = {TRUTH: Method(lambda case: Result(case.truth), "truth")}
     measure(meshes, out / "mesh", bundle, method or [], count, [OwnSurface().shape(shift=True)], extra, baselines=False)
 
 
-@command(eval_app, name="consistency")
+@command(eval_app, "debug", name="consistency")
 def eval_consistency(
     data: DataFolder,
     out: OutFolder = Path("consistency"),
-    bundle: Annotated[str, typer.Option("--bundle", help="Whose encoder, denoiser and plain decoder.")] = "mini",
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", metavar="NAME=BUNDLE", help="A cross-view decoder; repeatable."),
-    ] = None,
+    bundle: Measured = "mini",
+    method: Decoders = None,
     arm: FormerMethods = None,
     count: Count = 60,
-    condition: Annotated[
-        list[Condition] | None,
-        typer.Option("--condition", help="How latents are made; repeatable.", show_default="clean and perturbed"),
-    ] = None,
-    setting: Annotated[list[Setting] | None, typer.Option("--setting", hidden=True)] = None,
-    rerender: Annotated[
-        bool, typer.Option("--rerender", help="Render final fits to every method's views: a minute per object.")
-    ] = False,
-    meshes: Annotated[
-        Path | None, typer.Option("--meshes", help="Corpus of DATA (rendered with seed 0): F-scores of these fits.")
-    ] = None,
-    debug: Debug = False,
+    condition: Conditions = None,
+    setting: FormerConditions = None,
+    rerender: Rerender = False,
+    meshes: Truth = None,
+    **flags: Any,
 ) -> None:
     """How well decoded views agree: PSNR, SSIM, reprojection error, matches.
 
     \b
     clean      latents of the true views, true depth
-    perturbed  latents that disagree from view to view, depth of a coarse fit to what they show; truth known
-    generated  what the bundle makes of the photo: no truth, each method by the surface of its own views
+    perturbed  latents that disagree from view to view; truth known,
+               depth of a coarse fit to what they show
+    generated  what the bundle makes of the photo: no truth,
+               each method by the surface of its own views
 
     --rerender adds, for perturbed and generated ones, what the final fit to a method's views looks like from their
     cameras. Figures that OUT holds are kept as long as bundles are the same.
@@ -125,8 +134,8 @@ def eval_consistency(
     img2mv3d eval consistency DATA --method mine=runs/decoder/bundle
     img2mv3d eval consistency DATA --condition generated --rerender --count 20
     """
-
-    conditions = [FORMER.get(str(c), str(c)) for c in (*(condition or ()), *(setting or ()))] or ["clean", "perturbed"]
+    asked = map(str, (*(condition or ()), *(setting or ())))
+    conditions = [FORMER_CONDITIONS.get(name, name) for name in asked] or ["clean", "perturbed"]
     if rerender and conditions == ["clean"]:
         raise UsageError("--rerender: true depth needs no fit; add --condition perturbed or --condition generated")
     if meshes is not None and not rerender:
@@ -137,25 +146,27 @@ def eval_consistency(
     consistency(data, out, bundle, [*(method or ()), *(arm or ())], count, conditions, rerender, meshes)
 
 
-@command(eval_app, name="protocol")
+@command(eval_app, "debug", name="protocol")
 def eval_protocol(
-    which: Annotated[Literal[*PROTOCOLS], typer.Argument(help="Which objects, see above.")],
-    meshes: Annotated[Path, typer.Argument(help="Folder of their meshes.")],
+    which: Which,
+    meshes: Scans,
     out: OutFolder = Path("protocol"),
     method: Methods = None,
     arm: FormerMethods = None,
-    bundle: Base = "mini",
-    count: Annotated[int | None, typer.Option("--count", help="Only the first N objects.")] = None,
-    rerender: Annotated[bool, typer.Option("--rerender", help="Render final fits to every method's views.")] = False,
-    debug: Debug = False,
+    bundle: Generator = "mini",
+    count: AtMost = None,
+    rerender: Rerender = False,
+    **flags: Any,
 ) -> None:
     """The same objects from the same sides for everybody, and one table.
 
     \b
-    gso30   thirty objects of Google Scanned Objects, from your copy: MESHES/alarm/**/*.obj and so on
-    val     held-out objects of a corpus with manifest.tsv and objects/, as `data render` takes it
-    dev     twelve real scans for every choice; level and from 20 degrees above, with the surfaces' figures
-    test    25 real scans and 40 other objects, for final tables; as dev
+    gso30  thirty objects of Google Scanned Objects, from your copy:
+           MESHES/alarm/**/*.obj and so on
+    val    held-out objects of a corpus, as `data render` takes it
+    dev    twelve real scans for every choice; level and from 20 degrees
+           above, with the surfaces' figures
+    test   25 real scans and 40 other objects, for final tables; as dev
 
     OUT/photos holds the photos for other programs; put what they make of NAME.png into FOLDER/NAME/. Layouts:
     wonder3d, era3d, syncdreamer, zero123plus, ours. OUT/protocol.json has digests of all that was rendered: figures
@@ -167,12 +178,6 @@ def eval_protocol(
     if which == "val":
         check_corpus(meshes)
     protocol(which, meshes, out, bundle, [*(method or ()), *(arm or ())], count, rerender)
-
-
-def check_corpus(meshes: Path) -> None:
-    """Raises InputError where no corpus lies."""
-    if not (meshes / "manifest.tsv").is_file() or not (meshes / "objects").is_dir():
-        raise InputError(f"{meshes}: no corpus (manifest.tsv and objects/) in there")
 
 
 def measure(
@@ -216,7 +221,8 @@ def consistency(
     from img2mv3d.eval import conditions as renders
     from img2mv3d.eval.comparison import paired_table, run
     from img2mv3d.eval.methods import PLAIN, decoders
-    from img2mv3d.eval.scores import CONSISTENCY, VIEWS, OwnSurface
+    from img2mv3d.eval.own_surface import OwnSurface
+    from img2mv3d.eval.scores import CONSISTENCY, VIEWS
 
     bundle, own = load_bundle(name), OwnSurface()
     methods = decoders(bundle, name, given)
@@ -242,7 +248,8 @@ def protocol(
     from img2mv3d.eval import protocol as protocols
     from img2mv3d.eval.comparison import paired_table, run
     from img2mv3d.eval.methods import body_methods, photo_methods
-    from img2mv3d.eval.scores import CONSISTENCY, VIEWS, OwnSurface
+    from img2mv3d.eval.own_surface import OwnSurface
+    from img2mv3d.eval.scores import CONSISTENCY, VIEWS
 
     protocols.check_notes(out, which)
     methods, objects, own = photo_methods(bundle, given), {}, OwnSurface()

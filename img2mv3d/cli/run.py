@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import RUN, TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.flags import PHOTO_TO_MESH, RUN, TEXT, command, flags_of, of_a_run, typed_in
 from img2mv3d.cli.seeds import ONE, Seeds
 from img2mv3d.errors import UsageError
 from img2mv3d.flow.graph import STAGES
@@ -25,7 +25,10 @@ Start = Annotated[
     Path | None,
     typer.Option("--from", help="Start from the file of any stage, or from a run's folder.", rich_help_panel=RUN),
 ]
-Until = Annotated[Literal[*STAGES], typer.Option("--until", help="Last stage.", rich_help_panel=RUN)]
+Until = Annotated[
+    Literal[*STAGES],
+    typer.Option("--until", metavar="STAGE", help=f"Last stage: {', '.join(STAGES)}.", rich_help_panel=RUN),
+]
 Jobs = Annotated[
     int,
     typer.Option(
@@ -46,7 +49,7 @@ NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.htm
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only estimate memory and time.", rich_help_panel=RUN)]
 
 
-@command(app, *of_a_run("mask", "back", *flags_of("shape", *STAGES)))
+@command(app, *of_a_run("mask", "back", *flags_of("shape", *STAGES)), group=PHOTO_TO_MESH)
 def run(
     photos: Photos = None,
     start: Start = None,

@@ -1,4 +1,4 @@
-"""What a person sees while something runs: a live line on a terminal, plain lines elsewhere, nothing when quiet.
+"""What a person sees while something runs: moving lines on a terminal, plain lines elsewhere, nothing when quiet.
 
 In: the reports of a run. Out: text on stderr; stdout stays free for the result. Why here: stages and pipeline never
 print, and rich is imported only where it is used.
@@ -6,25 +6,30 @@ print, and rich is imported only where it is used.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from img2mv3d.cli.lines import draws, marked, say
 from img2mv3d.flow.graph import GRAPH
 
 Stages = Mapping[str, Mapping[str, Any]]
 HOW = {"cached": "from the cache", "kept": "unchanged", "edited": "as edited"}
-HEARTBEAT = 10.0  # s between two plain lines of a stage that is still at work
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+BAR = 14  # columns
+HEARTBEAT = 10.0  # s between two plain lines about a stage that is still at work
 
 
 def screen_for(quiet: bool) -> Quiet:
-    """The screen that suits stderr: Quiet, Live (a terminal) or Plain."""
+    """The screen that suits stderr: Quiet, Live (a terminal that may be drawn on) or Plain."""
     if quiet:
         return Quiet()
-    return Live() if sys.stderr.isatty() else Plain()
+    return Live() if draws(sys.stderr) else Plain()
 
 
 class Quiet:
@@ -56,9 +61,12 @@ class Quiet:
     def close(self, stages: Stages, seconds: float) -> None:
         """All is done. stages: what `Result` tells of each. seconds: of the whole run."""
 
+    def look(self, folder: Path) -> None:
+        """Where the mesh of the run in this folder can be looked at."""
+
     def write(self, line: str) -> None:
         """A line on stderr."""
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
 
 class Plain(Quiet):
@@ -94,62 +102,82 @@ class Plain(Quiet):
         """A line: the whole run's seconds, and its memory."""
         self.write(done(seconds, peak_of(stages)))
 
+    def look(self, folder: Path) -> None:
+        """A line: what to type."""
+        self.write(look_at(folder))
+
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
-            now = self._now
-            if now is not None:
-                self.write(now.line(time.monotonic()))
+            now, seconds = self._now, time.monotonic()
+            if now is not None and seconds - now.since >= HEARTBEAT / 2:  # not about one that has just begun
+                self.write(now.line(seconds))
 
 
 class Live(Quiet):
     """A line for each stage with its seconds, the last one moving; a table of all takes their place at the end."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.console import Console, Group
+        from rich.live import Live as Drawing
 
+        self._now: Pace | None = None
+        self._doing = ""
+        self._ended: dict[str, str] = {}
         self._console = Console(stderr=True, highlight=False)
-        columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), BarColumn(30))
-        columns += (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
-        self._bar: Any = Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
-        self._now: Any = None  # the task that moves
-        self._ended: dict[str, Any] = {}
+        self._drawing: Any = Drawing(
+            console=self._console, transient=True, refresh_per_second=8, get_renderable=lambda: Group(*self._lines())
+        )
 
     def __enter__(self) -> Live:
-        self._bar.start()
+        self._drawing.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+        self._now = None
+        self._drawing.stop()
 
     def begin(self, stage: str, number: int, total: int) -> None:
         """A new line moves; without steps yet it only shows that something lives."""
-        self._now = self._bar.add_task(f"{number}/{total} {stage}: {GRAPH[stage].doing}", total=None)
+        self._doing, self._now = f"{stage}: {GRAPH[stage].doing}", Pace(stage, time.monotonic())
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """The bar grows."""
+        """The line tells more."""
         if self._now is not None:
-            self._bar.update(self._now, completed=done, total=total)
+            self._now = self._now.at(done, total, time.monotonic())
 
     def end(self, stage: str, how: str, seconds: float) -> None:
         """The line stands still, with its seconds. A stage that was there before (another seed) begins a new list."""
         if stage in self._ended:
-            for task in self._ended.values():
-                self._bar.remove_task(task)
             self._ended = {}
-        if self._now is None:
-            self._now = self._bar.add_task("", total=None)
-        self._bar.update(self._now, description=f"{stage}: {HOW.get(how, how)}", completed=1, total=1)
-        self._ended[stage], self._now = self._now, None
+        self._ended[stage], self._now = ended(stage, how, seconds), None
 
     def close(self, stages: Stages, seconds: float) -> None:
         """The table, and the whole run's seconds and memory."""
         self._console.print(table_of(stages))
         self.write(done(seconds, peak_of(stages)))
 
+    def look(self, folder: Path) -> None:
+        """A line: what to type."""
+        self.write(look_at(folder))
+
     def write(self, line: str) -> None:
         """A line above those that move."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(marked(line))
+
+    def _lines(self) -> list[Any]:
+        """The lines as they stand now."""
+        from rich.text import Text
+
+        lines = [Text.assemble(("✓", "green"), line[1:]) for line in self._ended.values()]
+        if self._now is not None:
+            now = time.monotonic()
+            mark = SPINNER[int(now * 8) % len(SPINNER)]
+            full = round(self._now.share * BAR)
+            bar = (("━" * full, "cyan"), ("━" * (BAR - full), "dim"), " ") if self._now.total > 0 else ()
+            lines.append(Text.assemble((mark, "cyan"), f" {self._doing}  ", *bar, self._now.seconds(now)))
+        for line in lines:
+            line.truncate(self._console.width, overflow="ellipsis")
+        return lines
 
 
 def table_of(stages: Stages) -> Any:
@@ -164,6 +192,15 @@ def table_of(stages: Stages) -> Any:
     for stage, about in stages.items():
         table.add_row(stage, f"{about['now_seconds']:.1f}", HOW.get(about["how"], about["how"]))
     return table
+
+
+def look_at(folder: Path) -> str:
+    """What to type to see the mesh.
+
+    >>> look_at(Path("my runs/out"))
+    "look at it: img2mv3d view 'my runs/out/'"
+    """
+    return f"look at it: img2mv3d view {shlex.quote(f'{folder}/')}"
 
 
 def peak_of(stages: Stages) -> int:
@@ -201,17 +238,24 @@ class Pace:
         """The same stage, `now` at `done` of `total` steps."""
         return replace(self, done=done, total=total, first=self.first or (now, done))
 
+    @property
+    def share(self) -> float:
+        """Of the steps, those that are through."""
+        return min(self.done / self.total, 1.0) if self.total > 0 else 0.0
+
     def line(self, now: float) -> str:
-        """One line: steps if it tells them, seconds so far, seconds to go.
+        """One line: steps if it tells them, seconds.
 
         >>> Pace("generate", 0.0).at(1, 12, 4.0).at(3, 12, 6.0).line(6.0)
         '  generate: 3 of 12, 6 s, about 9 s to go'
         """
+        steps = f"{self.done} of {self.total}" if self.total > 0 else "still at work"
+        return f"  {self.stage}: {steps}, {self.seconds(now)}"
+
+    def seconds(self, now: float) -> str:
+        """Those so far, and those to go if it tells steps."""
         spent = f"{now - self.since:.0f} s"
-        if self.first is None or self.total <= 0:
-            return f"  {self.stage}: still at work, {spent}"
+        if self.first is None or not self.first[1] < self.done < self.total:
+            return spent
         began, before = self.first
-        line = f"  {self.stage}: {self.done} of {self.total}, {spent}"
-        if self.done <= before or self.done >= self.total:
-            return line
-        return f"{line}, about {(now - began) / (self.done - before) * (self.total - self.done):.0f} s to go"
+        return f"{spent}, about {(now - began) / (self.done - before) * (self.total - self.done):.0f} s to go"

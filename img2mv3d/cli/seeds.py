@@ -110,4 +110,6 @@ def _sheet(out: Path, choice: Choice) -> Any:
 
 
 def _rounded(found: Agreement) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in found._asdict().items()}
+    """The figures, the error also under the name of version 0.1.0."""
+    rounded = {name: round(value, 4) for name, value in found._asdict().items()}
+    return rounded | {"warp_error": rounded["reprojection_error"]}

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.flags import LAYOUTS, STAGE_BY_STAGE, TEXT, command, flags_of, of_a_run, typed_in
 from img2mv3d.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -28,11 +28,14 @@ DepthFrom = Annotated[
     str | None, typer.Option("--depth", help="neus (a coarse fit), none, a depth.npz or a mesh.", show_default="neus")
 ]
 LayoutOf = Annotated[
-    str | None, typer.Option("--layout", help="Layout of the views: wonder3d, era3d, ...", show_default="detected")
+    Literal[*LAYOUTS] | None,
+    typer.Option(
+        "--layout", metavar="NAME", help=f"Layout of the views: {', '.join(LAYOUTS)}.", show_default="detected"
+    ),
 ]
 
 
-@command(app, *of_a_run("mask", *flags_of("prepare")))
+@command(app, *of_a_run("mask", *flags_of("prepare")), group=STAGE_BY_STAGE)
 def prepare(photo: Photo, **flags: Any) -> None:
     """Cut the object out of a photo and frame it: subject.png.
 
@@ -42,7 +45,7 @@ def prepare(photo: Photo, **flags: Any) -> None:
     run_stage("prepare", photo, typed_in(flags))
 
 
-@command(app, *of_a_run("mask", *flags_of("prepare", "shape", "generate")))
+@command(app, *of_a_run("mask", *flags_of("prepare", "shape", "generate")), group=STAGE_BY_STAGE)
 def generate(path: Input, **flags: Any) -> None:
     """Generate six views of the object as latents: latents.pt. Takes a photo, subject.png or a run's folder.
 
@@ -52,7 +55,7 @@ def generate(path: Input, **flags: Any) -> None:
     run_stage("generate", path, typed_in(flags))
 
 
-@command(app, *of_a_run(*flags_of("depth")))
+@command(app, *of_a_run(*flags_of("depth")), group=STAGE_BY_STAGE)
 def depth(path: Input, **flags: Any) -> None:
     """Decode views one by one and fit a coarse surface: depth.npz. Takes latents.pt, a folder of views, a run's folder.
 
@@ -62,7 +65,7 @@ def depth(path: Input, **flags: Any) -> None:
     run_stage("depth", path, typed_in(flags))
 
 
-@command(app, *of_a_run(*flags_of("depth", "decode")))
+@command(app, *of_a_run(*flags_of("depth", "decode")), group=STAGE_BY_STAGE)
 def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flags: Any) -> None:
     """Decode latents into views that agree to the pixel: views/. Takes latents.pt, a folder of views, a run's folder.
 
@@ -76,7 +79,7 @@ def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flag
     run_stage("decode", path, typed, depth)
 
 
-@command(app, *of_a_run(*flags_of("reconstruct")))
+@command(app, *of_a_run(*flags_of("reconstruct")), group=STAGE_BY_STAGE)
 def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
     """Fit the final surface to views: surface.npz. Takes a folder of views or a run's folder.
 
@@ -86,15 +89,18 @@ def reconstruct(path: Input, layout: LayoutOf = None, **flags: Any) -> None:
     run_stage("reconstruct", *ours(path, typed_in(flags), layout, size_matters=False))
 
 
-@command(app, *of_a_run(*flags_of("export")))
+@command(app, *of_a_run(*flags_of("export")), group=STAGE_BY_STAGE)
 def export(path: Run = None, **flags: Any) -> None:
     """Write the mesh of a run: mesh.glb, or another format. Without a folder: the run in out/, else here.
 
     \b
-    glb, obj      texture, +Y up; metres, one world unit is 1 m unless --size says otherwise
-    ply           colours at the vertices, +Y up, as glb
-    stl, 3mf      for printing: millimetres, +Z up, on the plate, 100mm unless --size says otherwise; 3mf has colours
-    usdz          texture, metres, +Y up, on the ground, 100mm; needs usd-core: pip install 'img2mv3d[usd]'
+    glb, obj  texture, +Y up; metres, one world unit is 1 m unless --size
+              says otherwise
+    ply       colours at the vertices, +Y up, as glb
+    stl, 3mf  for printing: millimetres, +Z up, on the plate, 100mm unless
+              --size says otherwise; 3mf has colours
+    usdz      texture, metres, +Y up, on the ground, 100mm; needs usd-core:
+              pip install 'img2mv3d[usd]'
 
     \b
     img2mv3d export --format glb
@@ -128,12 +134,10 @@ def ours(
     path: Path, typed: Mapping[str, Any], layout: str | None, *, size_matters: bool
 ) -> tuple[Path, Mapping[str, Any]]:
     """Views of another program become ours first, in foreign/ under the results: the path and flags to go on with.
-    Others stay as they are. Raises ViewsError, UsageError."""
-    from img2mv3d.readers.third_party_views import LAYOUTS, layout_of, read_foreign, resized
+    Others stay as they are. Raises ViewsError."""
+    from img2mv3d.readers.third_party_views import layout_of, read_foreign, resized
     from img2mv3d.values import save_views
 
-    if layout is not None and layout not in LAYOUTS:
-        raise UsageError(f"--layout {layout}: expected one of {', '.join(LAYOUTS)}")
     name = layout or layout_of(path)
     if name is None:
         return path, typed

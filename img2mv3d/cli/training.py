@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import TEXT, command
+from img2mv3d.cli.flags import LEARNING, TEXT, command
+from img2mv3d.cli.learning import (
+    Corpora,
+    Corpus,
+    DataFolder,
+    DataOrToy,
+    Minutes,
+    OutFolder,
+    Seed,
+    ShapeFolder,
+    Start,
+    check_corpus,
+    check_data,
+    ready_torch,
+)
 from img2mv3d.cli.lines import say
-from img2mv3d.errors import InputError, UsageError
+from img2mv3d.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
-
     from img2mv3d.bundles.weights import Bundle
 
 app = typer.Typer(**TEXT)
 data_app = typer.Typer(help="Render training data.", **TEXT)
 train_app = typer.Typer(help="Train the networks of a bundle.", **TEXT)
-app.add_typer(data_app, name="data")
-app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data", rich_help_panel=LEARNING)
+app.add_typer(train_app, name="train", rich_help_panel=LEARNING)
 
-Meshes = Annotated[Path, typer.Argument(help="Folder with manifest.tsv and objects/.")]
 Poses = Annotated[int, typer.Option("--poses", min=1, help="Random poses of each everyday object.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Maximum number of sets.")]
-Corpora = Annotated[list[Path], typer.Argument(help="Folders with manifest.tsv and objects/.")]
 Pictures = Annotated[int, typer.Option("--pictures", min=64, help="Number of pictures, in shards of 64.")]
 Workers = Annotated[int, typer.Option("--jobs", min=1, max=256, help="Number of rendering processes.")]
-Shapes = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data shapes` wrote.")]
-Minutes = Annotated[float, typer.Option("--minutes", min=0, help="Training time, wall clock.")]
-FirstBundle = Annotated[str | None, typer.Option("--start", help="Start from this bundle's networks.")]
-DataFolder = Annotated[Path, typer.Argument(help="Folder that `img2mv3d data render` wrote.")]
-DataOrToy = Annotated[Path | None, typer.Argument(help="As above; with --toy it is made (OUT/data).")]
-OutFolder = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Variant = Annotated[str | None, typer.Option("--variant", hidden=True)]  # of version 0.1.0
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Cross-view steps, instead of minutes.")]
 KeepPlain = Annotated[
@@ -53,18 +54,17 @@ Device = Annotated[str, typer.Option("--device", help="Device of the cross-view 
 Toy = Annotated[bool, typer.Option("--toy", help="Tiny networks on a few synthetic objects, to test the setup.")]
 
 
-@command(data_app, name="render")
+@command(data_app, "debug", name="render")
 def data_render(
-    meshes: Meshes,
+    meshes: Corpus,
     out: OutFolder = Path("data"),
     poses: Poses = 2,
     seed: Seed = 0,
     limit: Limit = None,
-    debug: Debug = False,
+    **flags: Any,
 ) -> None:
     """Render six views, normals, depth and a photo of every mesh; sets that exist are kept."""
-    if not (meshes / "manifest.tsv").is_file():
-        raise InputError(f"{meshes}: no corpus (manifest.tsv and objects/) in there")
+    check_corpus(meshes)
     from img2mv3d.data.renders import render_corpus
 
     for line in render_corpus(meshes, out, poses=poses, seed=seed, limit=limit, progress=_counted("rendered")):
@@ -72,14 +72,14 @@ def data_render(
     print(out.absolute())
 
 
-@command(data_app, name="shapes")
+@command(data_app, "debug", name="shapes")
 def data_shapes(
     meshes: Corpora,
     out: OutFolder = Path("shapes"),
     pictures: Pictures = 20_000,
     jobs: Workers = 1,
     seed: Seed = 0,
-    debug: Debug = False,
+    **flags: Any,
 ) -> None:
     """Pictures of known bodies, for `train shape`; what is there is kept, and a training may read meanwhile.
 
@@ -92,14 +92,14 @@ def data_shapes(
     print(out.absolute())
 
 
-@command(train_app, name="shape")
+@command(train_app, "debug", name="shape")
 def train_shape(
-    data: Shapes,
+    data: ShapeFolder,
     out: OutFolder = Path("runs/shape"),
     minutes: Minutes = 720.0,
     seed: Seed = 0,
-    start: FirstBundle = None,
-    debug: Debug = False,
+    start: Start = None,
+    **flags: Any,
 ) -> None:
     """The shape network; ends with a bundle: that of --start with the new network in it.
 
@@ -113,14 +113,14 @@ def train_shape(
     print(train_shape(data, out, minutes, seed=seed, start=_bundle(start), report=say).absolute())
 
 
-@command(train_app, name="encoder")
+@command(train_app, "debug", name="encoder")
 def train_encoder(
     data: DataFolder,
     out: OutFolder = Path("runs/encoder"),
     minutes: Minutes = 60.0,
     seed: Seed = 0,
-    start: FirstBundle = None,
-    debug: Debug = False,
+    start: Start = None,
+    **flags: Any,
 ) -> None:
     """The small image encoder, on the teacher's latents."""
     check_data(data)
@@ -131,7 +131,7 @@ def train_encoder(
     print(out.absolute())
 
 
-@command(train_app, name="decoder")
+@command(train_app, "debug", name="decoder")
 def train_decoder(
     data: DataFolder,
     out: OutFolder = Path("runs/decoder"),
@@ -144,8 +144,8 @@ def train_decoder(
     full: Full = False,
     device: Device = "auto",
     seed: Seed = 0,
-    start: FirstBundle = None,
-    debug: Debug = False,
+    start: Start = None,
+    **flags: Any,
 ) -> None:
     """The plain decoder, then the parts that look across views: OUT/bundle.
 
@@ -167,14 +167,14 @@ def train_decoder(
     _train_decoder(data, out, minutes, device, start=start, keep_plain=keep_plain, full=full, **told)
 
 
-@command(train_app, name="multiview")
+@command(train_app, "debug", name="multiview")
 def train_multiview(
     data: DataFolder,
     out: OutFolder = Path("runs/multiview"),
     minutes: Minutes = 240.0,
     seed: Seed = 0,
-    start: FirstBundle = None,
-    debug: Debug = False,
+    start: Start = None,
+    **flags: Any,
 ) -> None:
     """The denoiser that generates six views."""
     check_data(data)
@@ -185,14 +185,14 @@ def train_multiview(
     print(out.absolute())
 
 
-@command(train_app, name="all")
+@command(train_app, "debug", name="all")
 def train_all(
     data: DataOrToy = None,
     out: OutFolder = Path("runs/all"),
     minutes: Minutes = 480.0,
     seed: Seed = 0,
     toy: Toy = False,
-    debug: Debug = False,
+    **flags: Any,
 ) -> None:
     """Everything, one after the other, within the minutes; ends with a bundle that --bundle takes.
 
@@ -208,29 +208,6 @@ def train_all(
     from img2mv3d.train.recipes import train_all
 
     print(train_all(data or out / "data", out, minutes, toy=toy, seed=seed, report=say).absolute())
-
-
-def check_data(data: Path) -> None:
-    """Raises InputError where no renders lie."""
-    if not (data / "index.tsv").is_file():
-        raise InputError(f"{data}: no renders (index.tsv) in there; `img2mv3d data render` makes them")
-
-
-def ready_torch(device: str = "cpu") -> torch.device:
-    """As many threads as the machine has to give, shared with the processes beside this one; the device by that name,
-    in a process group the card that is this process's own. Raises as `runners.ready_torch`."""
-    import torch
-
-    from img2mv3d import machine
-    from img2mv3d.flow import runners
-
-    device = machine.guess_device() if device == "auto" else device
-    group = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    place = runners.ready_torch(f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and group > 1 else device)
-    torch.set_num_threads(max(machine.thread_count() // group, 1))
-    if place.index is not None:
-        torch.cuda.set_device(place)
-    return place
 
 
 def _train_decoder(data: Path, out: Path, minutes: float, device: str, *, start: str | None, **told: object) -> None:

@@ -60,11 +60,16 @@ class Renders:
 
 def random_pose(rng: np.random.Generator) -> Float[np.ndarray, "3 3"]:
     """A rotation of the object: yaw free, pitch -15..30 degrees. A positive pitch shows its top, as photos do."""
-    yaw, pitch = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(-15, 30))
-    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])  # +Y towards +Z: the top turns to the front camera
-    return about_x @ about_y
+    return turned(rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(-15, 30)))
+
+
+def turned(yaw: float, pitch: float, roll: float = 0.0) -> Float[np.ndarray, "3 3"]:
+    """A rotation about the upright axis, then the camera's height (positive shows the top), then its roll; radians."""
+    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    # +Y towards +Z: the top turns to the front camera
+    about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    about_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    return about_z @ about_x @ about_y
 
 
 def random_framing(rng: np.random.Generator) -> int:

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32, Int
 
 from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.data.raycast import Raycaster
-from img2mv3d.data.scene import Light, brightness, face_normals, random_light, rgba_at
+from img2mv3d.data.scene import Light, brightness, face_normals, random_light, rgba_at, turned
 from img2mv3d.data.variation import Part, repainted
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.columns import BIN, BINS, COLUMNS, CROP, SIZE
@@ -87,12 +87,8 @@ def placed(
 
 
 def turned_by(yaw_deg: float, pitch_deg: float, roll_deg: float = 0.0) -> Float[np.ndarray, "3 3"]:
-    """A rotation about the upright axis, then the camera's height (positive shows the top), then its roll."""
-    yaw, pitch, roll = np.radians([yaw_deg, pitch_deg, roll_deg])
-    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
-    about_z = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
-    return about_z @ about_x @ about_y
+    """`scene.turned`, by degrees."""
+    return turned(*np.radians([yaw_deg, pitch_deg, roll_deg]))
 
 
 def random_picture(name: str, parts: list[Part], rng: np.random.Generator) -> np.void:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from img2mv3d.errors import NothingFoundError
+from img2mv3d.eval import FORMER_CONDITIONS
+from img2mv3d.files.durable import write_atomically
 from img2mv3d.values import Depth, Latents, Views
 
 NOTHING = float("nan")
@@ -23,7 +25,6 @@ KEYS = ("id", "condition", "method", "made_by")
 # names of files that were written before they had those of the field
 FORMER_KEYS = {"setting": "condition", "arm": "method", "psnr_others": "psnr_mask", "psnr_whole": "psnr",
                "warp": "reprojection", "agreeing": "inliers", "agreeing_beside": "inliers_beside"}  # fmt: skip
-FORMER_CONDITIONS = {"exact": "clean", "spoilt": "perturbed"}
 FORMER_METHODS = {"plain, blended": "multi-view blending"}
 
 Mesh = tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "F 3"]]  # vertices in the world, faces
@@ -212,15 +213,13 @@ def decimals(figure: str) -> int:
 def save_rows(path: Path, rows: Sequence[Row]) -> None:
     """A line each, tab-separated, figures with five significant digits; replaced at once."""
     names = list(dict.fromkeys(n for row in rows for n in row.figures))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow([*KEYS, *names])
+    for row in rows:
+        writer.writerow([*row.key, *(f"{row.figures[n]:.5g}" if n in row.figures else "" for n in names)])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow([*KEYS, *names])
-        for row in rows:
-            cells = (f"{row.figures[n]:.5g}" if n in row.figures else "" for n in names)
-            writer.writerow([*row.key, *cells])
-    os.replace(temporary, path)
+    write_atomically(path, text.getvalue().encode())
 
 
 def load_rows(path: Path) -> list[Row]:

@@ -12,14 +12,15 @@ import torch
 from jaxtyping import Float
 
 from img2mv3d.bundles.weights import Bundle
-from img2mv3d.conventions import FRONT
 from img2mv3d.data.corpus import load_solid
 from img2mv3d.data.perturbation import perturb_latents, resample_latents
 from img2mv3d.data.renders import RenderSet, Sample, world_vertices
+from img2mv3d.eval import CONDITIONS
 from img2mv3d.eval.comparison import Case, Mesh, Planned
-from img2mv3d.files.formats import decode_normals, to_bytes
+from img2mv3d.eval.objects import front_photo, views_of
+from img2mv3d.files.formats import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.geometry.compositing import from_white, over_white
+from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.vae import encode_boxed
@@ -27,10 +28,8 @@ from img2mv3d.nets.window import around
 from img2mv3d.plans import DepthOptions, GenerateOptions
 from img2mv3d.stages.depth import body_views, decoded_normals, fit_depth, plain_views
 from img2mv3d.stages.generate import from_body, generate
-from img2mv3d.values import Body, Depth, Latents, Subject, Views
+from img2mv3d.values import Body, Depth, Latents, Subject
 
-CONDITIONS = ("clean", "perturbed", "generated")
-FORMER = {"exact": "clean", "spoilt": "perturbed"}  # words of version 0.1.0
 RESAMPLE_STEP = 450  # noise step of 1000 from which perturbed latents are denoised: shapes stay, detail is resampled
 
 
@@ -43,13 +42,13 @@ def planned(
     meshes: the corpus that `data` was rendered from with seed 0; its surfaces become the cases' truth.
     """
     sets = RenderSet(data)
-    for name in held_out(sets, count):
+    for name in held_out_sets(sets, count):
         for condition in CONDITIONS:
             if condition in conditions:
                 yield Planned(name, condition, bundle.digest, _maker(bundle, sets, name, condition, meshes))
 
 
-def held_out(sets: RenderSet, count: int) -> list[str]:
+def held_out_sets(sets: RenderSet, count: int) -> list[str]:
     """Up to `count` sets of the split `val`, one of each object, in the order of their weight in training."""
     first: dict[str, str] = {}
     weights = sets.weights("val")
@@ -66,7 +65,7 @@ def make_case(bundle: Bundle, name: str, sample: Sample, condition: str) -> Case
     their plain views, as in a run.
     generated: what the bundle makes of its photo, with such a depth. The truth is another object than what was made.
     """
-    truth = true_views(sample)
+    truth = views_of(sample.color.astype(np.float32) / 255, sample.mask, sample.normal)
     z = sample.z.astype(np.float32) * (truth.mask >= 0.5)
     if condition == "generated":
         latents = latents_of(sample.photo, bundle.generator(), sample.framing_px, seed_of(name))
@@ -74,8 +73,7 @@ def make_case(bundle: Bundle, name: str, sample: Sample, condition: str) -> Case
     cells = _clean_latents(bundle, sample)
     if condition == "perturbed":
         cells = _perturbed(bundle, name, sample, cells)
-    alpha = truth.mask[FRONT][..., None]
-    front = to_bytes(np.concatenate([from_white(truth.color[FRONT], alpha), alpha], axis=-1))
+    front = front_photo(truth.color, truth.mask)
     color, normal = cells.numpy()
     latents = Latents(color, normal, front, SIX_VIEWS, bundle.framing_px, dict(bundle.vae), bundle.name, 0)
     case = Case(name, condition, front, truth, z)
@@ -106,12 +104,6 @@ def latents_of(
     if body is not None:
         return from_body(subject, body, generator=nets, options=GenerateOptions(), rng=rng, seed=seed)
     return generate(subject, generator=nets, options=GenerateOptions(), rng=rng, seed=seed)
-
-
-def true_views(sample: Sample) -> Views:
-    """The rendered set itself."""
-    mask = sample.mask.astype(np.float32) / 255
-    return Views(sample.color.astype(np.float32) / 255, decode_normals(sample.normal, mask), mask, SIX_VIEWS)
 
 
 def true_mesh(meshes: Path, name: str) -> Mesh | None:

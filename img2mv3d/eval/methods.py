@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from scipy.ndimage import affine_transform
 from torch import Tensor
 
 from img2mv3d.bundles.decoders import choose
@@ -18,9 +17,10 @@ from img2mv3d.bundles.manifests import MANIFEST
 from img2mv3d.bundles.weights import Bundle, Checkpoint, load_bundle
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import UsageError, ViewsError
-from img2mv3d.eval.blending import multi_view_blending
 from img2mv3d.eval.comparison import TRUTH, Case, Method, Result
 from img2mv3d.eval.conditions import latents_of, with_latents
+from img2mv3d.files.durable import digest_file
+from img2mv3d.geometry.blending import multi_view_blending
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.framing import Framing
@@ -32,7 +32,7 @@ from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.plans import DecodeOptions
-from img2mv3d.readers.third_party_views import layout_of, read_foreign, resized
+from img2mv3d.readers.third_party_views import layout_of, read_foreign, resized, shrunk
 from img2mv3d.stages.body import predict_body
 from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import cut_out
@@ -58,16 +58,21 @@ def decoders(bundle: Bundle, name: str, given: Sequence[str]) -> dict[str, Metho
         PLAIN: decoder_method(plain_pictures(plain), bundle.digest),
         BLENDING: decoder_method(blended_pictures(plain), bundle.digest),
     }
-    for called, source in named(name, given).items():
+    for called, source in named(given or [f"cross-view={name}"]).items():
         made = load_bundle(source)
         methods[called] = decoder_method(crossview_pictures(made.crossview_decoder()), made.digest)
     return methods
 
 
-def named(name: str, given: Sequence[str]) -> dict[str, str]:
-    """Bundles by the names of their methods."""
-    words = [word.partition("=") for word in given or [f"cross-view={name}"]]
-    return {called: source or called for called, _, source in words}
+def named(given: Sequence[str]) -> dict[str, str]:
+    """Sources by the names of their methods, of words "NAME=SOURCE" or "NAME". Raises UsageError on two of one name."""
+    sources: dict[str, str] = {}
+    for word in given:
+        name, _, source = word.partition("=")
+        if name in sources:
+            raise UsageError(f"--method {word}: there is a method {name} already")
+        sources[name] = source or name
+    return sources
 
 
 def decoder_method(pictures: Pictures, digest: str) -> Method:
@@ -76,8 +81,7 @@ def decoder_method(pictures: Pictures, digest: str) -> Method:
     def make(case: Case) -> Result:
         assert case.normals is not None
         shown = pictures(case).movedim(1, -1).contiguous().numpy()
-        alpha = case.photo[..., 3].astype(np.float32) / 255
-        return Result(cut_out(shown, case.normals, alpha, SIX_VIEWS, case.prior), shown)
+        return Result(cut_out(shown, case.normals, white(case.photo)[1], SIX_VIEWS, case.prior), shown)
 
     return Method(make, digest)
 
@@ -168,14 +172,11 @@ def photo_methods(base: str, given: Sequence[str], *, baselines: bool = True) ->
     """
     methods: dict[str, Method] = {}
     makers: dict[str, Generation] = {}
-    for word in given or [f"{base}={base}"]:
-        name, _, source = word.partition("=")
-        if name in methods:
-            raise UsageError(f"--method {word}: there is a method {name} already")
-        if is_folder_of_results(Path(source or name)):
-            methods[name] = folder_method(Path(source or name))
+    for name, source in named(given or [base]).items():
+        if is_folder_of_results(Path(source)):
+            methods[name] = folder_method(Path(source))
             continue
-        bundle = load_bundle(source or name)
+        bundle = load_bundle(source)
         own = isinstance(bundle, Checkpoint) or "unet" in bundle.manifest["parts"]
         first = bundle if own else load_bundle(base)
         if first.digest not in makers:
@@ -191,13 +192,13 @@ def body_methods(bundle: Bundle) -> dict[str, Method]:
     of it: with the depth that it predicts, and with the true one."""
 
     def revolved(case: Case) -> Result:
-        return Result(mesh=isosurface(revolution_field(_alpha(case), REVOLUTION_NODES)))
+        return Result(mesh=isosurface(revolution_field(white(case.photo)[1], REVOLUTION_NODES)))
 
     def predicted(case: Case, ratio: float | None = None) -> Result:
         body = predict_body(case.photo, net=net, depth_ratio=ratio)
         front = SIX_VIEWS.cameras(case.photo.shape[0])[FRONT]
         photo = photo_source(case.photo, Framing((1.0, 1.0), (0.0, 0.0), bundle.framing_px), front)
-        views = draft(body.field, body.far, photo, _alpha(case), SIX_VIEWS)
+        views = draft(body.field, body.far, photo, white(case.photo)[1], SIX_VIEWS)
         drafted = Views(views.color, views.maps.normal, views.maps.mask, SIX_VIEWS, "draft")
         return Result(drafted, mesh=isosurface(body.field))
 
@@ -218,10 +219,6 @@ def body_methods(bundle: Bundle) -> dict[str, Method]:
     return methods
 
 
-def _alpha(case: Case) -> Float[np.ndarray, "H W"]:
-    return case.photo[..., 3].astype(np.float32) / 255
-
-
 def is_folder_of_results(path: Path) -> bool:
     """Whether a folder holds no bundle, and no published checkpoint."""
     return path.is_dir() and not (path / MANIFEST).is_file() and not (path / "unet").is_dir()
@@ -232,7 +229,7 @@ def folder_method(folder: Path) -> Method:
     in folder/ID.png where a layout is one picture, in any layout that `third_party_views` knows, or in ours."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        digest.update(f"{path.relative_to(folder)} {digest_file(path)}\n".encode())
 
     def make(case: Case) -> Result | None:
         for path in (folder / f"{case.id}{ending}" for ending in MESHES):
@@ -255,11 +252,7 @@ def sized(views: Views, case: Case) -> Result:
     scale = (area / wanted) ** 0.5 if wanted > 0 else 1.0
     if views.rig != SIX_VIEWS or abs(scale - 1) < LEAST_SCALE or not 1 / MOST_SCALE < scale < MOST_SCALE:
         return Result(views)
-    normal = None if views.normal is None else _scaled(views.normal, scale)
-    if normal is not None:
-        length = np.linalg.norm(normal, axis=-1, keepdims=True)
-        normal = np.where(length > 0.5, normal / np.maximum(length, 0.5), 0).astype(np.float32)
-    return Result(replace(views, color=_scaled(views.color, scale), normal=normal, mask=_scaled(views.mask, scale)))
+    return Result(shrunk(views, scale))
 
 
 def copied(photo: UInt8[np.ndarray, "H W 4"]) -> Views:
@@ -268,15 +261,6 @@ def copied(photo: UInt8[np.ndarray, "H W 4"]) -> Views:
     colors, masks = np.stack([color] * len(SIX_VIEWS)), np.stack([alpha] * len(SIX_VIEWS))
     colors[BACK], masks[BACK] = color[:, ::-1], alpha[:, ::-1]
     return Views(colors, None, masks, SIX_VIEWS)
-
-
-def _scaled(pictures: Float[np.ndarray, "V H W *C"], scale: float) -> Float[np.ndarray, "V H W *C"]:
-    """Shrunk by `scale` about their middle, linearly interpolated, edges repeated."""
-    out, start = np.empty_like(pictures), (1 - scale) * (np.array(pictures.shape[1:3]) - 1) / 2
-    for view, into in zip(pictures, out, strict=True):
-        for c in np.ndindex(view.shape[2:]):
-            into[..., *c] = affine_transform(view[..., *c], np.full(2, scale), start, order=1, mode="nearest")
-    return out
 
 
 def _read(place: Path) -> Views:

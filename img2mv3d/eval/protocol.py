@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from img2mv3d.conventions import FRONT, IMAGE_SIZE
+from img2mv3d.conventions import IMAGE_SIZE
 from img2mv3d.data import scans
 from img2mv3d.data.corpus import Solid, load_solid
-from img2mv3d.data.scene import Light, Renders, place, random_pose, render
+from img2mv3d.data.scene import Light, place, random_pose, render
 from img2mv3d.data.shape_pictures import turned_by
 from img2mv3d.data.splits import ids
 from img2mv3d.errors import InputError
+from img2mv3d.eval import PROTOCOLS
 from img2mv3d.eval.comparison import Case, Planned
-from img2mv3d.eval.objects import untouched
-from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes, write_json, write_png
+from img2mv3d.eval.objects import first_surface, front_photo, untouched, views_of
+from img2mv3d.files.durable import digest_file
+from img2mv3d.files.formats import encode_normals, to_bytes, write_json, write_png
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.geometry.compositing import from_white
-from img2mv3d.values import Views
 
 VERSION = 1
 FRAMING_PX = 144  # long side of the front silhouette, px of 256: all six views stay inside of their frames
@@ -53,13 +53,13 @@ def gso30(folder: Path, count: int | None = None) -> Iterator[Subject]:
         yield Subject(scan.id, scan.solid, rotation(scan.azimuth_deg, ELEVATION_DEG, scan.up), scan.digest, scan.notes)
 
 
-def val(folder: Path, count: int = VAL_COUNT) -> Iterator[Subject]:
+def val(folder: Path, count: int | None = None) -> Iterator[Subject]:
     """Held-out objects of our corpus on which nothing was tuned, everyday things first, each in a pose drawn from its
     name: yaw free, pitch -15 to 30 degrees."""
-    for entry in untouched(folder, count):
+    for entry in untouched(folder, count or VAL_COUNT):
         path = folder / "objects" / f"{entry.id}.npz"
         pose = random_pose(np.random.default_rng(zlib.crc32(entry.id.encode())))
-        yield Subject(entry.id, load_solid(path), pose, hashlib.sha256(path.read_bytes()).hexdigest(), {})
+        yield Subject(entry.id, load_solid(path), pose, digest_file(path), {})
 
 
 def listed(split: str) -> Callable[..., Iterator[Subject]]:
@@ -69,17 +69,16 @@ def listed(split: str) -> Callable[..., Iterator[Subject]]:
         there = [p for n in sorted(ids(split)) if (p := folder / "objects" / f"{n}.npz").exists()][:count]
         for pitch in LISTED_PITCHES:
             for path in there:
-                yaw, digest = zlib.crc32(path.stem.encode()) % 360, hashlib.sha256(path.read_bytes()).hexdigest()
+                yaw, digest = zlib.crc32(path.stem.encode()) % 360, digest_file(path)
                 pose, name = turned_by(float(yaw), pitch), f"{path.stem}@{pitch:g}"
                 yield Subject(name, load_solid(path), pose, digest, {"pitch_deg": pitch}, f"{split}, {pitch:g} degrees")
 
     return subjects
 
 
-PROTOCOLS: Mapping[str, Callable[..., Iterator[Subject]]] = {
-    **{"gso30": gso30, "val": val},
-    **{"dev": listed("dev"), "test": listed("test")},
-}
+SUBJECTS: Mapping[str, Callable[..., Iterator[Subject]]] = dict(
+    zip(PROTOCOLS, (gso30, val, listed("dev"), listed("test")), strict=True)
+)
 
 
 def rotation(azimuth_deg: float, elevation_deg: float, up: str = "z") -> Float[np.ndarray, "3 3"]:
@@ -87,12 +86,8 @@ def rotation(azimuth_deg: float, elevation_deg: float, up: str = "z") -> Float[n
     counter-clockwise seen from above. up: "z" or "y". Raises InputError on another."""
     if up not in ("y", "z"):
         raise InputError(f"up {up!r}: expected y or z")
-    turn, tilt = np.radians(-90.0 - azimuth_deg), np.radians(elevation_deg)
-    cy, sy, cp, sp = np.cos(turn), np.sin(turn), np.cos(tilt), np.sin(tilt)
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])  # +Y towards +Z: the top turns to the front camera
     upright = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) if up == "z" else np.eye(3)
-    return about_x @ about_y @ upright
+    return turned_by(-90.0 - azimuth_deg, elevation_deg) @ upright
 
 
 def planned(
@@ -103,8 +98,7 @@ def planned(
     out: where out/photos/NAME.png is written, what other programs are to be given.
     objects: filled with what was shown, by name: digests of mesh and render, notes.
     """
-    subjects = PROTOCOLS[which](folder) if count is None else PROTOCOLS[which](folder, count)
-    for subject in subjects:
+    for subject in SUBJECTS[which](folder, count):
         case, digest = case_of(subject, subject.condition or which)
         if out is not None:
             (out / "photos").mkdir(parents=True, exist_ok=True)
@@ -120,22 +114,17 @@ def case_of(subject: Subject, which: str) -> tuple[Case, str]:
     renders = render(solid, pose, FRAMING_PX, LIGHT, np.random.default_rng(0))
     color, mask, coded = to_bytes(renders.color), to_bytes(renders.mask), encode_normals(renders.normal, renders.mask)
     digest = hashlib.sha256(b"".join(a.tobytes() for a in (color, mask, coded))).hexdigest()
-    soft = mask.astype(np.float32) / 255
-    views = Views(color.astype(np.float32) / 255, decode_normals(coded, soft), soft, SIX_VIEWS, "exact")
-    z = np.where(soft >= 0.5, renders.z, 0).astype(np.float32)
+    truth = views_of(color.astype(np.float32) / 255, mask, coded)
 
     def reframed(framing_px: int) -> UInt8[np.ndarray, "H W 4"]:
-        same = framing_px == FRAMING_PX
-        return photo_of(renders if same else render(solid, pose, framing_px, LIGHT, np.random.default_rng(0)))
+        if framing_px == FRAMING_PX:
+            return photo
+        again = render(solid, pose, framing_px, LIGHT, np.random.default_rng(0))
+        return front_photo(again.color, again.mask)
 
     placed = place(solid.vertices, pose, FRAMING_PX)[0], solid.faces
-    return Case(subject.id, which, photo_of(renders), views, z, placed, reframed=reframed), digest
-
-
-def photo_of(renders: Renders) -> UInt8[np.ndarray, "H W 4"]:
-    """The front view cut out, straight alpha."""
-    alpha = renders.mask[FRONT][..., None]
-    return to_bytes(np.concatenate([from_white(renders.color[FRONT], alpha), alpha], axis=-1))
+    photo = front_photo(renders.color, renders.mask)
+    return Case(subject.id, which, photo, truth, first_surface(renders, truth), placed, reframed=reframed), digest
 
 
 def write_notes(out: Path, which: str, objects: Mapping[str, Any], table: str) -> str:

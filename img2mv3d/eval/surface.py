@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from img2mv3d.data.raycast import Raycaster, sphere_directions
-from img2mv3d.geometry.cameras import Rig, pixel_centres, rays
 from img2mv3d.geometry.similarity import pixel_iou
 
 DIRECTIONS = 48  # from which a surface is looked at
@@ -134,21 +133,6 @@ def volume_iou(
     line = (np.arange(nodes) + 0.5) * 2 / nodes - 1
     points = middle + half * np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
     return pixel_iou(*(_inside(points, *mesh) for mesh in (predicted, truth)))
-
-
-def outline_iou(
-    vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], mask: Float[np.ndarray, "V H W"], rig: Rig
-) -> float:
-    """Intersection over union of a mesh's silhouettes with masks cut at 1/2, mean over the views."""
-    size = mask.shape[1]
-    if not len(faces):
-        return float(np.mean([pixel_iou(np.zeros_like(view, bool), view > 0.5) for view in mask]))
-    world, found = Raycaster(vertices, faces), []
-    for view, camera in zip(mask > 0.5, rig.cameras(size), strict=True):
-        origin, direction = rays(camera, pixel_centres(size).astype(np.float64).reshape(-1, 2))
-        hit = world.first(origin - 2 * direction, direction).face >= 0
-        found.append(pixel_iou(hit.reshape(size, size), view))
-    return float(np.mean(found))
 
 
 def centre_size(vertices: np.ndarray) -> tuple[np.ndarray, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+LEVEL_DB = 100.0  # stands for equal pictures where a number is needed
+
 
 def psnr(
     image: Float[np.ndarray, "*shape 3"],

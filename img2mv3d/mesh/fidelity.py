@@ -1,4 +1,4 @@
-"""Photo fidelity of the painted mesh: PSNR from the front, and the contrast at the seam where the photo's part ends."""
+"""Fidelity of a mesh to its pictures: silhouettes, PSNR from the front, the contrast where the photo's part ends."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from img2mv3d.geometry.cameras import Camera
-from img2mv3d.geometry.similarity import decibels
+from img2mv3d.geometry.cameras import Camera, Rig
+from img2mv3d.geometry.similarity import LEVEL_DB, decibels, pixel_iou
 from img2mv3d.mesh.arrays import MeshLike
 from img2mv3d.mesh.preview import render_mesh
 from img2mv3d.mesh.raster import rasterise
 
-LEVEL_DB = 100.0  # of equal pictures
 SIDE = 384  # px of the pictures in which the seam is looked for
 APART = 4  # px of them between the two points of a pair: about three of 256
 NEAR = 12  # px of them from the border in which ordinary pairs are looked for
@@ -33,6 +32,17 @@ class Seam(NamedTuple):
     jump: float
     usual: float
     pairs: int
+
+
+def silhouette_iou(
+    vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], mask: Float[np.ndarray, "V H W"], rig: Rig
+) -> Float[np.ndarray, " V"]:
+    """Intersection over union of a mesh's silhouettes with masks cut at 1/2, by view, at the masks' size; 0 where both
+    are empty.
+    """
+    cameras = rig.cameras(mask.shape[-1])
+    seen = (rasterise(vertices, faces, camera).face >= 0 for camera in cameras)
+    return np.array([pixel_iou(one, view > 0.5, empty=0.0) for one, view in zip(seen, mask, strict=True)])
 
 
 def front_psnr(mesh: MeshLike, camera: Camera, framed: UInt8[np.ndarray, "H W 4"]) -> tuple[float, float]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from img2mv3d.conventions import IMAGE_SIZE, VIEW_NAMES
 from img2mv3d.errors import ViewsError
@@ -123,11 +123,34 @@ def resized(views: Views, size: int = IMAGE_SIZE) -> Views:
     color, mask = _resize(views.color, size), _resize(views.mask[..., None], size)[..., 0]
     normal = None
     if views.normal is not None:
-        normal = _resize(views.normal, size)
-        length = np.linalg.norm(normal, axis=-1, keepdims=True)
-        normal = np.where((mask[..., None] >= 0.5) & (length > 0.1), normal / np.maximum(length, 0.1), 0)
-        normal = normal.astype(np.float32)
+        normal = np.where(mask[..., None] >= 0.5, _unit(_resize(views.normal, size), 0.1), np.float32(0))
     return Views(color.clip(0, 1), normal, mask.clip(0, 1), views.rig, views.origin, views.warnings)
+
+
+def shrunk(views: Views, scale: float) -> Views:
+    """What the views show, smaller about their middles; normals keep unit length.
+
+    scale: by which it is divided, 2 for half its size.
+    """
+    normal = None if views.normal is None else _unit(_shrunk(views.normal, scale), 0.5)
+    return replace(views, color=_shrunk(views.color, scale), normal=normal, mask=_shrunk(views.mask, scale))
+
+
+def _unit(normal: Float[np.ndarray, "V H W 3"], least: float) -> Float32[np.ndarray, "V H W 3"]:
+    """Normals of unit length; 0 where they were shorter than `least`, which two directions mixed are."""
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    return np.where(length > least, normal / np.maximum(length, least), 0).astype(np.float32)
+
+
+def _shrunk(pictures: Float[np.ndarray, "V H W *C"], scale: float) -> Float[np.ndarray, "V H W *C"]:
+    """Shrunk by `scale` about their middle, linearly interpolated, edges repeated."""
+    from scipy.ndimage import affine_transform
+
+    out, start = np.empty_like(pictures), (1 - scale) * (np.array(pictures.shape[1:3]) - 1) / 2
+    for view, into in zip(pictures, out, strict=True):
+        for c in np.ndindex(view.shape[2:]):
+            into[..., *c] = affine_transform(view[..., *c], np.full(2, scale), start, order=1, mode="nearest")
+    return out
 
 
 def _picture(path: Path) -> Path | None:

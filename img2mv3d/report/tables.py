@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from img2mv3d.conventions import FRONT
+from img2mv3d.geometry.similarity import LEVEL_DB, psnr
 from img2mv3d.report.gather import Story
 
 HOW = {"computed": "", "cached": "from the cache", "kept": "unchanged", "edited": "edited by hand", "given": "given"}
@@ -53,8 +53,7 @@ def front_psnr(story: Story, name: str) -> float | None:
     inside = story.subject[..., 3] == 255
     if not inside.any():
         return None
-    gap = views.color[0][inside].astype(np.float64) - story.subject[inside][:, :3] / 255
-    return float(-10 * np.log10(max((gap**2).mean(), 1e-10)))
+    return min(psnr(views.color[FRONT][inside], story.subject[inside][:, :3] / 255), LEVEL_DB)
 
 
 def _of_mesh(notes: dict[str, Any]) -> list[tuple[str, str, str]]:

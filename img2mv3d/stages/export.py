@@ -10,13 +10,11 @@ import numpy as np
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.cameras import Rig
-from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
-from img2mv3d.mesh.fidelity import front_psnr, seam_contrast
+from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
 from img2mv3d.mesh.photographs import behind, photo_source
 from img2mv3d.mesh.placement import PLACINGS
-from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.plans import ExportOptions
@@ -58,7 +56,7 @@ def export(
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
     texture_size = options.texture_size if PLACINGS[options.format].texture else 0
     painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
-    overlap = silhouette_iou(solid.vertices, solid.faces, views)
+    overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
     notes = dict(solid.notes)
     notes["warnings"] = [*solid.notes["warnings"], *_sentences(overlap, painting.shares, views.rig)]
     if texture_size and painting.mesh.texture is None:
@@ -135,15 +133,6 @@ def likeness(
     step = seam_contrast(painting.mesh, vertices, faces, painting.by_photo)
     front = {"front_db": round(db, 2), "front_covered": round(covered, 4)}
     return {**front, "seam_jump": round(step.jump, 4), "seam_usual": round(step.usual, 4), "seam_pairs": step.pairs}
-
-
-def silhouette_iou(vertices: np.ndarray, faces: np.ndarray, views: Views) -> np.ndarray:
-    """[V] intersection over union of the mesh's silhouette and each view's mask (above 1/2), at the views' size."""
-    result = []
-    for camera, mask in zip(views.rig.cameras(views.mask.shape[-1]), views.mask > 0.5, strict=True):
-        shape = rasterise(vertices, faces, camera).face >= 0
-        result.append(pixel_iou(shape, mask, empty=0.0))
-    return np.array(result)
 
 
 def _sentences(overlap: np.ndarray, shares: dict[str, float], rig: Rig) -> list[str]:

@@ -26,6 +26,7 @@ def test_a_sound_file_is_status_0_and_a_table(tmp_path: Path) -> None:
     write_mesh(ball(True), tmp_path / "ball.glb", size_mm=80.0)
     result = run(tmp_path / "ball.glb", "--printable")
     assert result.exit_code == 0 and "80 x 57.143 x 68.571" in result.stdout and "watertight" in result.stdout
+    assert result.stdout.isascii()  # no boxes where it is piped
     told = json.loads(run(tmp_path / "ball.glb", "--json").stdout)
     assert told["sound"] and told["repaired"] is None and told["box_mm"] == [80, 57.143, 68.571]
 

@@ -1,13 +1,16 @@
 """What is shown: plain lines without a terminal, a live line on one, nothing when quiet."""
 
 import io
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from img2mv3d.cli import screen
 from img2mv3d.cli.screen import Live, Pace, Plain, Quiet, ended, peak_of, screen_for
+from img2mv3d.flow.graph import GRAPH
 
 STAGES = {
     "generate": {"how": "computed", "now_seconds": 1.5, "peak_bytes": 0},
@@ -24,6 +27,7 @@ def play(on: Any) -> None:
         on.end("depth", "kept", 0.0)
     on.warn("careful")
     on.close(STAGES, 3.0)
+    on.look(Path("out"))
 
 
 def test_plain_lines_tell_stage_seconds_notes_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +41,9 @@ def test_plain_lines_tell_stage_seconds_notes_and_warnings(capsys: pytest.Captur
         "  depth        unchanged",
         "warning: careful",
         "done in 3.0 s",
+        "look at it: img2mv3d view out/",
     ]
+    assert err.isascii()
 
 
 def test_quiet_tells_notes_and_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,21 +51,72 @@ def test_quiet_tells_notes_and_warnings_only(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err.splitlines() == ["note: something", "warning: careful"]
 
 
-def test_a_terminal_gets_a_line_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
+
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Called in tests: pytest sets its own streams after the fixtures."""
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return stream
+
+
+def test_a_terminal_gets_a_table_and_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = at_terminal(monkeypatch)
     shown = screen_for(quiet=False)
     assert isinstance(shown, Live)
     play(shown)
-    told = terminal.getvalue()
-    assert "2/6 generate: generating six views" in told and "done in 3.0 s" in told
-    rows = [line.split() for line in told.splitlines()]
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip() for line in terminal.getvalue().splitlines()]
+    rows = [line.split() for line in lines]
     assert ["generate", "1.5", "computed"] in rows and ["depth", "0.0", "unchanged"] in rows
+    assert lines[-2:] == ["done in 3.0 s", "look at it: img2mv3d view out/"]
+
+
+def test_every_stage_has_a_line_on_a_terminal_and_the_last_one_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_terminal(monkeypatch)
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(screen.time, "monotonic", lambda: float(next(clock)))
+    shown = Live()
+    shown.begin("generate", 2, 6)
+    shown.end("generate", "computed", 1.5)
+    shown.begin("depth", 3, 6)
+    shown.progress("depth", 100, 400)
+    shown.progress("depth", 200, 400)
+    done, moving = (str(line) for line in shown._lines())
+    assert done == "✓ generate     1.5 s"
+    assert moving.endswith("depth: fitting a coarse surface  ━━━━━━━━━━━━━━ 30 s, about 40 s to go")
+    shown.end("generate", "cached", 0.1)  # of another seed
+    assert [str(line) for line in shown._lines()] == ["✓ generate     from the cache"]
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_a_moving_line_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    at_terminal(monkeypatch)
+    shown = Live()
+    shown.begin(stage, 1, 6)
+    shown.progress(stage, 1, 9999)
+    shown.progress(stage, 5000, 9999)
+    (line,) = shown._lines()
+    assert line.cell_len <= 80 and "…" not in str(line)
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_drawings_gets_plain_lines(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    at_terminal(monkeypatch)
+    monkeypatch.setenv(name, value)
+    assert type(screen_for(quiet=False)) is Plain
+
+
+def test_notes_on_a_terminal_are_broken_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = at_terminal(monkeypatch)
+    Live().note("a note whose words go on and on until they have no room on one line of the terminal")
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in terminal.getvalue().splitlines()]
+    assert len(lines) == 2 and lines[0].endswith("of the") and lines[1] == "terminal"
 
 
 def test_peak_memory_is_that_of_what_was_computed() -> None:

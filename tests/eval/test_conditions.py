@@ -8,7 +8,7 @@ import pytest
 
 from img2mv3d.data.renders import RenderSet, Sample
 from img2mv3d.eval import conditions
-from img2mv3d.eval.conditions import held_out, make_case, planned
+from img2mv3d.eval.conditions import held_out_sets, make_case, planned
 from img2mv3d.files.formats import encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.sdf import Sphere, render_world
@@ -32,7 +32,7 @@ def test_held_out_objects_come_once_each_and_everyday_ones_first(tmp_path: Path)
     lines += ["ship\t0\tval\tx\tCC0\t0.3", "cup\t0\tval\tx\tCC0\t3"]
     lines += ["cup\t1\tval\tx\tCC0\t3", "hat\t0\ttrain\tx\tCC0\t3"]
     (tmp_path / "index.tsv").write_text("\n".join(lines) + "\n")
-    assert held_out(RenderSet(tmp_path), 5) == ["cup.0", "ship.0"]
+    assert held_out_sets(RenderSet(tmp_path), 5) == ["cup.0", "ship.0"]
     cases = list(planned(toy_bundle(tmp_path / "toy"), tmp_path, 1, ["generated", "clean"]))
     assert [(c.id, c.condition) for c in cases] == [("cup.0", "clean"), ("cup.0", "generated")]
 

@@ -20,8 +20,8 @@ from img2mv3d.eval.methods import (
     photo_methods,
     sized,
 )
-from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.values import Views, save_views
+from img2mv3d.readers.third_party_views import shrunk
+from img2mv3d.values import save_views
 from tests.patterned import patterned_ball
 from tests.toys import toy_bundle
 
@@ -35,7 +35,7 @@ def test_decoders_stand_beside_the_truth_plain_decoding_and_its_blend(ball: Case
     bundle = toy_bundle(tmp_path)
     found = decoders(bundle, str(tmp_path), [f"a={tmp_path}"])
     assert list(found) == ["true views", "plain", "multi-view blending", "a"]
-    assert named("mini", []) == {"cross-view": "mini"} and named("mini", ["x"]) == {"x": "x"}
+    assert named(["a=mini", "x"]) == {"a": "mini", "x": "x"}
     made = found["a"].make(ball)
     assert made.colors.shape == (6, 128, 128, 3) and made.views.mask.shape == (6, 128, 128)
     assert found["true views"].make(ball).views is ball.truth
@@ -49,7 +49,7 @@ def test_the_photo_copied_has_the_true_outline_behind_and_no_normals(ball: Case)
 
 def test_views_framed_in_another_size_are_brought_back(ball: Case):
     views = ball.truth
-    larger = Views(methods._scaled(views.color, 0.8), None, methods._scaled(views.mask, 0.8), SIX_VIEWS)
+    larger = shrunk(views, 0.8)
     assert larger.mask.sum() > 1.3 * views.mask.sum()
     back = sized(larger, ball).views
     assert back.mask.sum() == pytest.approx(views.mask.sum(), rel=0.02)

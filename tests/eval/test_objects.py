@@ -30,7 +30,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_held_out_things_have_no_holes_and_no_twins_in_training(corpus: Path) -> None:
-    found = {e.id for e in held_out(corpus, 99)}
+    found = {e.id for e in held_out(corpus)}
     assert not found & {"sh3d-hole", "sh3d-learnt", "sh3d-twin"}
     assert len(found) == 8
 

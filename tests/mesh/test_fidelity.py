@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from img2mv3d.geometry.cameras import Camera
+from img2mv3d.geometry.cameras import SIX_VIEWS, Camera
+from img2mv3d.geometry.sdf import Sphere, render_world
 from img2mv3d.mesh.arrays import MeshArrays
-from img2mv3d.mesh.fidelity import front_psnr, seam_contrast
+from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
 from img2mv3d.mesh.preview import render_mesh
 from tests.balls import ball
 
@@ -19,6 +20,13 @@ def painted(color: np.ndarray) -> MeshArrays:
     """A ball of about 0.6, the given colour (0..255) at each vertex or everywhere."""
     mesh = ball()
     return replace(mesh, colors=np.broadcast_to(color, mesh.colors.shape).astype(np.uint8))
+
+
+def test_a_sphere_covers_its_own_outlines() -> None:
+    _, _, mask, _ = render_world(Sphere(radius=0.5), SIX_VIEWS, 64)
+    sphere = trimesh.creation.icosphere(subdivisions=4, radius=0.5)
+    assert silhouette_iou(sphere.vertices, sphere.faces, mask, SIX_VIEWS).mean() > 0.97
+    assert not silhouette_iou(np.zeros((0, 3)), np.zeros((0, 3), np.int64), mask, SIX_VIEWS).any()
 
 
 def test_a_mesh_against_its_own_picture_has_no_error() -> None:

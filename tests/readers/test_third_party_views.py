@@ -167,4 +167,4 @@ def test_decode_takes_them(worlds, tmp_path):
 
 def test_an_unknown_layout_is_a_usage_error(tmp_path):
     result = CliRunner().invoke(app, ["reconstruct", str(tmp_path), "--layout", "mvdream"])
-    assert result.exit_code == 2 and "expected one of wonder3d, era3d" in result.stderr
+    assert result.exit_code == 2 and "is not one of 'wonder3d', 'era3d'" in result.stderr

@@ -1,19 +1,14 @@
-"""Views blended on a surface: the multi-view blending baseline, and re-rendering of what was fitted to them."""
+"""Views blended on a surface that they all show: the multi-view blending baseline."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Float
 
 from img2mv3d.conventions import FRONT
-from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.warp import HIT, SAME_SURFACE, depth_cosine, seen_from
-from img2mv3d.neus.fit import FitOptions, fit
-from img2mv3d.neus.render import render_views
-from img2mv3d.values import Views
 
 
 def multi_view_blending(
@@ -66,37 +61,3 @@ def consensus(
         mixed = total / weight.clamp(min=1e-6)
         result[view] = torch.where(solid[view] & (weight > 1e-6), mixed, shown[view])
     return result
-
-
-class Fits:
-    """Fields fitted to views, each once: methods that differ in colours alone share theirs."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, FitOptions], np.ndarray | None] = {}
-
-    def __call__(self, views: Views, options: FitOptions) -> Float[np.ndarray, "N N N"] | None:
-        """The field, or None where no surface can be fitted."""
-        normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
-        key = (normal.tobytes(), views.mask.tobytes(), options)
-        if key not in self._known:
-            try:
-                self._known[key] = fit(normal, views.mask, views.rig, options).sdf
-            except NothingFoundError:
-                self._known[key] = None
-        return self._known[key]
-
-
-def rerendered(
-    views: Views, sdf: Float[np.ndarray, "N N N"]
-) -> tuple[Float[np.ndarray, "V H W 3"], Float[np.ndarray, "V H W"]]:
-    """Colours over white, [0, 1], and opacity of the surface as the views' own cameras see it.
-
-    A point's colour is the mean of what all views that see it show there, each counted by its rays on the surface:
-    where a squared loss on a colour field without view dependence ends.
-    """
-    seen = render_views(sdf, views.rig, views.mask.shape[1])
-    tensors = (torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (seen.z, seen.opacity))
-    shown = torch.from_numpy(np.ascontiguousarray(views.color, np.float32)).movedim(-1, 1)
-    color = consensus(shown, *tensors, views.rig, power=1).movedim(1, -1).numpy()
-    cover = seen.opacity[..., None]
-    return over_white(color, cover).astype(np.float32), seen.opacity
