@@ -8,7 +8,7 @@ demo: .venv/ready-matting ; $(BIN)/img2mv3d run $(PHOTO) -o out/
 test: .venv/ready-matting,wonder3d,eval,usd,print,dev ; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 test-slow: .venv/ready-matting,wonder3d,eval,usd,print,dev ; $(BIN)/python -m pytest -m slow
 bench: .venv/ready-matting,wonder3d,eval,usd,print,dev ; $(BIN)/python -m experiments.benches.runs docs/benchmarks.md && $(BIN)/python -m experiments.benches.attention
-lint: .venv/ready-matting,wonder3d,eval,usd,print,dev ; $(BIN)/ruff check --config .ci/ruff.toml . && $(BIN)/ruff format --check --config .ci/ruff.toml .
+lint: .venv/ready-matting,wonder3d,eval,usd,print,dev ; $(BIN)/ruff check --config .ci/ruff.toml . && $(BIN)/ruff format --check --config .ci/ruff.toml . && $(BIN)/mypy --config-file .ci/mypy.ini
 docs: .venv/ready-docs ; $(BIN)/mkdocs build --strict
 wheel: .venv/ready-matting,wonder3d,eval,usd,print,dev ; rm -rf build && $(BIN)/python -m build --wheel --no-isolation
 train-smoke: .venv/ready-matting,wonder3d,eval,usd,print,dev ; $(BIN)/img2mv3d train all --minutes 1 --toy -o runs/smoke

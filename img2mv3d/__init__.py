@@ -1,7 +1,7 @@
-"""One photo of an object into a textured mesh, with views that agree to the pixel.
+"""One photo of an object into a textured mesh, with views that agree to the pixel: the public names.
 
-Stages carry one value into the next; `run` does it all. Names are looked up when they are used, so
-that `import img2mv3d` loads neither numpy nor torch. Why here: this is the whole public surface.
+Stages turn one value into the next; `run` calls them all. Names are looked up when they are used, so that
+`import img2mv3d` loads neither numpy nor torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The only page on frames, handedness, pixels, ranges, units and letters. Everything else imports from here.
+"""Conventions: frames, handedness, pixels, ranges, units and letters. Every other module imports them from here.
 
 World      right-handed, +Y up, the front camera on +Z looking along -Z (as glTF): the front camera's OpenGL frame.
            Unit: half the image width is 1, so that the six views see [-1, 1]^3.

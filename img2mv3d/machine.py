@@ -1,7 +1,6 @@
-"""What this machine gives to a run: processors, memory, disk, a graphics card. Asked for without loading torch.
+"""Processors, memory, disk and graphics card of this machine, found without loading torch.
 
 In: the system, cgroups, the installed packages' own files. Out: plain numbers and words.
-Why here: pipeline and commands ask the same questions, and a cached run must ask them without heavy imports.
 """
 
 from __future__ import annotations

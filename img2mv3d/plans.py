@@ -1,8 +1,7 @@
-"""Options of the six stages, and the three presets. Plain numbers, no torch, so that flags and help can read the
-defaults.
+"""Options of the six stages, and the three presets.
 
-In: nothing. Out: one frozen `XOptions` per stage, `Plan`, `PLANS`. Why here: a stage imports its own options and no
-other.
+In: nothing. Out: one frozen `XOptions` per stage, `Plan`, `PLANS`. Plain numbers, no torch, so that flags and help can
+read the defaults.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The seven values of the flow, frozen: what each stage takes and gives, and how each lies on disk.
+"""The values of the flow, frozen: what each stage takes and gives, and how each lies on disk.
 
-In and out: numpy arrays and plain numbers; `save(folder)` writes the files that DESIGN calls by name, `load(folder)`
-reads and checks them; formats.py knows the bytes. Why here: stages, store and commands share these and nothing else.
+In and out: numpy arrays and plain numbers; `save(folder)` writes the files of its stage, `load(folder)` reads and
+checks them; `files.formats` knows the bytes.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class BackSubject(Subject):
     @classmethod
     def load(cls, folder: Path) -> BackSubject:
         """Read what `save` wrote. Raises PhotoError when a file is missing or not of that form."""
-        return super().load(folder / "back")
+        return cls(**vars(Subject.load(folder / "back")))
 
 
 @dataclass(frozen=True, eq=False)

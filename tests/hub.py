@@ -20,7 +20,7 @@ class Hub:
     bytes after which the line breaks, one by one. spoilt: name -> what is sent instead. statuses: name -> answer.
     holds: name -> bytes after which nothing comes, once. ranges: "good", "ignored", "wrong" (another range) or
     "refused". elsewhere: files are answered by a redirect to /cdn. seen: path, Range and Authorization of every
-    request."""
+    request but those for headers alone. agents: what the askers say they are."""
 
     files: dict[str, bytes]
     large: tuple[str, ...] = (".bin", ".safetensors")
@@ -31,6 +31,7 @@ class Hub:
     ranges: str = "good"
     elsewhere: bool = False
     seen: list[tuple[str, str, str]] = field(default_factory=list)
+    agents: set[str] = field(default_factory=set)
     url: str = ""
 
     def listing(self) -> dict[str, object]:
@@ -59,7 +60,17 @@ def running(hub: Hub) -> Iterator[Hub]:
         def log_message(self, *words: object) -> None:
             """Say nothing."""
 
+        def do_HEAD(self) -> None:
+            """What the hub's own library asks first."""
+            content = hub.files[self.path.partition(f"/resolve/{COMMIT}/")[2]]
+            self.send_response(200)
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+
         def do_GET(self) -> None:
+            hub.agents.add(self.headers.get("User-Agent", ""))
             path = self.path.partition("?")[0]
             hub.seen.append((path, self.headers.get("Range", ""), self.headers.get("Authorization", "")))
             if path.startswith("/api/models/"):

@@ -1,15 +1,14 @@
 """What is imported before it is needed: nothing heavy. In fresh processes, since this one has everything loaded."""
 
-import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "diffusers", "nerfacc", "scipy", "trimesh", "cv2", "onnxruntime", "transformers", "PIL", "mcubes")
+SLOW = ("pydantic", "asyncio", "email", "http", "importlib.metadata", "platformdirs", "psutil")
 
 
 def loaded(code: str, *names: str) -> list[str]:
@@ -17,17 +16,6 @@ def loaded(code: str, *names: str) -> list[str]:
     tail = f"\nimport sys\nprint('LOADED', *[n for n in {names!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code + tail], capture_output=True, text=True, cwd=ROOT, check=True)
     return done.stdout.split("LOADED")[-1].split()
-
-
-def cpu_seconds(*words: str) -> float:
-    """Processor seconds (not wall: other processes must not matter) of a fresh process, the best of three."""
-    best = float("inf")
-    for _ in range(3):
-        before = os.times()
-        subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=ROOT)
-        after = os.times()
-        best = min(best, after.children_user + after.children_system - before.children_user - before.children_system)
-    return best
 
 
 def test_importing_the_package_loads_neither_numpy_nor_anything_heavy() -> None:
@@ -40,19 +28,14 @@ def test_importing_flow_store_and_weights_loads_nothing_heavy() -> None:
     assert loaded(code, *HEAVY) == []
 
 
-def test_help_loads_neither_numpy_nor_anything_heavy() -> None:
-    code = "from img2mv3d.cli.app import app\ntry: app(['run', '--help'])\nexcept SystemExit: pass"
-    assert loaded(code, "numpy", *HEAVY) == []
+@pytest.mark.parametrize("words", [(), ("run",), ("check",), ("weights", "fetch"), ("train", "decoder")])
+def test_help_loads_neither_numpy_nor_anything_heavy(words: tuple[str, ...]) -> None:
+    code = f"from img2mv3d.cli.app import app\ntry: app([*{words!r}, '--help'])\nexcept SystemExit: pass"
+    assert loaded(code, "numpy", *SLOW, *HEAVY) == []
 
 
 def test_the_check_of_loaded_modules_can_fail() -> None:
     assert loaded("import PIL", *HEAVY) == ["PIL"]
-
-
-def test_importing_and_help_are_quick() -> None:
-    bare = cpu_seconds("-c", "pass")
-    assert cpu_seconds("-c", "import img2mv3d") - bare < 0.2
-    assert cpu_seconds("-m", "img2mv3d", "--help") - bare < 0.5
 
 
 RUN = """
@@ -78,13 +61,9 @@ pipeline.run(source, folder / {out!r}, Plan(), store=store, runners=runners, bun
 
 
 @pytest.mark.parametrize("out", ["out", "elsewhere"])
-def test_a_run_whose_every_stage_is_known_loads_nothing_heavy_and_takes_no_time(tmp_path: Path, out: str) -> None:
+def test_a_run_whose_every_stage_is_known_loads_nothing_heavy(tmp_path: Path, out: str) -> None:
     (tmp_path / "photo.png").write_bytes(b"a photo")
     first = RUN.format(root=str(ROOT), folder=str(tmp_path), out="out", compute=True)
     again = RUN.format(root=str(ROOT), folder=str(tmp_path), out=out, compute=False)
     assert "torch" in loaded(first, *HEAVY)
-    before, started = os.times(), time.monotonic()
     assert loaded(again, *HEAVY) == []
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert min(spent, time.monotonic() - started) < 1.0

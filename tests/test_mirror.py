@@ -9,6 +9,7 @@ ABOUT_ALL = {
     "light_import",
     "mirror",
     "surface",
+    "types",
     "wheel",
     "documentation",
     "hostile",
@@ -24,6 +25,7 @@ COVERED = {
     "errors": "cli/test_app meets every kind",
     "plans": "cli/test_flags compares every field",
     "files.durable": "flow/test_store",
+    "bundles.parts": "bundles/test_weights: every part is written, made again and probed",
     "bundles.hub": "bundles/test_fetch: a hub that breaks off, lies and refuses",
     "flow.run_folder": "flow/test_pipeline",
     "flow.nodes": "flow/test_pipeline: every kind of source",
@@ -66,6 +68,11 @@ def test_every_module_has_a_test() -> None:
     alone = modules() - has_tests() - set(COVERED)
     missing = {m for m in alone if m.rpartition(".")[0] not in covered_by_package - {""}}
     assert missing == set()
+
+
+def test_no_two_modules_have_one_name() -> None:
+    names = [module.rpartition(".")[2] for module in modules()]
+    assert {name for name in names if names.count(name) > 1} == set()
 
 
 def test_exceptions_are_still_needed() -> None:

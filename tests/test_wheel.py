@@ -55,6 +55,10 @@ def test_the_wheel_holds_the_modules_of_the_checkout_and_no_others(unpacked: Pat
     assert {str(p.relative_to(unpacked)) for p in unpacked.rglob("*.py")} == here
 
 
+def test_the_wheel_carries_its_types(unpacked: Path) -> None:
+    assert {"py.typed", "__init__.pyi"} <= {p.name for p in (unpacked / "img2mv3d").iterdir()}
+
+
 def test_the_wheel_carries_the_lists_of_ids_and_no_experiments(unpacked: Path) -> None:
     here, there = ({p.name for p in (root / "img2mv3d" / "data").iterdir()} for root in (ROOT, unpacked))
     assert {"held_out.txt", "tuned.txt", "gso30.tsv"} <= here & there

@@ -24,11 +24,12 @@ from img2mv3d.flow.entry import Source, source_of
 from img2mv3d.flow.graph import STAGES
 from img2mv3d.geometry.agreement import Agreement
 from img2mv3d.geometry.revolution import apply_revolution_prior
-from img2mv3d.mesh.check import FORMER, check
+from img2mv3d.mesh.health import FORMER, check
 from img2mv3d.nets.crossview import RETIRED, CrossViewConfig
 from img2mv3d.plans import DepthOptions, ExportOptions, Plan
 from img2mv3d.stages import depth
-from img2mv3d.train import crossview, recipes
+from img2mv3d.train import crossview_decoder as crossview
+from img2mv3d.train import recipes
 from img2mv3d.values import Latents
 from tests.balls import ball
 from tests.conftest import Workshop

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from img2mv3d.bundles.weights import Bundle, Part, write_bundle
+from img2mv3d.bundles.parts import Part
+from img2mv3d.bundles.weights import Bundle, write_bundle
 
 CHANNELS = (32, 32, 32, 32)  # widths of the toy decoders; the stock classes want multiples of 32
 UNET = {

@@ -24,7 +24,7 @@ from img2mv3d.data.corpus import load_solid
 from img2mv3d.eval.objects import untouched
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, Rig
 from img2mv3d.mesh.extract import isosurface
-from img2mv3d.neus import nodes, reference
+from img2mv3d.neus import narrow_band, reference
 from img2mv3d.neus.anyrig import BATCH as RAYS_BATCH
 from img2mv3d.neus.anyrig import optimise_rays, ray_targets
 from img2mv3d.neus.fit import FINAL, QUICK, FitOptions, fit
@@ -109,8 +109,8 @@ def agreement(sdf: Float[np.ndarray, "N N N"], rig: Rig) -> Agreement:
     n = sdf.shape[0]
     cell = 2 / (n - 1)
     cells = torch.from_numpy(sdf).permute(1, 0, 2) / cell  # [x, y, z] -> [y, x, z], as the fit has it
-    block = nodes.Block((0, 0, 0), (n, n, n), n)
-    field, band = nodes.find_band(cells.contiguous(), block)
+    block = narrow_band.Block((0, 0, 0), (n, n, n), n)
+    field, band = narrow_band.find_band(cells.contiguous(), block)
     fitted = (field.permute(1, 0, 2) * cell).contiguous().numpy()  # what the nodes see is what the rays must see
     values = field.flatten()[band.index]
     slope = torch.nn.functional.normalize(reference.differences(values, band)[0], dim=1)
@@ -215,7 +215,7 @@ def _steps(truth: Truth, size: int, steps: int) -> tuple[Spent, Spent, int]:
     state.run()  # compiled, warm
     by_nodes = spent(state.run)
     count = sum(int((t.known & (t.distance < 1)).sum()) for t in targets)
-    whole = torch.full((size,) * 3, nodes.FAR)
+    whole = torch.full((size,) * 3, narrow_band.FAR)
     whole[block.slices] = hull
     along = ray_targets(views.normal, views.mask, views.rig, size)
     whole = whole.permute(1, 0, 2).contiguous()

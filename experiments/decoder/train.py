@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from experiments.decoder.variants import VARIANTS
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
-from img2mv3d.train import crossview
+from img2mv3d.train import crossview_decoder
 from img2mv3d.train.decoder import resampler
 
 NOTES, WEIGHTS = "variant.json", "ema.safetensors"
@@ -31,7 +31,7 @@ def train(variant: str, data: Path, start: str, out: Path, steps: int, seed: int
     config = bundle.manifest["parts"]["plain_decoder"]["config"]
     chosen_options = {"steps": steps, "seed": seed, "full": full, "network": chosen.network, "task": chosen.task}
     resample, plain = resampler(bundle.generator(), seed, (250, 999)), bundle.plain_decoder().state_dict()
-    crossview.train(data, plain, folder, 1e6, numbers=config, resample=resample, **chosen_options)
+    crossview_decoder.train(data, plain, folder, 1e6, numbers=config, resample=resample, **chosen_options)
     notes = {"variant": variant, "config": config, "start": bundle.digest, "steps": steps, "seed": seed}
     (folder / NOTES).write_text(json.dumps(notes, indent=1))
     return folder

@@ -17,7 +17,7 @@ from img2mv3d.geometry.epipolar import ray_depths, structured_noise
 from img2mv3d.nets.attention import SLOTS, EpipolarAttention
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.nets.features import feature_distance, features
-from img2mv3d.train.crossview import DEPTH_NOISE, CrossViewTask
+from img2mv3d.train.crossview_decoder import DEPTH_NOISE, CrossViewTask
 from img2mv3d.train.decoder import picture_loss
 
 FEATURES = 0.02  # on three bands as a plain decoder shows them: 0.3 to 0.9 of the loss on colours

@@ -1,8 +1,7 @@
-"""Foreign tensors in our words: read files without running them, rename by a table, load strictly.
+"""Weights of other projects under this package's names: read without running code, renamed by a table, loaded strictly.
+
 In: .safetensors or .bin files, tables of third_party/<upstream>/. Out: state dicts under our names, network configs,
-loaded modules.
-Why here: `weights` reads every file through it; what is particular to an upstream lies in tables beside its licence,
-not in code.
+loaded modules. What is particular to an upstream lies in tables beside its licence, not in code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Which decoder makes views that agree out of Stable Diffusion's latents: mini's, or the user's own on SVD or SD.
-In: a name of `NAMES` or "crossview", the bundle of the run. Out: `Decoder`, which tells name, digest and why, and
-makes the network. Why here: the latents of the public checkpoint fit all of them, and nobody has published one for it.
+"""The choice of the cross-view decoder for Stable Diffusion's latents: mini's, or the user's own on SVD or SD.
+
+In: a name of `NAMES` or "crossview", the bundle of the run. Out: `Decoder`, with name, digest and the reason of the
+choice; it makes the network. No published checkpoint holds such a decoder, and its latents fit all of these.
 """
 
 from __future__ import annotations

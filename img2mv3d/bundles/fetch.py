@@ -1,7 +1,7 @@
-"""Other people's weights brought here: from the hub, or out of a folder; every byte checked before they get their name.
-In: an upstream of third_party/, a place. Out: a folder with fetched.json, which tells commit, sizes and sha256.
-Why here: what belongs to an upstream, what is here already and what may be replaced is decided in one place; bytes come
-through `hub`.
+"""Download or import of published weights into the weights folder; every file is verified before it gets its name.
+
+In: an upstream of third_party/, a place. Out: a folder with fetched.json, which holds commit, sizes and sha256. The
+bytes come through `hub`.
 """
 
 from __future__ import annotations

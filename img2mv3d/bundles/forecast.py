@@ -1,7 +1,7 @@
-"""What a run will take, before it takes it: memory and seconds of the stages that run networks.
-In: a bundle, a decoder, the number of steps. Out: `Need` by stage. No weights are read: networks are made without
-numbers and called once, while every tensor that lives is counted.
-Why here: whether a run fits is known before gigabytes are fetched, and from the same networks that will run.
+"""Estimates of a run's memory and time: what the stages with networks need, before the run starts.
+
+In: a bundle, a decoder, the number of steps. Out: `Need` by stage. No weights are read: the networks that would run are
+made on the meta device and called once, while every live tensor is counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from img2mv3d import machine
-from img2mv3d.bundles.weights import Bundle, Checkpoint, hollow
+from img2mv3d.bundles.weights import Bundle, Checkpoint, skeleton
 from img2mv3d.conventions import LATENT_CHANNELS, LATENT_FACTOR
 from img2mv3d.errors import WeightsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
@@ -90,7 +90,7 @@ class Need:
 
 def generate_need(bundle: Bundle, *, steps: int, guidance: float, at_once: bool, size: int = 256) -> Need:
     """The denoiser with guidance, both branches at once or one after the other; condition networks lie beside it."""
-    unet = hollow(bundle, "unet")
+    unet = skeleton(bundle, "unet")
     c, cells = unet.config, size // LATENT_FACTOR
     branches = 1 if guidance == 1.0 else 2
     rows = 2 * c.views * (branches if at_once else 1)
@@ -101,7 +101,7 @@ def generate_need(bundle: Bundle, *, steps: int, guidance: float, at_once: bool,
         noisy, tokens, camera = (torch.empty(shape) for shape in given)
         told = {} if window is None else {"window": window}
         one = metered(lambda: unet(noisy, torch.empty((), dtype=torch.long), tokens, camera, **told))
-    beside = {part: hollow(bundle, part) for part in _condition_parts(bundle)}
+    beside = {part: skeleton(bundle, part) for part in _condition_parts(bundle)}
     looks = [_look(part, net, size) for part, net in beside.items()]
     calls = steps * (1 if at_once else branches)
     how = "" if branches == 1 else ", both branches at once" if at_once else ", one branch after the other"
@@ -117,7 +117,7 @@ def generate_need(bundle: Bundle, *, steps: int, guidance: float, at_once: bool,
 
 def depth_need(bundle: Bundle, size: int = 256) -> Need:
     """Plain decoding, one picture at a time."""
-    decoder, cells = hollow(bundle, "plain_decoder"), size // LATENT_FACTOR
+    decoder, cells = skeleton(bundle, "plain_decoder"), size // LATENT_FACTOR
     with torch.device("meta"):
         one = metered(lambda: decoder.decode(torch.empty(1, LATENT_CHANNELS, cells, cells)))
     n = 2 * len(SIX_VIEWS)

@@ -1,7 +1,9 @@
-"""Files of a hub, byte by byte: what it lists at a commit, and each file brought whole and verified.
-In: a repository, a commit; HF_ENDPOINT and HF_TOKEN. Out: `Listing`, files.
-Why here: the only module that opens a socket. The hub's own library lists files and knows tokens; the bytes come
-through a loop of ours, since that library (2.4) keeps nothing of a file whose download was killed.
+"""Files of the Hugging Face hub: what it lists at a commit, and the download of one file, verified.
+
+In: a repository, a commit; HF_ENDPOINT and HF_TOKEN. Out: `Listing`, files. No other module opens a socket.
+
+The hub's own library lists files and knows tokens and mirrors. The bytes come through a loop of ours, since that
+library (2.4) throws away what came of a file when the process is killed: tests/bundles/test_fetch.py shows it.
 """
 
 from __future__ import annotations
@@ -57,13 +59,14 @@ class Listing:
 def list_hub(repository: str, revision: str) -> Listing:
     """What the hub says about a repository at a revision, the newest if "". Raises WeightsError."""
     try:
-        from huggingface_hub import HfApi, hf_hub_url
+        from huggingface_hub import HfApi, constants, hf_hub_url
         from huggingface_hub.utils import build_hf_headers
     except ImportError:
         raise WeightsError("fetching needs huggingface_hub: pip install 'img2mv3d[wonder3d]'") from None
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # else every request tells which torch and which program are here
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
-        told = HfApi(endpoint=endpoint).model_info(
+        told = HfApi(endpoint=endpoint, library_name="img2mv3d").model_info(
             repository, revision=revision or None, files_metadata=True, timeout=TIMEOUT
         )
     except Exception as error:  # the library's and its transport's own kinds

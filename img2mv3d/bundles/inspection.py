@@ -1,6 +1,7 @@
-"""What a folder of foreign weights holds, found out without reading its numbers: names, shapes, sizes, faults.
-In: a checkpoint's folder, a VAE's folder, one file. Out: findings, a line each.
-Why here: before gigabytes are loaded, and where no network of full size fits into the memory, one still wants to know.
+"""Inspection of a folder of published weights without reading its numbers: names, shapes, sizes, faults.
+
+In: a checkpoint's folder, a VAE's folder, one file. Out: findings, a line each. It works where a network of full size
+does not fit into memory.
 """
 
 from __future__ import annotations

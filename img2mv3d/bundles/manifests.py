@@ -1,6 +1,6 @@
 """Manifests of bundles: read and checked, written as TOML, and the digest over the files they list.
-In: a folder. Out: plain values. Why here: `weights` builds networks; what can be known about a bundle without torch is
-known here.
+
+In: a folder. Out: plain values. Nothing here needs torch.
 """
 
 from __future__ import annotations

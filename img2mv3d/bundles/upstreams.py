@@ -1,6 +1,6 @@
-"""Whose work is in here or can be fetched, and under which terms.
+"""Licences and authors of what is included, and of what can be fetched.
+
 In: third_party/*/upstream.toml, the embedded bundle's manifest. Out: lines of text, rows of a table.
-Why here: terms are shown before anything is fetched, and what is shown is what stands beside the facts.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""Bundles of weights: find them, check them, build the networks, load strictly; and write them.
-In: a bundle's name or folder. Out: a `Bundle`, whose methods make the networks. Why here: the only module that knows
-files of weights. Importing this, finding a bundle and its digest cost no torch.
+"""Bundles of weights: find them, check them, build their networks, load strictly; and write them.
+
+In: a bundle's name or folder. Out: a `Bundle`, whose methods make the networks. Importing this module, finding a bundle
+and reading its digest load no torch.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from img2mv3d.bundles import convert, manifests
 from img2mv3d.bundles.manifests import (
@@ -25,6 +25,7 @@ from img2mv3d.bundles.manifests import (
     read_manifest,
     to_toml,
 )
+from img2mv3d.bundles.parts import Part, is_near, make_part, probe
 from img2mv3d.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Bundle:
         numbers than when it was written."""
         for part in self.parts():
             expected, found = self.manifest["parts"][part].get("probe"), probe(part, self._load(part))
-            if expected is not None and not _near(expected, found):
+            if expected is not None and not is_near(expected, found):
                 raise WeightsError(
                     f"{self.folder}: {part} gives {found}, expected {expected}; this build computes something else"
                 )
@@ -149,7 +150,7 @@ class Bundle:
                 f"{path}: not the file that {MANIFEST} was written for (sha256 differs); fetch the bundle again"
             )
         try:
-            module = _make(part, entry.get("config", {}))
+            module = make_part(part, entry.get("config", {}))
         except (TypeError, ValueError) as error:
             raise WeightsError(
                 f"{self.folder / MANIFEST}: parts.{part}.config: {error}; made for another version?"
@@ -213,7 +214,7 @@ class Checkpoint(Bundle):
             **{k: layout[k] for k in GENERATE_KEYS},
         )
 
-    def hollow(self, part: str) -> Any:
+    def skeleton(self, part: str) -> Any:
         """An untrained network of a part: unet, image_encoder, encoder, plain_decoder."""
         from img2mv3d.nets.clip import SdDecoder, SdEncoder, make_clip
         from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
@@ -268,13 +269,6 @@ class Checkpoint(Bundle):
         return config, tensors
 
 
-class Part(NamedTuple):
-    """A network and the arguments that make one of its kind."""
-
-    module: nn.Module
-    config: Mapping[str, Any]
-
-
 def load_bundle(name_or_folder: str | Path) -> Bundle:
     """The bundle of that name ("mini"), or in that folder: one of ours, or Wonder3D's checkpoint as published.
     Imports no torch.
@@ -302,14 +296,14 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
     )
 
 
-def hollow(bundle: Bundle, part: str) -> nn.Module:
+def skeleton(bundle: Bundle, part: str) -> nn.Module:
     """The network of a part on the meta device, without numbers. part: of `PARTS`, or image_encoder of a checkpoint."""
     import torch
 
     with torch.device("meta"):
         if not isinstance(bundle, Checkpoint):
-            return _make(part, bundle.manifest["parts"][part].get("config", {})).eval()
-        return bundle.hollow(part).eval()
+            return make_part(part, bundle.manifest["parts"][part].get("config", {})).eval()
+        return bundle.skeleton(part).eval()
 
 
 def folder_of(name_or_folder: str | Path) -> Path:
@@ -345,7 +339,7 @@ def write_bundle(
         if name not in PARTS:
             raise WeightsError(f"{folder}: unknown part {name!r}; expected one of {', '.join(PARTS)}")
         tensors = {k: _stored(t, half) for k, t in sorted(module.state_dict().items())}
-        twin = _make(name, config)
+        twin = make_part(name, config)
         convert.load_strictly(twin, {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}, name)
         path = folder / f"{name}.safetensors"
         save_file(tensors, path.with_suffix(".tmp"), manifests.header_of(config, manifest))
@@ -369,71 +363,6 @@ def write_bundle(
     return load_bundle(folder)
 
 
-def probe(part: str, module: nn.Module) -> dict[str, float]:
-    """Mean and deviation of the part's answer to a small seeded input: tells another network, or another arithmetic,
-    apart.
-    """
-    import torch
-
-    from img2mv3d.geometry.cameras import SIX_VIEWS
-
-    rng = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        if part == "encoder":
-            out = module.encode(torch.rand(1, 3, 64, 64, generator=rng))
-        elif part == "plain_decoder":
-            out = module.decode(torch.randn(1, 4, 8, 8, generator=rng))
-        elif part == "tokens":
-            out = module(torch.rand(1, 4, 64, 64, generator=rng)).tokens
-        elif part == "unet":
-            c = module.config
-            rows = (2 * c.views, c.in_channels, 2 ** len(c.channels), 2 ** len(c.channels))
-            shapes = (rows, (rows[0], 4, c.token_width), (rows[0], c.camera_width))
-            noisy, tokens, camera = (torch.randn(s, generator=rng) for s in shapes)
-            out = module(noisy, torch.tensor(500), tokens, camera)
-        elif part == "shape":
-            picture, outline = torch.rand(1, 4, 128, 128, generator=rng), torch.rand(1, 8, 64, 64, generator=rng)
-            out = module(picture, outline, torch.tensor([0.7]), torch.tensor([True])).fine.middle
-        else:
-            out = module.decode(
-                torch.randn(6, 4, 8, 8, generator=rng),
-                torch.rand(6, 64, 64, generator=rng) - 0.5,
-                torch.ones(6, 64, 64),
-                torch.rand(4, 64, 64, generator=rng),
-                SIX_VIEWS,
-            )
-    return {"mean": float(f"{out.mean().item():.6g}"), "deviation": float(f"{out.std().item():.6g}")}
-
-
-def _make(part: str, config: Mapping[str, Any]) -> nn.Module:
-    """An untrained network of that kind. Raises TypeError or ValueError when the config does not fit."""
-    if part == "unet":
-        from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
-
-        return MultiViewUNet(UNetConfig.from_dict(dict(config)))
-    if part == "tokens":
-        from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
-
-        return TokenEncoder(TokenConfig.from_dict(dict(config)))
-    if part == "shape":
-        from img2mv3d.nets.shape import ShapeConfig, ShapeNet
-
-        return ShapeNet(ShapeConfig.from_dict(dict(config)))
-    if part == "crossview_decoder":
-        from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
-
-        return CrossViewDecoder(CrossViewConfig.from_dict(config))
-    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    from img2mv3d.nets.vae import Encoder, PlainDecoder
-
-    return {"encoder": Encoder, "plain_decoder": PlainDecoder}[part](**tuples)
-
-
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if half and tensor.is_floating_point() else tensor
-
-
-def _near(expected: Mapping[str, float], found: Mapping[str, float]) -> bool:
-    scale = abs(expected["deviation"]) + 1e-6
-    return all(math.isfinite(found[k]) and abs(expected[k] - found[k]) <= 1e-3 * scale for k in ("mean", "deviation"))

@@ -1,7 +1,7 @@
-"""The program: all commands, each from the file of its topic.
+"""The command line program: all commands, each from the module of its topic.
 
-In: the words on the command line. Out: files, one path on stdout, an exit status (errors.py lists them).
-Why here: one list says what there is; heavy imports wait inside of the functions.
+In: the words on the command line. Out: files, one path on stdout, an exit status (errors.py lists them). Commands
+import what is heavy inside of their functions.
 """
 
 from __future__ import annotations

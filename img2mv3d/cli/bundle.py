@@ -1,7 +1,7 @@
-"""The commands of `weights`: what is here, whether it is good, and bringing other people's.
+"""The commands of `weights`: list, verify, inspect, fetch and import bundles of weights.
 
-In: names and folders as typed. Out: lines on stdout; weights where `bundles` looks for them. Why here: terms are shown
-and accepted at this door, before a byte is fetched or copied.
+In: names and folders as typed. Out: lines on stdout; weights where `bundles` looks for them. Terms are shown, and must
+be accepted, before a byte is fetched or copied.
 """
 
 from __future__ import annotations

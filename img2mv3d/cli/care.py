@@ -1,6 +1,6 @@
-"""The commands that look after things: cache, doctor, licences; and `weights`, from a file of its own.
+"""The commands `cache`, `doctor` and `licences`; and `weights`, from a module of its own.
 
-In: the words on the command line. Out: lines on stdout, an exit status. Why here: none of them computes anything.
+In: the words on the command line. Out: lines on stdout, an exit status.
 """
 
 from __future__ import annotations

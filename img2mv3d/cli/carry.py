@@ -1,7 +1,6 @@
-"""Carry a source through the flow as flags say, with a screen, and print where the result is.
+"""What all commands that run stages share: flags into a plan, the run with a screen, the path of the result.
 
-In: a `Source`, flags as typed. Out: files, one absolute path (or a line of JSON) on stdout. Why here: every command
-that runs stages means the same by the same flags.
+In: a `Source`, flags as typed. Out: files, one absolute path (or a line of JSON) on stdout.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The command `check`: what a mesh file holds, in a table or as JSON, and a repaired copy beside it.
 
-In: a path and switches as typed. Out: lines on stdout, perhaps a file, an exit status. Why here: `mesh.check` counts
-and `mesh.repair` mends; what to do about it is said here.
+In: a path and switches as typed. Out: lines on stdout, perhaps a file, an exit status.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from img2mv3d.cli.lines import draws
 from img2mv3d.errors import UnsoundError
 
 if TYPE_CHECKING:
-    from img2mv3d.mesh.check import Health
+    from img2mv3d.mesh.health import Health
 
 ROWS = (
     ("triangles", "faces"),
@@ -71,8 +70,8 @@ def check_file(path: Path, *, mend: bool, printable: bool, unit: str | None, as_
     """Check, and with `mend` or `printable` repair, a mesh file. Raises UnsoundError when the mesh (or what the repair
     made of it) is not sound, or not printable where that was asked for.
     """
-    from img2mv3d.mesh.check import check
     from img2mv3d.mesh.files import read_mesh
+    from img2mv3d.mesh.health import check
     from img2mv3d.mesh.repair import repair
 
     scale = MM[unit or default_unit(path)]

@@ -1,6 +1,6 @@
-"""`run --dry-run`: what a run would take, said before it is taken.
+"""`run --dry-run`: the memory and time that a run would take, and what it would fetch or leave out.
 
-In: a plan. Out: lines of text. Why here: `forecast` knows what parts take; which of them a plan runs is said here.
+In: a plan. Out: lines of text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def foretell(plan: Plan) -> str:
     from img2mv3d.bundles import forecast
     from img2mv3d.bundles.decoders import choose
     from img2mv3d.bundles.forecast import decode_need, depth_need, fits, generate_need
-    from img2mv3d.bundles.weights import hollow, load_bundle
+    from img2mv3d.bundles.weights import load_bundle, skeleton
     from img2mv3d.flow.graph import STAGES
     from img2mv3d.flow.runners import LARGE
 
@@ -26,7 +26,7 @@ def foretell(plan: Plan) -> str:
     told = {**bundle.manifest.get("generate", bundle.manifest)}
     steps = plan.generate.steps or int(told["steps"])
     guidance = float(told["guidance"]) if plan.generate.guidance is None else plan.generate.guidance
-    small = sum(p.numel() for p in hollow(bundle, "unet").parameters()) < LARGE
+    small = sum(p.numel() for p in skeleton(bundle, "unet").parameters()) < LARGE
     if plan.vram is not None:
         small = fits(bundle, plan.vram, steps=steps, guidance=guidance)
     needs = [generate_need(bundle, steps=steps, guidance=guidance, at_once=small), depth_need(bundle)]

@@ -1,8 +1,7 @@
-"""The flags that commands share, and how a function becomes a command. Those of the stages are the fields of the
-stages' options, one flag each.
+"""The flags that commands share, and how a function becomes a command.
 
-In: `plans`, for the defaults that the help shows. Out: `FLAGS`, `command`, `typed_in`. Why here: a field, its flag, its
-range, its help and its panel stand in one line, and no command lists them again.
+In: `plans`, for the defaults that the help shows. Out: `FLAGS`, `command`, `typed_in`. Flags of the stages are the
+fields of the stages' options: a field, its flag, its range, its help and its panel stand in one line.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ class Flag:
             value = getattr(value, name)
         return value if self.home else None
 
-    @property
+    @functools.cached_property
     def annotation(self) -> Any:
         """What typer is told: None stands for a flag that was not typed."""
         kind = Literal[*self.choices] if self.choices else self.type

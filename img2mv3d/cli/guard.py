@@ -1,6 +1,6 @@
-"""Errors at the edge: every failure becomes one line on stderr and an exit status by its kind.
+"""Errors on the command line: every failure becomes one line on stderr and an exit status by its kind.
 
-In: whatever a command raises. Out: typer's Exit. Why here: commands stay free of it, and every command gets it.
+In: whatever a command raises. Out: typer's Exit.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Lines for people that several commands print.
 
-In: plain values. Out: text on stdout or stderr. Why here: cache, weights and trainings say the same in the same form.
+In: plain values. Out: text on stdout or stderr.
 """
 
 from __future__ import annotations

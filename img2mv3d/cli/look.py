@@ -1,7 +1,6 @@
 """The commands to look at a run: its report, the report in a browser, a turning mesh.
 
-In: a run's folder as typed. Out: report.html, a film, an address. Why here: what a folder without a name means and what
-may be written over is decided here; `report` gathers and draws.
+In: a run's folder as typed. Out: report.html, a film, an address.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""`run` with many photos: one after the other or side by side, each with its own folder, its own line, its own fault.
+"""`run` with many photos: one after the other or side by side, each with its own folder, its own line, its own error.
 
-In: photos, flags as typed. Out: a folder for each, lines, an exit status. Why here: a batch at night must not end with
-its first bad photo, and must say in the morning what became of each.
+In: photos, flags as typed. Out: a folder for each, lines, an exit status. A bad photo does not end the batch.
 """
 
 from __future__ import annotations

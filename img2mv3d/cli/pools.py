@@ -1,7 +1,7 @@
-"""Tasks side by side, each in a process that only its own task can bring down.
+"""Tasks side by side, each in a process of its own.
 
-In: a function of a module, things to pickle. Out: results as they come. Why here: an executor of the standard library
-gives up all its tasks when one worker is killed, and a batch must lose only the photo that was too much.
+In: a function of a module, things to pickle. Out: results as they come. The standard library's executor gives up all
+tasks when one worker is killed; here only the task of that worker is lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The command `run`: a photo into a mesh, many photos into one each, or the file of any stage carried on.
 
-In: the words on the command line. Out: files, one path a photo on stdout. Why here: what the words mean together is
-decided here; `carry` and `many` do it.
+In: the words on the command line. Out: files, one path a photo on stdout.
 """
 
 from __future__ import annotations

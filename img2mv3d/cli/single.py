@@ -1,7 +1,6 @@
 """The commands of the six stages: each on what it takes, to the folder of its input.
 
-In: a path as typed. Out: files, one path on stdout. Why here: what a path means for which stage, and where its results
-go, is decided here; `carry` does the rest.
+In: a path as typed. Out: files, one path on stdout.
 """
 
 from __future__ import annotations

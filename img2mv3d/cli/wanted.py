@@ -1,7 +1,6 @@
-"""Words on the command line -> the photos that are meant, and a folder's name for each.
+"""The photos that words on the command line name, and a folder's name for each.
 
-In: files, folders, patterns as typed. Out: paths, names. Why here: what a word means must not depend on how many there
-are, and nobody's results may land on another's.
+In: files, folders, patterns as typed. Out: paths, names. No two photos share a folder.
 """
 
 from __future__ import annotations

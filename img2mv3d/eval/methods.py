@@ -21,10 +21,10 @@ from img2mv3d.eval.comparison import TRUTH, Case, Method, Result
 from img2mv3d.eval.conditions import latents_of, with_latents
 from img2mv3d.files.durable import digest_file
 from img2mv3d.geometry.blending import multi_view_blending
-from img2mv3d.geometry.body import revolution_field
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.framing import Framing
+from img2mv3d.geometry.solid import revolution_field
 from img2mv3d.mesh.draft import draft
 from img2mv3d.mesh.extract import isosurface
 from img2mv3d.mesh.files import read_mesh

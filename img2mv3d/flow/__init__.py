@@ -1,1 +1,1 @@
-"""What follows what, and how little of it must be done: the flow of the stages."""
+"""The flow of the stages: their order, their inputs, their cache, a run's folder."""

@@ -1,6 +1,6 @@
-"""What a runner is called with besides the values of its inputs.
+"""What a runner is called with besides the values of its inputs: options, device, networks, random numbers.
 
-In: what a run knows of one stage. Out: `StageContext`. Why here: runners know no flow, no plan and no folder.
+In: what a run knows of one stage. Out: `StageContext`.
 """
 
 from __future__ import annotations

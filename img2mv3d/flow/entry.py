@@ -1,7 +1,6 @@
-"""What a run may begin with: a photo, or the file of any stage, found out by looking at it.
+"""What a run may begin with: a photo, or the file of any stage, recognised by its name and content.
 
 In: a path that somebody typed. Out: `Source`: its kind, and the files that stand for a stage's output.
-Why here: commands and pipeline must agree on what a path means, before anything heavy is imported.
 """
 
 from __future__ import annotations

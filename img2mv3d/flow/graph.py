@@ -2,8 +2,8 @@
 
     Photo -prepare-> Subject -generate-> Latents -depth-> Depth -decode-> Views -reconstruct-> Surface -export-> Mesh
 
-Why here: commands, cache, screen and pipeline read these records, and nothing about a stage is written down twice.
-Runners and values are named by their import path, so that help and a cached run stay light.
+Commands, cache, screen and pipeline read these records, and nothing about a stage is written down twice. Runners and
+values are named by their import path, so that help and a cached run stay light.
 """
 
 from __future__ import annotations

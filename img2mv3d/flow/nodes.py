@@ -1,7 +1,7 @@
-"""What stages take, without reading it: the digest of something on disk, and a way to its value.
+"""Inputs of stages, unread: the digest of something on disk, and a way to its value.
 
-In: the `Source` of a run. Out: a `Node` for each thing that it may hold. Why here: a run whose stages are all known
-compares digests only; values are read, and their modules imported, where something must be computed.
+In: the `Source` of a run. Out: a `Node` for each thing that it may hold. A run whose stages are all known compares
+digests only; values are read, and their modules imported, where something must be computed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The flow, one line per stage: the only place where stages, weights, store and a run's folder meet.
 
 In: a photo or the file of any stage, a Plan. Out: files under out/, `Result`. A stage's inputs are read and its modules
-imported only when it must compute, so that a run whose every stage is known loads no torch. Why here: stages are pure;
-somebody has to know where things come from.
+imported only when it must compute, so that a run whose every stage is known loads no torch.
 """
 
 from __future__ import annotations

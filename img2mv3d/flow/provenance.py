@@ -1,7 +1,7 @@
-"""What a file can say about where it comes from: settings, seed, weights and their licence, digests.
+"""The provenance that a mesh file carries: settings, seed, weights and their licence, digests.
 
 In: run.json's record of a run, and the digests of what the mesh is made of. Out: plain values for the file's extras.
-Why here: a mesh travels without its run; only what the run wrote down about itself is told, nothing is guessed.
+Only what the run wrote down about itself is told, nothing is guessed.
 """
 
 from __future__ import annotations

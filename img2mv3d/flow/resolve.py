@@ -1,7 +1,6 @@
-"""Where each stage's output comes from: given, edited, kept, cached, or computed; the first that is true.
+"""Where each stage's output comes from: user-supplied, edited, kept, cached, or computed; the first that is true.
 
 In: a stage, its inputs by digest, a way to compute it. Out: its files under out/, and one word that says how.
-Why here: pipeline says what follows what; this page decides how little of it must be done.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 In: a folder, files that a stage made. Out: the same files under out/, replaced atomically, and run.json that holds the
 digest of each. A file whose digest differs from run.json was edited; nothing that we did not write ourselves is ever
-overwritten or deleted: it is moved into set-aside-N/. Why here: pipeline decides what to compute, this page keeps the
-promises about people's files.
+overwritten or deleted: it is moved into set-aside-N/.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class RunFolder:
         What stands there and is not ours is set aside first, but `keep`, which is left alone. Killed anywhere in
         between, the next run knows old and new files as ours.
         """
-        new = {
+        new: dict[str, dict[str, Any]] = {
             str(p.relative_to(draft)): {"stage": stage, "size": p.stat().st_size, "sha256": digest_file(p)}
             for p in sorted(draft.rglob("*"))
             if p.is_file()

@@ -1,7 +1,7 @@
-"""What each stage is called with: values, networks on the right device, its own options and random numbers.
+"""The functions that call the stages: values, networks on the right device, the stage's options and random numbers.
 
-In: a `StageContext`, the values of a stage's inputs. Out: what the stage gives, with `save(folder)`.
-Why here: stages are pure and the pipeline knows no stage by name; these functions join them, and `graph` names each.
+In: a `StageContext`, the values of a stage's inputs. Out: what the stage gives, with `save(folder)`. `graph` names the
+runner of each stage.
 """
 
 from __future__ import annotations
@@ -243,8 +243,15 @@ class Written:
         from img2mv3d.files.formats import write_json
         from img2mv3d.mesh.files import write_mesh
 
-        size = {"size_mm": self.options.size_mm, "height_mm": self.options.height_mm, "up": self.options.up}
-        facts = write_mesh(self.mesh, folder / f"mesh.{self.options.format}", **size, provenance=self.provenance)
+        asked = self.options
+        facts = write_mesh(
+            self.mesh,
+            folder / f"mesh.{asked.format}",
+            size_mm=asked.size_mm,
+            height_mm=asked.height_mm,
+            up=asked.up,
+            provenance=self.provenance,
+        )
         write_json(folder / "mesh.json", {**self.mesh.notes, **facts, "provenance": self.provenance})
 
 

@@ -2,7 +2,7 @@
 
 In: a key, a folder of files. Out: verified copies of those files, or a miss. An entry is a folder that is written under
 a unique temporary name and renamed; its manifest comes last; every read is verified. A broken or unwritable cache is a
-miss with a warning, never an error; locks only save work. Why here: the stages never hear that they are cached.
+miss with a warning, never an error; locks only save work.
 """
 
 from __future__ import annotations

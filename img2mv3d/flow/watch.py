@@ -1,12 +1,11 @@
-"""What stands between two stages: numbers that are numbers, and memory that was enough.
+"""Checks between two stages: finite numbers, and memory that was enough.
 
 In: the value that a stage gave, or the error that it ended with. Out: nothing, or one line that names stage and remedy.
-Why here: a stage that overflows, or a card that is full, must be noticed where it happens and not three stages later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from img2mv3d.errors import ResourceError, WeightsError
@@ -29,7 +28,7 @@ def check_numbers(stage: str, value: Any) -> None:
             )
 
 
-def with_less(attempts: dict[str, Callable[[], T]], say: Callable[[str], None]) -> T:
+def with_less(attempts: Mapping[str, Callable[[], T]], say: Callable[[str], None]) -> T:
     """What the first attempt gives, or, when memory does not suffice, the next: attempts by what is said about them, at
     most two. Errors of other kinds come as they are."""
     (_, first), *rest = attempts.items()

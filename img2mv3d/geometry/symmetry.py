@@ -27,6 +27,12 @@ class Plane(NamedTuple):
     offset: float
     iou: float
 
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """Normal and offset."""
+        x, y, z = (float(part) for part in self.normal)
+        return x, y, z, self.offset
+
 
 def mirrored(points: Float[np.ndarray, "*P 3"], plane: Plane) -> Float[np.ndarray, "*P 3"]:
     """Where points come to lie."""

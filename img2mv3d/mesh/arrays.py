@@ -6,18 +6,23 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 
 @runtime_checkable
 class MeshLike(Protocol):
-    """Anything with the fields of `MeshArrays` (for instance `values.Mesh`)."""
+    """Anything with the fields of `MeshArrays` (for instance `values.Mesh`). Only read, so frozen values will do."""
 
-    vertices: np.ndarray
-    faces: np.ndarray
-    colors: np.ndarray
-    uv: np.ndarray | None
-    texture: np.ndarray | None
+    @property
+    def vertices(self) -> Float[np.ndarray, "N 3"]: ...
+    @property
+    def faces(self) -> Int[np.ndarray, "F 3"]: ...
+    @property
+    def colors(self) -> UInt8[np.ndarray, "N 3"]: ...
+    @property
+    def uv(self) -> Float[np.ndarray, "N 2"] | None: ...
+    @property
+    def texture(self) -> UInt8[np.ndarray, "T T 3"] | None: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,12 @@ import trimesh
 from img2mv3d.errors import Img2mv3dError, InputError, ResourceError, UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, face_normals
 from img2mv3d.mesh.extract import volume
-from img2mv3d.mesh.formats import glb_files, obj_files, ply_files, srgb_of_linear, stl_files
 from img2mv3d.mesh.headers import check_header
 from img2mv3d.mesh.placement import PLACINGS, Placing, place
 from img2mv3d.mesh.raster import sample_bilinear
 from img2mv3d.mesh.threemf import read_threemf, threemf_files
 from img2mv3d.mesh.usdz import read_usdz, usdz_files
+from img2mv3d.mesh.writers import glb_files, obj_files, ply_files, srgb_of_linear, stl_files
 
 WRITERS: dict[str, Callable[[MeshLike, str, dict[str, Any]], dict[str, bytes]]] = {
     "glb": glb_files,

@@ -10,8 +10,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike
-from img2mv3d.mesh.check import double_faces, edges, flat_faces, inside_out, merged, pieces
 from img2mv3d.mesh.extract import SMALLEST_PIECE
+from img2mv3d.mesh.health import double_faces, edges, flat_faces, inside_out, merged, pieces
 
 ROUNDS = 4  # taking sheets away opens holes, closing holes may make new sheets
 

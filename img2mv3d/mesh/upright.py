@@ -30,4 +30,5 @@ def upright(vertices: np.ndarray, elevation_deg: float) -> np.ndarray:
     if elevation_deg == 0:
         return vertices
     cos, sin = np.cos(np.radians(elevation_deg)), np.sin(np.radians(elevation_deg))
-    return vertices @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]]).T
+    turned: np.ndarray = vertices @ np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]]).T
+    return turned

@@ -13,13 +13,14 @@ from PIL import Image
 
 from img2mv3d.errors import UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, vertex_normals
-from img2mv3d.mesh.formats import linear_of_srgb, png, srgb_of_linear
 from img2mv3d.mesh.placement import moved
+from img2mv3d.mesh.writers import linear_of_srgb, png, srgb_of_linear
 
 MISSING = "usdz files need usd-core, which is not installed; pip install 'img2mv3d[usd]'"
 ALIGNMENT = 64  # bytes; the package's own rule, so that readers can map it into memory
 MAX_PACKAGE = 1 << 30  # bytes, unpacked
 MAX_PICTURE = 1 << 28  # bytes, packed
+PICTURE = "textures/color.png"  # in the package
 DAY = (1980, 1, 1, 0, 0, 0)
 
 
@@ -27,16 +28,13 @@ def usdz_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[st
     """{name: bytes} of a USDZ: one mesh, one rough material with the texture, else linear vertex colours; `mesh` in
     metres, +Y up. Raises UsageError when usd-core is missing.
     """
-    sdf, *_ = _pxr()
-    textured = mesh.texture is not None and mesh.uv is not None
-    layer = sdf.Layer.CreateAnonymous(".usda")
-    if not layer.ImportFromString(_text(mesh, textured, provenance)):
-        raise ValueError(f"{stem}: USD does not take its own text")
+    picture = mesh.texture if mesh.uv is not None else None
+    stage = _stage(mesh, picture is not None, provenance)
     with tempfile.TemporaryDirectory() as folder:
-        layer.Export(f"{folder}/mesh.usdc")
+        stage.GetRootLayer().Export(f"{folder}/mesh.usdc")
         files = {"mesh.usdc": Path(folder, "mesh.usdc").read_bytes()}
-    if textured:
-        files["textures/color.png"] = png(mesh.texture)
+    if picture is not None:
+        files[PICTURE] = png(picture)
     return {f"{stem}.usdz": _packed(files)}
 
 
@@ -45,7 +43,7 @@ def read_usdz(path: Path) -> list[MeshArrays]:
 
     Raises UsageError when usd-core is missing, and what USD and zip raise on anything that is no such file.
     """
-    _, usd, geom, shade = _pxr()
+    usd, geom, shade = _pxr()
     _check_package(path)
     stage = usd.Stage.Open(str(path))
     inside = f"{path}["  # how USD names what lies in a package
@@ -78,82 +76,93 @@ def _check_package(path: Path) -> None:
             raise ValueError(f"{damaged} in it is damaged")
 
 
-def _pxr() -> tuple[Any, Any, Any, Any]:
+def _pxr() -> tuple[Any, Any, Any]:
     try:
-        from pxr import Sdf, Usd, UsdGeom, UsdShade
+        from pxr import Usd, UsdGeom, UsdShade
     except ImportError:
         raise UsageError(MISSING) from None
-    return Sdf, Usd, UsdGeom, UsdShade
+    return Usd, UsdGeom, UsdShade
 
 
-def _text(mesh: MeshLike, textured: bool, provenance: dict[str, Any]) -> str:
-    def tuples(values: np.ndarray) -> str:
-        return "[" + ", ".join("(" + ", ".join(f"{x:.9g}" for x in row) + ")" for row in values.tolist()) + "]"
+def _stage(mesh: MeshLike, textured: bool, provenance: dict[str, Any]) -> Any:
+    """A stage in memory: the default prim /mesh with the body and its material."""
+    usd, geom, shade = _pxr()
+    stage = usd.Stage.CreateInMemory()
+    stage.GetRootLayer().documentation = f"img2mv3d {provenance.get('version', '')}"
+    geom.SetStageUpAxis(stage, geom.Tokens.y)
+    geom.SetStageMetersPerUnit(stage, 1.0)
+    root = geom.Xform.Define(stage, "/mesh").GetPrim()
+    usd.ModelAPI(root).SetKind("component")
+    stage.SetDefaultPrim(root)
+    body = _add_body(stage, mesh, textured)
+    shade.MaterialBindingAPI.Apply(body).Bind(_add_material(stage, textured))
+    return stage
 
-    extent = np.stack([mesh.vertices.min(0), mesh.vertices.max(0)])
+
+def _add_body(stage: Any, mesh: MeshLike, textured: bool) -> Any:
+    """The mesh as a prim, with texture coordinates or linear colours at its vertices."""
+    from pxr import Sdf, UsdGeom, Vt
+
+    def vectors(values: np.ndarray) -> Any:
+        array = Vt.Vec2fArray if values.shape[1] == 2 else Vt.Vec3fArray
+        return array.FromNumpy(np.ascontiguousarray(values, np.float32))
+
+    body = UsdGeom.Mesh.Define(stage, "/mesh/body")
+    body.CreatePointsAttr(vectors(mesh.vertices))
+    body.CreateExtentAttr(vectors(np.stack([mesh.vertices.min(0), mesh.vertices.max(0)])))
+    body.CreateFaceVertexCountsAttr(Vt.IntArray(len(mesh.faces), 3))
+    body.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(mesh.faces.astype(np.int32).reshape(-1)))
+    body.CreateNormalsAttr(vectors(vertex_normals(mesh.vertices, mesh.faces)))
+    body.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
+    body.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
+    body.CreateDoubleSidedAttr(False)
     if textured:
-        colours = f'texCoord2f[] primvars:st = {tuples(mesh.uv)} (interpolation = "vertex")'
-        primvar, kind, source = "st", "float2", "texture.outputs:rgb"
-        texture = """
-        def Shader "texture"
-        {
-            uniform token info:id = "UsdUVTexture"
-            asset inputs:file = @textures/color.png@
-            token inputs:sourceColorSpace = "sRGB"
-            token inputs:wrapS = "clamp"
-            token inputs:wrapT = "clamp"
-            float2 inputs:st.connect = </mesh/surface/reader.outputs:result>
-            float3 outputs:rgb
-        }"""
+        name, kind, values = "st", Sdf.ValueTypeNames.TexCoord2fArray, mesh.uv
     else:
-        linear = linear_of_srgb(mesh.colors)
-        colours = f'color3f[] primvars:displayColor = {tuples(linear)} (interpolation = "vertex")'
-        primvar, kind, source, texture = "displayColor", "float3", "reader.outputs:result", ""
-    return f"""#usda 1.0
-(
-    defaultPrim = "mesh"
-    doc = "img2mv3d {provenance.get("version", "")}"
-    metersPerUnit = 1
-    upAxis = "Y"
-)
-def Xform "mesh" (kind = "component")
-{{
-    def Mesh "body" (prepend apiSchemas = ["MaterialBindingAPI"])
-    {{
-        uniform bool doubleSided = 0
-        float3[] extent = {tuples(extent)}
-        int[] faceVertexCounts = {[3] * len(mesh.faces)}
-        int[] faceVertexIndices = {mesh.faces.reshape(-1).tolist()}
-        rel material:binding = </mesh/surface>
-        point3f[] points = {tuples(mesh.vertices)}
-        normal3f[] normals = {tuples(vertex_normals(mesh.vertices, mesh.faces))} (interpolation = "vertex")
-        {colours}
-        uniform token subdivisionScheme = "none"
-    }}
-    def Material "surface"
-    {{
-        token outputs:surface.connect = </mesh/surface/shader.outputs:surface>
-        def Shader "shader"
-        {{
-            uniform token info:id = "UsdPreviewSurface"
-            color3f inputs:diffuseColor.connect = </mesh/surface/{source}>
-            float inputs:metallic = 0
-            float inputs:roughness = 1
-            token outputs:surface
-        }}
-        def Shader "reader"
-        {{
-            uniform token info:id = "UsdPrimvarReader_{kind}"
-            string inputs:varname = "{primvar}"
-            {kind} outputs:result
-        }}{texture}
-    }}
-}}
-"""
+        name, kind, values = "displayColor", Sdf.ValueTypeNames.Color3fArray, linear_of_srgb(mesh.colors)
+    UsdGeom.PrimvarsAPI(body).CreatePrimvar(name, kind, UsdGeom.Tokens.vertex).Set(vectors(values))
+    return body.GetPrim()
+
+
+def _add_material(stage: Any, textured: bool) -> Any:
+    """A rough surface whose colour is the texture's, or that of the vertices."""
+    from pxr import Sdf, UsdShade
+
+    kinds = Sdf.ValueTypeNames
+
+    def shader(name: str, identifier: str, **inputs: tuple[Any, Any]) -> Any:
+        made = UsdShade.Shader.Define(stage, f"/mesh/surface/{name}")
+        made.CreateIdAttr(identifier)
+        for word, (kind, value) in inputs.items():
+            made.CreateInput(word, kind).Set(value)
+        return made
+
+    reader = shader(
+        "reader",
+        "UsdPrimvarReader_float2" if textured else "UsdPrimvarReader_float3",
+        varname=(kinds.String, "st" if textured else "displayColor"),
+    )
+    color = reader.CreateOutput("result", kinds.Float2 if textured else kinds.Float3)
+    if textured:
+        texture = shader(
+            "texture",
+            "UsdUVTexture",
+            file=(kinds.Asset, PICTURE),
+            sourceColorSpace=(kinds.Token, "sRGB"),
+            wrapS=(kinds.Token, "clamp"),
+            wrapT=(kinds.Token, "clamp"),
+        )
+        texture.CreateInput("st", kinds.Float2).ConnectToSource(color)
+        color = texture.CreateOutput("rgb", kinds.Float3)
+    surface = shader("shader", "UsdPreviewSurface", metallic=(kinds.Float, 0.0), roughness=(kinds.Float, 1.0))
+    surface.CreateInput("diffuseColor", kinds.Color3f).ConnectToSource(color)
+    material = UsdShade.Material.Define(stage, "/mesh/surface")
+    material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", kinds.Token))
+    return material
 
 
 def _packed(files: dict[str, bytes]) -> bytes:
-    """A zip that is only stored, every file's bytes at a multiple of 64."""
+    """A zip that is only stored, every file's bytes at a multiple of 64. USD's own packing stamps the time of day."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, data in files.items():

@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 without its classifier, batch normalisation folded into the convolutions: features of a picture.
 
 In: pictures in [0, 1]. Out: maps at 1/2, 1/4, 1/8, 1/16 and 1/32 of their size. The layout is that of the published
-network (Tan and Le 2019, "lite" variant: no squeeze-and-excitation, ReLU6); `train.lite` brings its weights.
+network (Tan and Le 2019, "lite" variant: no squeeze-and-excitation, ReLU6); `train.imagenet` brings its weights.
 """
 
 from __future__ import annotations

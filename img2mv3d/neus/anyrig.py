@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from img2mv3d.geometry.cameras import PERSPECTIVE, Rig, pixel_centres, rays
-from img2mv3d.neus.nodes import FAR
+from img2mv3d.neus.narrow_band import FAR
 from img2mv3d.neus.optimise import BETAS, EPS
 from img2mv3d.neus.options import CHARBONNIER, NEAR, FitOptions, Level
 from img2mv3d.neus.render import crossing, sample, section_alpha

@@ -23,7 +23,7 @@ from img2mv3d.geometry.hull import carve, mask_distance
 from img2mv3d.geometry.similarity import pixel_iou
 from img2mv3d.neus.anyrig import FINEST, optimise_rays, ray_targets
 from img2mv3d.neus.kernels import in_threads
-from img2mv3d.neus.nodes import FAR, Block, find_band
+from img2mv3d.neus.narrow_band import FAR, Block, find_band
 from img2mv3d.neus.optimise import LevelFit
 from img2mv3d.neus.options import FINAL, QUICK, FitOptions, Level
 from img2mv3d.neus.raygrid import serves

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from img2mv3d.neus.nodes import CUT, FAR, OPAQUE
+from img2mv3d.neus.narrow_band import CUT, FAR, OPAQUE
 from img2mv3d.neus.options import CHARBONNIER, ENOUGH, NEAR, SURE
 
 SMALL = 12_000  # items (nodes or entries) below which a second thread costs more than it brings

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from img2mv3d.neus import kernels, nodes
-from img2mv3d.neus.nodes import FAR, Block
+from img2mv3d.neus import kernels, narrow_band
+from img2mv3d.neus.narrow_band import FAR, Block
 from img2mv3d.neus.options import FitOptions, Level
 from img2mv3d.neus.targets import ViewTargets, rays_to_block
 
@@ -105,7 +105,7 @@ class LevelFit:
     def field(self) -> Float[Tensor, "Y X Z"]:
         """The field so far, cells, FAR outside of the band; closed within the block."""
         self._store()
-        return nodes.find_band(self._grid, self._block)[0]
+        return narrow_band.find_band(self._grid, self._block)[0]
 
     def run(self, tick: Callable[[], None] | None = None) -> list[float]:
         """All steps of the level; `tick` is called after each. Returns the losses (of the views drawn, scaled)."""
@@ -215,7 +215,7 @@ class LevelFit:
 
     def _rebuild(self) -> None:
         """Band, moments and packed rays round the surface as it is now in `_grid`."""
-        self._grid, band = nodes.find_band(self._grid, self._block)
+        self._grid, band = narrow_band.find_band(self._grid, self._block)
         self._index = band.index.numpy()
         count = len(self._index)
         self._near = np.ascontiguousarray(band.neighbours.numpy().T, dtype=np.int32)

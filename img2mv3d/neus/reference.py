@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from img2mv3d.neus.nodes import CUT, FAR, OPAQUE, Band
+from img2mv3d.neus.narrow_band import CUT, FAR, OPAQUE, Band
 from img2mv3d.neus.options import CHARBONNIER, ENOUGH, NEAR, SURE
 from img2mv3d.neus.raygrid import NodeRays
 

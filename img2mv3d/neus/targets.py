@@ -13,7 +13,7 @@ from torch import Tensor
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.hull import UNKNOWN, mask_distance
 from img2mv3d.neus.kernels import in_threads
-from img2mv3d.neus.nodes import FAR, Block
+from img2mv3d.neus.narrow_band import FAR, Block
 from img2mv3d.neus.raygrid import NodeRays, box_filters, point_filters
 
 MARGIN = 5  # cells of room round the silhouettes' box

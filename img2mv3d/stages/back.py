@@ -1,6 +1,7 @@
-"""What was cut out of a user's own photo of the back -> the back of the subject, its outline checked.
-In: two Subjects, framed alike. Out: BackSubject, whose warnings say whether the two outlines can belong together.
-Why here: beside prepare, not inside of it: a photo of the back that comes later must not cost new views.
+"""A user's own photo of the back, cut out -> BackSubject, its outline checked against the front's.
+
+In: two Subjects, framed alike. Out: BackSubject, whose warnings say whether the two outlines can belong together. A
+stage of its own: a photo of the back that comes later must not cost new views.
 """
 
 from __future__ import annotations

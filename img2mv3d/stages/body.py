@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.geometry.body import body_field
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
 from img2mv3d.geometry.hull import mask_distance
 from img2mv3d.geometry.proportions import misfit, smallest_box
+from img2mv3d.geometry.solid import body_field
 from img2mv3d.geometry.symmetry import completed, mirror_plane
 from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins
@@ -117,6 +117,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     depth = ratio * photo.long_side
     known = torch.ones(2, dtype=torch.bool)
     maps = net.decode(photo.features, photo.picture, photo.outline, torch.full((2,), ratio), known)
+    assert maps.fine is not None and maps.far is not None and maps.normal is not None
     layers = maps.fine
     middle = _merged(layers.middle) * depth
     half = np.exp(_merged(layers.log_half)) * depth
@@ -134,7 +135,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         pitch_deg=photo.pitch[0],
         pitch_spread_deg=photo.pitch[1],
         told=told,
-        mirror=None if plane is None else (*(float(part) for part in plane.normal), plane.offset),
+        mirror=None if plane is None else plane.numbers,
     )
 
 

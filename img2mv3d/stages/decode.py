@@ -1,7 +1,6 @@
-"""Latents + Depth -> Views: the colour latents of all views, decoded together, with the depth that tells where to look.
+"""Latents + Depth -> Views: the colour latents of all views, decoded together along the epipolar lines of the depth.
 
 In: `Latents`, `Depth`, the cross-view decoder. Out: `Views`: new colours; normals and masks of the plain views.
-Why here: the only place where latents, depth and the cross-view decoder meet.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def decode(
             normal = decode_normals(to_bytes(coded), mask)
     if depth.plain.origin == "plain" and depth.plain.normal is not None:
         # in views of ours a covered pixel without a normal is one that nothing was painted on
-        painted = depth.plain.normal.any(-1)
+        painted = np.any(depth.plain.normal, axis=-1)
         painted[FRONT] = True  # by the photo
         color = inpaint_nearest(color, (mask >= 0.5) & painted, mask >= 0.5)
     if back is not None:
@@ -86,7 +85,7 @@ def with_back(
     if not behind:
         return color
     size = color.shape[1:3]
-    covered = framed.astype(np.float32) / 255
+    covered: np.ndarray = framed.astype(np.float32) / 255
     covered[..., :3] *= covered[..., 3:]
     if covered.shape[:2] != size:
         covered = cv2.resize(covered, size[::-1], interpolation=cv2.INTER_AREA)

@@ -1,7 +1,6 @@
-"""Latents -> plain views -> Depth: twelve maps decoded one by one, masks, and a quick NeuS seen from every view.
+"""Latents -> plain views -> Depth: twelve maps decoded one by one, masks, and a coarse NeuS seen from every view.
 
 In: `Latents` and the plain decoder; or plainly decoded `Views`. Out: `Views`, `Depth`.
-Why here: the cross-view decoder wants a depth before it can decode; the plain views are the only thing to take it from.
 """
 
 from __future__ import annotations

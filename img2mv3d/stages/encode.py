@@ -1,6 +1,6 @@
-"""Views -> Latents: pictures from anywhere enter the latent space that the decoders share.
+"""Views -> Latents: pictures of any generator enter the latent space that the decoders share.
+
 In: a folder of views, read; the bundle's encoder. Out: `Latents` with the front picture inside of them.
-Why here: somebody else's generator gives pictures; with this our depth, decoder and reconstruction work on them, too.
 """
 
 from __future__ import annotations
@@ -60,4 +60,5 @@ def _long_side(mask: np.ndarray) -> int:
     rows, columns = np.nonzero(mask >= 0.5)
     if rows.size == 0:
         return 256
-    return round(256 * (max(np.ptp(rows), np.ptp(columns)) + 1) / mask.shape[0])
+    longest = int(max(np.ptp(rows), np.ptp(columns))) + 1
+    return round(256 * longest / len(mask))

@@ -1,7 +1,7 @@
 """Surface, Views and the photo -> Mesh: isosurface, colours, and what was checked.
 
 In: `Surface`, the `Views` it was fitted to, the `Subject` if there is a photo. Out: `Mesh` with notes; writing it is
-`mesh.files`. Why here: the last verb of the flow; where the photo's own pixels come back.
+`mesh.files`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def export(
         notes["likeness"] = notes.get("likeness", {}) | told
     notes["vertices"] = len(painting.mesh.vertices)
     notes["texture_coverage"] = round(painting.coverage, 4)
-    elevation_deg, told_by = elevation(options.elevation_deg, body and body.pitch)
+    elevation_deg, told_by = elevation(options.elevation_deg, None if body is None else body.pitch)
     notes["elevation_deg"], notes["elevation_from"] = elevation_deg, told_by
     if body is not None and body.box_misfit is not None:
         notes["box_misfit"] = round(body.box_misfit, 3)

@@ -1,6 +1,6 @@
 """Subject -> Latents: six views in two domains, as scaled latents, by diffusion.
+
 In: the framed photo, the bundle's networks, a random generator. Out: `Latents`, with the photo inside of them.
-Why here: the only place where photo, network and solver meet.
 """
 
 from __future__ import annotations
@@ -48,27 +48,24 @@ def generate(
     """
     like = generator.camera
     condition, network, window, shape = _told(subject, generator)
-    settings = {
-        "steps": generator.steps if options.steps is None else options.steps,
-        "guidance": generator.guidance if options.guidance is None else options.guidance,
-        "solver": generator.solver if options.solver is None else options.solver,
-        "eta": generator.eta if options.eta is None else options.eta,
-    }
-    if options.eta is None and settings["solver"] != generator.solver:
-        settings["eta"] = 0.0  # the bundle's eta belongs to the bundle's solver
+    steps = generator.steps if options.steps is None else options.steps
+    guidance = generator.guidance if options.guidance is None else options.guidance
+    solver = generator.solver if options.solver is None else options.solver
+    eta = options.eta
+    if eta is None:
+        eta = generator.eta if solver == generator.solver else 0.0  # the bundle's eta belongs to the bundle's solver
     noise = torch.randn(shape, generator=rng).to(like)
     latents = sample(
-        conditioned(network, condition, settings["guidance"], at_once=at_once),
+        conditioned(network, condition, guidance, at_once=at_once),
         noise if window is None else window.cut(noise),
         SCHEDULES[generator.schedule],
-        steps=settings["steps"],
-        solver=settings["solver"],
-        eta=settings["eta"],
+        steps=steps,
+        solver=solver,
+        eta=eta,
         rng=rng,
         progress=progress,
     )
-    if window is not None:
-        latents = window.paste(latents, generator.white.to(latents))
+    latents = _whole(latents, window, generator)
     normal, color = unpack(latents.float().cpu(), len(generator.rig))
     return Latents(
         color=color[0].numpy(),
@@ -79,7 +76,7 @@ def generate(
         vae=dict(generator.vae),
         bundle=generator.bundle,
         seed=seed,
-        settings=settings,
+        settings={"steps": steps, "guidance": guidance, "solver": solver, "eta": eta},
     )
 
 
@@ -118,8 +115,7 @@ def from_body(
         network = partial(network, draft=cut(draft_input(latents, maps)))
     denoise = conditioned(network, condition, guidance, at_once=True)
     refined = refine(denoise, cut(latents), cut(noise), SCHEDULES[generator.schedule], steps=levels, progress=progress)
-    if window is not None:
-        refined = window.paste(refined, generator.white.to(refined))
+    refined = _whole(refined, window, generator)
     views_count = len(generator.rig)
     seen = torch.from_numpy(views.observed + (mask == 0)).to(like)[:, None].clamp(0, 1)
     share = 1 - torch.nn.functional.avg_pool2d(seen, LATENT_FACTOR)
@@ -148,6 +144,13 @@ def encoded(views: Draft, encoder: EncodesPictures) -> torch.Tensor:
     pictures = torch.from_numpy(np.concatenate([coded, views.color]).transpose(0, 3, 1, 2))
     pictures = pictures.to(next(encoder.parameters()))
     return torch.cat([encoder.encode(picture[None]) for picture in pictures])
+
+
+def _whole(latents: torch.Tensor, window: Window | None, generator: GeneratorNets) -> torch.Tensor:
+    """Latents of the window in their place, white round it; without a window they are whole already."""
+    if window is None or generator.white is None:
+        return latents
+    return window.paste(latents, generator.white.to(latents))
 
 
 def _levels(levels: tuple[int, ...], count: int | None) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
-"""Depth and views that the flow does not make itself: depth from a file, a mesh or not at all, views without normals.
+"""Depth and views that the user supplies: depth from a file, a mesh or not at all, views without normals.
+
 In: plainly decoded views, "none" or a file; latents of colours alone. Out: `Depth`, `Views`.
-Why here: the decoder takes any depth; the quick fit to normals is only the one that needs nothing else.
 """
 
 from __future__ import annotations

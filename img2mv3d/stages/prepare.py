@@ -1,9 +1,12 @@
-"""photo -> subject: the object cut out of its photo and framed for the generator.
+"""Photo -> Subject: the object cut out of its photo and framed for the generator.
+
 In: Photo, perhaps a mask. Out: Subject (framed 256 px picture, cut-out at the photo's resolution, what happened).
-Why here: the first stage; whatever it leaves of the background becomes part of the mesh.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -11,7 +14,7 @@ from jaxtyping import Float32, UInt8
 
 from img2mv3d.errors import NothingFoundError, PhotoError, UsageError
 from img2mv3d.geometry.framing import frame
-from img2mv3d.matting import keying, model, refine
+from img2mv3d.matting import edges, keying, model
 from img2mv3d.plans import PrepareOptions
 from img2mv3d.values import Photo, Subject
 
@@ -49,7 +52,7 @@ def prepare(
     _look_at_borders(alpha, photo.name, drawn, warnings)
     _look_at_size(alpha, photo.name, warnings)
     if remover != "alpha":
-        rgb = refine.clean_colours(rgb, alpha)
+        rgb = edges.clean_colours(rgb, alpha)
     full = np.dstack([rgb, (alpha * 255 + 0.5).astype(np.uint8)])
     image, framing = frame(full, options.framing_px or framing_px)
     return Subject(image, full, framing, remover, tuple(warnings))
@@ -88,11 +91,11 @@ def _remove(
             alpha = key.alpha
             if file is not None and key.doubt.sum() > DOUBT * alpha.sum():
                 alpha = keying.without_shadows(key, model.saliency(small, file)[0] > 0.5)
-            return "plain", alpha if scale == 1 else _sharpened(refine.follow_edges(rgb, alpha, 3))
+            return "plain", alpha if scale == 1 else _sharpened(edges.follow_edges(rgb, alpha, 3))
         if remover == "plain":
             raise UsageError(f"{photo.name}: the background is not plain; use --remover auto or give --mask FILE")
     if remover in ("auto", "u2netp") and file is not None:
-        return "u2netp", _by_saliency(rgb, small, file, photo.name)
+        return "u2netp", _by_saliency(rgb, small, partial(model.saliency, model=file), photo.name)
     if remover == "u2netp":
         raise UsageError(f"the remover u2netp is not installed; {model.RECIPE}")
     if remover == "auto":
@@ -100,11 +103,13 @@ def _remove(
     return "grabcut", _by_colour(rgb, small, photo.name)
 
 
-def _by_saliency(rgb: np.ndarray, small: np.ndarray, file: object, name: str) -> Float32[np.ndarray, "H W"]:
+def _by_saliency(
+    rgb: np.ndarray, small: np.ndarray, saliency: Callable[[np.ndarray], tuple[np.ndarray, float]], name: str
+) -> Float32[np.ndarray, "H W"]:
     """U2-Netp on the whole, then on the object's surroundings, where its 320 px go farther; colours decide what it
     leaves open, then the photo's edges.
     """
-    whole, surest = model.saliency(small, file)
+    whole, surest = saliency(small)
     if surest < UNSURE:
         raise NothingFoundError(f"{name}: no object stands out; move closer, or give --mask FILE")
     near = whole
@@ -114,29 +119,29 @@ def _by_saliency(rgb: np.ndarray, small: np.ndarray, file: object, name: str) ->
     left, right = (int(n) for n in np.clip([columns[0] - margin, columns[-1] + margin], 0, small.shape[1]))
     if (bottom - top) * (right - left) < 0.7 * whole.size:
         near = np.zeros_like(whole)
-        near[top:bottom, left:right], _ = model.saliency(np.ascontiguousarray(small[top:bottom, left:right]), file)
+        near[top:bottom, left:right], _ = saliency(np.ascontiguousarray(small[top:bottom, left:right]))
     guess = (whole + near) / 2
-    labels = np.full(guess.shape, refine.MAYBE_BACKGROUND, np.uint8)
-    labels[guess > 0.5] = refine.MAYBE_OBJECT
-    labels[guess > 0.95] = refine.OBJECT
-    labels[guess < 0.05] = refine.BACKGROUND
-    cut = refine.grab_cut(small, labels, 3)  # where the network is of two minds it leaves a veil; colours decide
-    return _sharpened(refine.follow_edges(rgb, cut, 6))
+    labels = np.full(guess.shape, edges.MAYBE_BACKGROUND, np.uint8)
+    labels[guess > 0.5] = edges.MAYBE_OBJECT
+    labels[guess > 0.95] = edges.OBJECT
+    labels[guess < 0.05] = edges.BACKGROUND
+    cut = edges.grab_cut(small, labels, 3)  # where the network is of two minds it leaves a veil; colours decide
+    return _sharpened(edges.follow_edges(rgb, cut, 6))
 
 
 def _by_colour(rgb: np.ndarray, small: np.ndarray, name: str) -> Float32[np.ndarray, "H W"]:
     """GrabCut from the guess that the border is background and the middle is object."""
     height, width = small.shape[:2]
-    labels = np.full((height, width), refine.MAYBE_BACKGROUND, np.uint8)
+    labels = np.full((height, width), edges.MAYBE_BACKGROUND, np.uint8)
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    labels[np.hypot(x, y) < 0.75] = refine.MAYBE_OBJECT
+    labels[np.hypot(x, y) < 0.75] = edges.MAYBE_OBJECT
     edge = max(2, round(0.02 * max(height, width)))
-    labels[:edge] = labels[-edge:] = refine.BACKGROUND
-    labels[:, :edge] = labels[:, -edge:] = refine.BACKGROUND
-    cut = refine.grab_cut(small, labels)
+    labels[:edge] = labels[-edge:] = edges.BACKGROUND
+    labels[:, :edge] = labels[:, -edge:] = edges.BACKGROUND
+    cut = edges.grab_cut(small, labels)
     if not (cut > 0.5).any():
         raise NothingFoundError(f"{name}: no object can be distinguished from the background; give --mask FILE")
-    return _sharpened(refine.follow_edges(rgb, _without_pinholes(cut), 6))
+    return _sharpened(edges.follow_edges(rgb, _without_pinholes(cut), 6))
 
 
 def _without_pinholes(cut: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:

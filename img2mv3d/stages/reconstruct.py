@@ -1,7 +1,6 @@
 """Views -> Surface: the final NeuS on the normals and masks of pixel-aligned views.
 
-In: `Views`. Out: `Surface`.
-Why here: the mesh wants the finest field; colours belong to the texture (they do not help the shape, facts/neus_study).
+In: `Views`. Out: `Surface`. Colours are not fitted: they belong to the texture.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ def reconstruct(
     Without normals the surface is fitted to the silhouettes alone, and a warning says so. Raises NothingFoundError when
     no view shows an object.
     """
-    normal, warnings = views.normal, ()
-    if normal is None:
-        normal, warnings = np.zeros((*views.mask.shape, 3), np.float32), (NO_NORMALS,)
+    normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
+    warnings = (NO_NORMALS,) if views.normal is None else ()
     found = fit(normal, views.mask, views.rig, FINAL.scaled(options.grid, options.effort), progress)
     return Surface(found.sdf, found.figures, (*warnings, *found.warnings))

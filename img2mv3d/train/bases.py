@@ -11,7 +11,7 @@ from torch import Tensor
 from img2mv3d.bundles.decoders import Decoder, stock
 from img2mv3d.bundles.weights import Bundle, Checkpoint, write_bundle
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
-from img2mv3d.train import crossview
+from img2mv3d.train import crossview_decoder
 from img2mv3d.train.decoder import resampler
 from img2mv3d.train.notes import LICENCE, bundle_notes
 
@@ -35,13 +35,13 @@ def train_on(
 
     bundle: whose latents will be decoded. A denoiser of ours resamples part of the latents that are learnt from; the
     published one does not (a pass of it costs more than a hundred steps), the others disagree all the same. minutes:
-    wall clock; steps, instead, when given. device: see `crossview.train`. Resumes from that folder. Raises WeightsError
-    when the base is not here.
+    wall clock; steps, instead, when given. device: see `crossview_decoder.train`. Resumes from that folder. Raises
+    WeightsError when the base is not here.
     """
     found, folder = stock(base, bundle), out / f"crossview-{base}"
     generator = None if isinstance(bundle, Checkpoint) else bundle.generator()
     numbers = dict(found.config)
-    net = crossview.train(
+    net = crossview_decoder.train(
         data,
         None,
         folder,
@@ -51,7 +51,7 @@ def train_on(
         numbers=numbers,
         start=start_weights(found, seed),
         resample=resampler(generator, seed, RESAMPLED),
-        rates=crossview.PUBLISHED_RATES,
+        rates=crossview_decoder.PUBLISHED_RATES,
         device=device,
         report=report,
     )

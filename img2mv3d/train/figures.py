@@ -20,8 +20,8 @@ from img2mv3d.geometry.masks import view_masks
 from img2mv3d.geometry.similarity import decibels, pixel_iou
 from img2mv3d.nets.vae import PlainDecoder
 from img2mv3d.train.decoder import PSNR_LEVEL, decoder_figures
+from img2mv3d.train.denoiser import MultiViewNets, MultiViewTask, generate_latents
 from img2mv3d.train.encoder import encoder_figures
-from img2mv3d.train.multiview import MultiViewNets, MultiViewTask, generate_latents
 from img2mv3d.train.pool import Item, Pool, as_float, over_white
 
 DECIMALS = 4

@@ -15,9 +15,9 @@ from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.shape import ShapeConfig, ShapeNet
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
-from img2mv3d.train import crossview, decoder, encoder, multiview, shape
+from img2mv3d.train import crossview_decoder, decoder, denoiser, encoder, shape_network
+from img2mv3d.train.denoiser import UNET, MultiViewNets, take_over
 from img2mv3d.train.drafts import draft_missing
-from img2mv3d.train.multiview import UNET, MultiViewNets, take_over
 from img2mv3d.train.notes import FRAMING_PX, bundle_notes
 from img2mv3d.train.process_group import joined, left
 from img2mv3d.train.toy import make_toy
@@ -53,7 +53,7 @@ def train_shape(data: Path, out: Path, minutes: float, *, seed: int, start: Bund
     """
     torch.manual_seed(seed)
     net = start.shape().requires_grad_(True) if start is not None and "shape" in start.parts() else None
-    trained = shape.train(data, out, minutes, seed=seed, net=net, report=report)
+    trained = shape_network.train(data, out, minutes, seed=seed, net=net, report=report)
     if start is not None:
         shutil.copytree(start.folder, out / "bundle", dirs_exist_ok=True)
     notes = {"name": "trained" if start is None else start.name, "framing_px": FRAMING_PX}
@@ -75,7 +75,7 @@ def train_multiview(data: Path, out: Path, minutes: float, *, seed: int, start: 
         parts = {"decoder": start.plain_decoder(), "encoder": start.encoder()}
         if "shape" in start.parts():
             draft_missing(data, start.shape(), start.encoder(), report)
-    multiview.train(data, out, minutes, seed=seed, net=net, report=report, **parts)
+    denoiser.train(data, out, minutes, seed=seed, net=net, report=report, **parts)
 
 
 def train_decoder(
@@ -96,7 +96,7 @@ def train_decoder(
 
     start: a bundle; its denoiser resamples half of the latents that both learn from, and its decoders are gone on with.
     keep_plain: its plain decoder is left as it is, and the cross-view decoder starts from nothing.
-    steps, full, device: see `crossview.train`.
+    steps, full, device: see `crossview_decoder.train`.
     """
     bundle = None if start is None else load_bundle(start)
     resample = partial(decoder.resampler, None if bundle is None else bundle.generator(), seed)
@@ -108,8 +108,10 @@ def train_decoder(
     former = bundle.crossview_decoder().state_dict() if bundle and not keep_plain else None
     options = {"steps": steps, "seed": seed, "resample": resample((250, 999)), "report": report}
     options |= {"full": full, "device": device}
-    left_over, folder = minutes if keep_plain else minutes * 2 / 3, crossview.folder_in(out)
-    across = crossview.train(data, plain.state_dict(), folder, left_over, numbers=numbers, start=former, **options)
+    left_over, folder = minutes if keep_plain else minutes * 2 / 3, crossview_decoder.folder_in(out)
+    across = crossview_decoder.train(
+        data, plain.state_dict(), folder, left_over, numbers=numbers, start=former, **options
+    )
     parts = {"plain_decoder": (plain.eval(), numbers), "crossview_decoder": (across, numbers)}
     if not joined().first:
         left()
@@ -145,7 +147,7 @@ def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed:
     parts: dict[str, Any] = {}
     if has_shapes:
         tiny = ShapeNet(TOY_SHAPE) if toy else None
-        body = shape.train(data / "shapes", out / "shape", budget["shape"], net=tiny, **shared)
+        body = shape_network.train(data / "shapes", out / "shape", budget["shape"], net=tiny, **shared)
         parts["shape"] = (body, body.config.to_dict())
     else:
         report(f"no shapes in {data / 'shapes'}: `img2mv3d data shapes CORPUS -o {data / 'shapes'}` makes them")
@@ -154,13 +156,13 @@ def train_all(data: Path, out: Path, minutes: float, *, toy: bool = False, seed:
     plain_net = PlainDecoder(**_tuples(decoder_numbers))
     plain = decoder.train(data, out / "decoder", budget["decoder"], net=plain_net, **shared)
     numbers = _tuples(decoder_numbers)
-    across = crossview.train(
+    across = crossview_decoder.train(
         data, plain.state_dict(), out / "crossview", budget["crossview"], numbers=numbers, **shared
     )
     if has_shapes:
         report(f"made {draft_missing(data, body, small, report)} drafts for the denoiser")
     views_net = MultiViewNets(MultiViewUNet(unet_config), TokenEncoder(token_config))
-    views = multiview.train(
+    views = denoiser.train(
         data, out / "multiview", budget["multiview"], net=views_net, decoder=plain, encoder=small, **shared
     )
 

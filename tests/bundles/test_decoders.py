@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from img2mv3d.bundles.decoders import UNTRAINED, choose
-from img2mv3d.bundles.weights import Part, load_bundle, write_bundle
+from img2mv3d.bundles.parts import Part
+from img2mv3d.bundles.weights import load_bundle, write_bundle
 from img2mv3d.cli.app import app
 from img2mv3d.conventions import LATENT_SCALE
 from img2mv3d.errors import WeightsError

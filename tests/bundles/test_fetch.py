@@ -284,6 +284,29 @@ def test_a_process_is_killed_and_two_others_finish_its_work(hub: Hub, place: Pat
     assert hub.asked(UNET) == ["bytes=123456-"]
 
 
+def test_the_hubs_own_library_begins_a_killed_download_anew(hub: Hub, tmp_path: Path) -> None:
+    """Why `hub.bring` is a loop of ours. When this fails, the library has learned it, and the loop may go."""
+    hub.files[UNET] = bytes(12 << 20)  # the library writes pieces of 10 MiB
+    hub.holds[UNET] = 11 << 20
+    load = f"from huggingface_hub import hf_hub_download as load; load({REPOSITORY!r}, {UNET!r}, revision={COMMIT!r}, "
+    words = [sys.executable, "-c", load + f"cache_dir={str(tmp_path)!r})"]
+    first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while sum(p.stat().st_size for p in tmp_path.rglob("*.incomplete")) < 10 << 20:
+        assert time.monotonic() < until and first.poll() is None
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+    subprocess.run(words, check=True, capture_output=True)
+    assert hub.asked(UNET) == ["", ""]
+
+
+def test_the_hub_hears_nothing_of_the_machine(hub: Hub, place: Path) -> None:
+    assert fetched().exit_code == 0
+    assert any("python/" in agent for agent in hub.agents)  # what the library says of itself in any case
+    assert not [agent for agent in hub.agents if "torch/" in agent or "agent/" in agent]
+
+
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a socket was opened")

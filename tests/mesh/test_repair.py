@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from img2mv3d.mesh.arrays import MeshArrays
-from img2mv3d.mesh.check import check
 from img2mv3d.mesh.extract import volume
+from img2mv3d.mesh.health import check
 from img2mv3d.mesh.repair import holes, oriented, repair
 from tests.balls import ball
 

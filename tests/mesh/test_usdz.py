@@ -53,3 +53,20 @@ def test_usd_finds_units_up_and_the_colour_of_the_material(tmp_path: Path) -> No
     shader, *_ = material.ComputeSurfaceSource()
     source, _, _ = shader.GetInput("diffuseColor").GetConnectedSource()
     assert source.GetPrim().GetName() == "texture"
+
+
+@pytest.mark.parametrize("textured", [True, False])
+def test_usds_own_validators_find_nothing(tmp_path: Path, textured: bool) -> None:
+    pytest.importorskip("pxr", reason="usd-core is not installed")
+    from pxr import Usd, UsdValidation
+
+    write_mesh(ball(textured), tmp_path / "ball.usdz")
+    validators = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
+    found = UsdValidation.ValidationContext(validators).Validate(Usd.Stage.Open(str(tmp_path / "ball.usdz")))
+    assert len(validators) > 20 and [(e.GetName(), e.GetMessage()) for e in found] == []
+
+
+@pytest.mark.parametrize("textured", [True, False])
+def test_equal_meshes_give_equal_bytes(textured: bool) -> None:
+    pytest.importorskip("pxr", reason="usd-core is not installed")
+    assert usdz_files(ball(textured), "ball", {}) == usdz_files(ball(textured), "ball", {})

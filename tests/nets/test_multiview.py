@@ -19,7 +19,7 @@ from img2mv3d.nets.multiview import (
     pack,
     unpack,
 )
-from img2mv3d.train.multiview import UNET
+from img2mv3d.train.denoiser import UNET
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "unet"
 CASES = {  # seed of the weights, gain of queries and keys

@@ -11,7 +11,7 @@ from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.geometry.sdf import Box, Sphere, render_world
 from img2mv3d.neus import fit as module
 from img2mv3d.neus.fit import FINAL, QUICK, FitOptions, Level, fit
-from img2mv3d.neus.nodes import find_band
+from img2mv3d.neus.narrow_band import find_band
 from img2mv3d.neus.optimise import LevelFit
 from img2mv3d.neus.render import render_views
 from img2mv3d.neus.targets import block_of, hull_field, view_targets

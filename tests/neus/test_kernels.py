@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from img2mv3d.geometry.sdf import Box, Sphere, sample_grid
-from img2mv3d.neus import kernels, nodes, reference
+from img2mv3d.neus import kernels, narrow_band, reference
 from img2mv3d.neus.raygrid import NodeRays
 from img2mv3d.neus.reference import field_loss, view_loss
 
 N = 20
 S = 2.0
-WHOLE = nodes.Block((0, 0, 0), (N, N, N), N)
-PART = nodes.Block((2, 1, 3), (15, 17, 14), N)
+WHOLE = narrow_band.Block((0, 0, 0), (N, N, N), N)
+PART = narrow_band.Block((2, 1, 3), (15, 17, 14), N)
 ROUND = [0.0, 45.0, 90.0, 135.0, 180.0, -135.0, -90.0, -45.0]
 
 
@@ -21,13 +21,13 @@ def rough(block):
     solid = Box((0.05, 0, -0.1), (0.4, 0.35, 0.35)) - Sphere((0.2, 0.2, 0.2), 0.3)
     field = torch.from_numpy(sample_grid(solid, N)).permute(1, 0, 2).contiguous() * ((N - 1) / 2)
     field = field + 0.2 * torch.randn(field.shape, generator=torch.Generator().manual_seed(0)).clamp(-4, 4)
-    return nodes.find_band(field[block.slices].contiguous(), block)
+    return narrow_band.find_band(field[block.slices].contiguous(), block)
 
 
 def arrays(field, band):
     """(values with the two far ones, near, position) as the kernels take them."""
     index = band.index.numpy()
-    values = np.append(field.numpy().reshape(-1)[index], [nodes.FAR, -nodes.FAR]).astype(np.float32)
+    values = np.append(field.numpy().reshape(-1)[index], [narrow_band.FAR, -narrow_band.FAR]).astype(np.float32)
     position = np.full(field.numel(), -1, np.int32)
     position[index] = np.arange(len(index))
     near = np.ascontiguousarray(band.neighbours.numpy().T, dtype=np.int32)
@@ -99,7 +99,7 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     g, curvature = reference.differences(f, band)
     field_cost, d_g, d_b, d_f = field_loss(f, g, curvature, 0.03, 0.08, torch.from_numpy(hold), torch.from_numpy(want))
     sections = reference.composite(f, twin, S)
-    lowest = torch.full((len(target),), nodes.FAR).scatter_reduce(0, twin.ray, f[twin.node], "amin")
+    lowest = torch.full((len(target),), narrow_band.FAR).scatter_reduce(0, twin.ray, f[twin.node], "amin")
     view = view_loss(
         reference.opacity(twin, sections), reference.accumulate(twin, sections.node_weight, g), lowest, mask, normal,
         trust, 0.7, limit,
@@ -129,7 +129,7 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     )  # fmt: skip
     assert np.abs(mean / 0.1 - whole).max() < 1e-3 * np.abs(whole).max()
     moved, wanted = before[:-2] - values[:-2], 0.1 * np.sign(whole)
-    free = (np.abs(whole) > 1e-3) & (np.abs(before[:-2]) < nodes.FAR - 0.2)
+    free = (np.abs(whole) > 1e-3) & (np.abs(before[:-2]) < narrow_band.FAR - 0.2)
     assert np.allclose(moved[free], wanted[free], atol=2e-3) and not d_field.any()
     assert np.array_equal(values[-2:], before[-2:])
 

@@ -8,7 +8,7 @@ import torch
 
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, Rig
 from img2mv3d.geometry.sdf import Box, Sphere, render_world, sample_grid
-from img2mv3d.neus import nodes, reference
+from img2mv3d.neus import narrow_band, reference
 from img2mv3d.neus.raygrid import NodeRays
 from img2mv3d.neus.render import crossing, render, render_views, sample, section_alpha
 
@@ -54,7 +54,7 @@ def test_both_renderers_see_the_same_in_the_same_field(azimuth_deg):
     n = 33
     sdf = sample_grid(SOLID, n)
     cells = torch.from_numpy(sdf).permute(1, 0, 2) * ((n - 1) / 2)
-    field, band = nodes.find_band(cells, nodes.Block((0, 0, 0), (n, n, n), n))
+    field, band = narrow_band.find_band(cells, narrow_band.Block((0, 0, 0), (n, n, n), n))
     values = field.flatten()[band.index]
     rays = NodeRays.of(azimuth_deg, n)
     listed = reference.pack_rays(values, band, rays, torch.ones(n, rays.columns, dtype=torch.bool), 8.0)

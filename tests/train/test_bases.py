@@ -98,11 +98,11 @@ def test_training_starts_from_the_stock_decoder_bit_for_bit(tmp_path: Path, base
 def test_the_base_learns_at_the_papers_rate_and_what_stands_on_it_faster(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from img2mv3d.train import crossview
+    from img2mv3d.train import crossview_decoder
 
     seen = []
-    monkeypatch.setattr(crossview, "run_loop", lambda task, average, out, options, report: seen.append(options))
-    monkeypatch.setattr(crossview, "save_weights", lambda *_: None)
+    monkeypatch.setattr(crossview_decoder, "run_loop", lambda task, average, out, options, report: seen.append(options))
+    monkeypatch.setattr(crossview_decoder, "save_weights", lambda *_: None)
     toy_bundle(tmp_path / "toy")
     done("train", "decoder", toy, "--bundle", "toy", "--base", "svd", "--steps", "1", "-o", "runs")
     assert (seen[0].lr, seen[0].lr * seen[0].new_lr_factor) == (1e-5, pytest.approx(5e-4))

@@ -14,9 +14,9 @@ from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.shape import ShapeConfig, ShapeNet
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 from img2mv3d.nets.vae import Encoder
+from img2mv3d.train.denoiser import MultiViewNets, MultiViewTask
 from img2mv3d.train.drafts import draft_missing, load_draft
 from img2mv3d.train.encoder import encode_missing
-from img2mv3d.train.multiview import MultiViewNets, MultiViewTask
 
 TINY = UNetConfig(
     channels=(8, 16), reach=("off", "views", "views"), heads=(1, 1), token_width=8, groups=4, draft=CHANNELS

@@ -1,5 +1,5 @@
 // A mesh on a canvas: turn it by dragging, wheel or two fingers for nearer, double click for the start.
-// In: the canvas, and arrays out of report.data (see report/pack.py). Why here: a page without network needs no library
+// In: the canvas, and arrays out of report.data (see report/pack.py). Written by hand: a page without network needs no library
 // for one mesh with one texture.
 "use strict";
 

@@ -8,7 +8,7 @@ import torch
 from experiments.decoder.variants import SHIPPED, TODAY, VARIANTS
 from img2mv3d.nets.crossview import CrossViewConfig
 from img2mv3d.nets.vae import PlainDecoder
-from img2mv3d.train import crossview
+from img2mv3d.train import crossview_decoder
 from img2mv3d.train.scenes import Scenes
 from img2mv3d.train.toy import make_toy
 
@@ -22,7 +22,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_has_a_loss_that_reaches_its_parts(toy: Path, name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(crossview, "BAND", 32)
+    monkeypatch.setattr(crossview_decoder, "BAND", 32)
     monkeypatch.setattr("experiments.decoder.variants.features", lambda: torch.nn.Identity())
     monkeypatch.setattr(
         "experiments.decoder.variants.feature_distance", lambda found, wanted, net: (found - wanted).square().mean()

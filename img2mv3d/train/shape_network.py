@@ -21,7 +21,7 @@ from img2mv3d.data.shape_set import ShapeSet
 from img2mv3d.errors import InputError
 from img2mv3d.geometry.columns import BIN, BINS
 from img2mv3d.nets.shape import PITCH_UNIT_DEG, Layers, ShapeMaps, ShapeNet, columns, likely_ratio, ratio_bins
-from img2mv3d.train.lite import load_published
+from img2mv3d.train.imagenet import load_published
 from img2mv3d.train.loop import LoopOptions, train_average
 
 REFRESH_STEPS = 100

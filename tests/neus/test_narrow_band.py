@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from img2mv3d.geometry.sdf import Box, Sphere, sample_grid
-from img2mv3d.neus import nodes, reference
+from img2mv3d.neus import narrow_band, reference
 from img2mv3d.neus.raygrid import NodeRays
 
 N = 14
 S = 2.0
-WHOLE = nodes.Block((0, 0, 0), (N, N, N), N)
+WHOLE = narrow_band.Block((0, 0, 0), (N, N, N), N)
 
 
 def rough_field(seed=0):
@@ -22,7 +22,7 @@ def rough_field(seed=0):
 
 
 def everything(azimuth_deg, sharpness=S):
-    field, band = nodes.find_band(rough_field(), WHOLE)
+    field, band = narrow_band.find_band(rough_field(), WHOLE)
     rays = NodeRays.of(azimuth_deg, N)
     known = torch.ones(N, rays.columns, dtype=torch.bool)
     values = field.flatten()[band.index]
@@ -33,7 +33,7 @@ def plain_composite(values, rays, sharpness):
     """Opacity and node weights ray by ray with cumprod, differentiable."""
     weights, opacity = [], []
     for start, last in zip(rays.start.tolist(), rays.last.tolist(), strict=True):
-        f = torch.cat([values.new_tensor([nodes.FAR]), values[rays.node[start : last + 1]]])
+        f = torch.cat([values.new_tensor([narrow_band.FAR]), values[rays.node[start : last + 1]]])
         phi = torch.sigmoid(sharpness * f)
         alpha = (1 - phi[1:] / phi[:-1]).clamp(min=0)
         through = torch.cat([torch.ones_like(alpha[:1]), torch.cumprod(1 - alpha, 0)])
@@ -72,7 +72,7 @@ def test_gradients_are_autograds(azimuth_deg):
     found += reference.differences_backward(d_gradient, 0.1 * curvature, band)
 
     v = values.double().requires_grad_()
-    near = torch.cat([v, v.new_tensor([nodes.FAR, -nodes.FAR])])[band.neighbours]
+    near = torch.cat([v, v.new_tensor([narrow_band.FAR, -narrow_band.FAR])])[band.neighbours]
     slope = torch.stack([near[3] - near[2], near[1] - near[0], near[5] - near[4]], dim=1) / 2
     weights, opacity = plain_composite(v, rays, S)
     normal = torch.zeros(len(rays.start), 3, dtype=torch.float64).index_add(
@@ -108,13 +108,13 @@ def test_the_transpose_of_the_differences_is_their_transpose():
 def test_the_band_keeps_every_sign_but_on_the_border_which_is_outside():
     field = rough_field()
     field[0] = -1.0
-    fitted, band = nodes.find_band(field, WHOLE)
+    fitted, band = narrow_band.find_band(field, WHOLE)
     inner = (slice(1, -1),) * 3
     assert torch.equal(fitted[inner] < 0, field[inner] < 0)
     assert (fitted[0] > 0).all() and (fitted[:, :, -1] > 0).all()
     lives = torch.zeros(N**3, dtype=torch.bool)
     lives[band.index] = True
-    assert (fitted.flatten()[~lives].abs() == nodes.FAR).all()
+    assert (fitted.flatten()[~lives].abs() == narrow_band.FAR).all()
 
 
 def test_a_list_ends_behind_an_opaque_surface_without_changing_what_is_seen():

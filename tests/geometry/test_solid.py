@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from img2mv3d.geometry.body import body_field, revolution_field
 from img2mv3d.geometry.columns import COLUMNS, CROP
+from img2mv3d.geometry.solid import body_field, revolution_field
 
 NODES = 64
 RADIUS = 0.5

@@ -16,7 +16,7 @@ from img2mv3d.data.variation import Deformation, Part
 from img2mv3d.geometry.columns import BIN, BINS
 from img2mv3d.nets.shape import Layers, ShapeConfig, ShapeNet, columns, ratio_bins
 from img2mv3d.train.loop import LoopOptions, train_average
-from img2mv3d.train.shape import (
+from img2mv3d.train.shape_network import (
     ShapeBatch,
     ShapeLosses,
     ShapeTask,

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from img2mv3d.mesh.arrays import MeshArrays
-from img2mv3d.mesh.check import check, merged, winding
+from img2mv3d.mesh.health import check, merged, winding
 from tests.balls import ball
 
 

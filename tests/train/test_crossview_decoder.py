@@ -9,8 +9,8 @@ import torch
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder, crop, make_guides
 from img2mv3d.nets.vae import PlainDecoder
-from img2mv3d.train import crossview
-from img2mv3d.train.crossview import CrossViewTask, consistency_loss, folder_in, overlap
+from img2mv3d.train import crossview_decoder
+from img2mv3d.train.crossview_decoder import CrossViewTask, consistency_loss, folder_in, overlap
 from img2mv3d.train.scenes import Scenes
 from tests.card import card
 
@@ -20,7 +20,7 @@ NUMBERS = {"channels": CHANNELS}
 
 @pytest.fixture(autouse=True)
 def narrow_bands(monkeypatch):
-    monkeypatch.setattr(crossview, "BAND", 32)
+    monkeypatch.setattr(crossview_decoder, "BAND", 32)
 
 
 def task_of(toy: Path) -> CrossViewTask:
@@ -32,7 +32,7 @@ def task_of(toy: Path) -> CrossViewTask:
 def trained(toy: Path, folder: Path, steps: int, device: str = "cpu") -> CrossViewDecoder:
     plain = PlainDecoder(CHANNELS).state_dict()
     told = {"numbers": NUMBERS, "device": device, "report": lambda line: None}
-    return crossview.train(toy, plain, folder, 1.0, steps=steps, **told)
+    return crossview_decoder.train(toy, plain, folder, 1.0, steps=steps, **told)
 
 
 def test_training_brings_the_front_view_to_the_photo(toy: Path, tmp_path: Path):
@@ -108,7 +108,7 @@ def test_whole_pictures_are_trained_on_from_the_first_step_when_asked_for(toy: P
         return forward(latents, *more)
 
     monkeypatch.setattr(task.net, "forward", watched)
-    for share in (crossview.FULL_SHARE, 1.0):
+    for share in (crossview_decoder.FULL_SHARE, 1.0):
         task.full_share = share
         task.loss(0.1, torch.Generator().manual_seed(4))
     assert sizes[0][0] == 4 and tuple(sizes[1]) == (8, 8)
@@ -118,8 +118,8 @@ def test_a_band_meets_the_object():
     mask = torch.zeros(6, 256, 256, dtype=torch.uint8)
     mask[:, 200:220, 10:20] = 255
     generator = torch.Generator().manual_seed(0)
-    band = crossview.BAND
-    starts = {crossview._band(mask, generator) for _ in range(50)}
+    band = crossview_decoder.BAND
+    starts = {crossview_decoder._band(mask, generator) for _ in range(50)}
     assert all(s % 8 == 0 and 0 <= s <= 256 - band for s in starts)
     assert all((mask[:, s : s + band] > 0).any() for s in starts)
 

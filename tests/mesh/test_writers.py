@@ -12,7 +12,7 @@ import pytest
 import trimesh
 
 from img2mv3d.mesh.files import write_mesh
-from img2mv3d.mesh.formats import linear_of_srgb, obj_files, ply_files, srgb_of_linear
+from img2mv3d.mesh.writers import linear_of_srgb, obj_files, ply_files, srgb_of_linear
 from tests.balls import ball
 
 
