@@ -113,7 +113,8 @@ class Latents:
     rig: the cameras. framing_px: as `Framing`. vae: {"name", "digest"} of the latent space. bundle: name of the
     weights.
     seed: int. settings: plain values that tell how it was made; in files of version 0.1.0 "rounded" among them is the
-    revolution prior of the depth stage.
+    revolution prior of the depth stage. draft: float32 [V, 4, h, w], the colour latents that the denoiser began with,
+    where it refined a body's draft; else None.
     """
 
     color: np.ndarray
@@ -125,6 +126,7 @@ class Latents:
     bundle: str
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
+    draft: np.ndarray | None = None
 
     def save(self, folder: Path) -> None:
         """Write latents.pt; readable with torch.load(weights_only=True). Equal values give equal bytes."""

@@ -36,7 +36,7 @@ from img2mv3d.readers.third_party_views import layout_of, read_foreign, resized,
 from img2mv3d.stages.body import predict_body
 from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import cut_out
-from img2mv3d.values import Views, load_views
+from img2mv3d.values import Body, Views, load_views
 
 PLAIN, BLENDING = "plain", "multi-view blending"
 LEAST_SCALE, MOST_SCALE = 0.01, 2.0  # sizes that differ by less are one; by more, something else is wrong
@@ -127,14 +127,15 @@ class Generation:
         self._nets = bundle.generator()
         self._shape = bundle.shape() if "shape" in bundle.parts() else None
         self._last: tuple[Case, Case] | None = None
+        self._body: Body | None = None  # of the last one
 
     def __call__(self, case: Case) -> Case:
         if self._last is None or self._last[0] is not case:
             framing_px = self.bundle.framing_px
             photo = case.photo if case.reframed is None else case.reframed(framing_px)
-            body = None if self._shape is None else predict_body(photo, net=self._shape)
-            latents = latents_of(photo, self._nets, framing_px, body=body)
-            self._last = case, with_latents(replace(case, photo=photo), latents, self.bundle, body=body)
+            self._body = None if self._shape is None else predict_body(photo, net=self._shape)
+            latents = latents_of(photo, self._nets, framing_px, body=self._body)
+            self._last = case, with_latents(replace(case, photo=photo), latents, self.bundle, body=self._body)
         return self._last[1]
 
     def plain(self, case: Case) -> Result:
@@ -159,7 +160,8 @@ class Generation:
         def make(case: Case) -> Result:
             made = self(case)
             assert made.latents is not None and made.depth is not None
-            return sized(decode(made.latents, made.depth, decoder=decoder, options=DecodeOptions()), case)
+            told = {"decoder": decoder, "options": DecodeOptions(), "body": self._body}
+            return sized(decode(made.latents, made.depth, **told), case)
 
         return make
 

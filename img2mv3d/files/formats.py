@@ -173,6 +173,8 @@ def write_latents(path: Path, record: dict[str, Any]) -> None:
         "seed": int(record["seed"]),
         "settings": dict(record["settings"]),
     }
+    if record.get("draft") is not None:  # files without one stay as they were
+        stored["draft"] = tensor(record["draft"].astype(np.float32, copy=False))
     buffer = io.BytesIO()  # torch.save puts a file's own name into the archive: a buffer has none
     torch.save(stored, buffer)
     path.write_bytes(buffer.getvalue())
@@ -237,8 +239,9 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError) as error:
         raise bad(str(error)) from None
     color, normal, front = record["color"], record["normal"], record["front"]
-    for name, tensor in (("color", color), ("normal", normal)):
-        if tensor is None and name == "normal":
+    draft = record.get("draft")
+    for name, tensor in (("color", color), ("normal", normal), ("draft", draft)):
+        if tensor is None and name != "color":
             continue
         if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32 or tensor.ndim != 4:
             raise bad(f"{name} is not a float32 tensor [V, {LATENT_CHANNELS}, h, w]")
@@ -267,4 +270,5 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
         "bundle": str(record["bundle"]),
         "seed": seed,
         "settings": settings,
+        "draft": None if draft is None else draft.contiguous().numpy(),
     }

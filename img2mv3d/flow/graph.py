@@ -115,7 +115,7 @@ _STAGES = (
     ),
     Stage(
         "shape",  # before generate, which can do without: a bundle without a shape network imagines views from noise
-        version=1,
+        version=2,
         run="img2mv3d.flow.runners:shape",
         value="img2mv3d.values:Body",
         files=("shape.npz",),
@@ -128,7 +128,7 @@ _STAGES = (
     ),
     Stage(
         "generate",
-        version=3,
+        version=4,
         run="img2mv3d.flow.runners:generate",
         value="img2mv3d.values:Latents",
         files=("latents.pt",),
@@ -172,11 +172,11 @@ _STAGES = (
     ),
     Stage(
         "decode",
-        version=4,
+        version=5,
         run="img2mv3d.flow.runners:decode",
         value="img2mv3d.values:Views",
         files=("views/*.png", "views/views.json"),
-        inputs=(Input("latents"), Input("depth"), Input("back", optional=True)),
+        inputs=(Input("latents"), Input("depth"), Input("back", optional=True), Input("body", optional=True)),
         result="views",
         doing="decoding the views together",
         memory_hint="use --decoder mini or --device cpu",
@@ -203,7 +203,7 @@ _STAGES = (
     ),
     Stage(
         "export",
-        version=5,
+        version=6,
         run="img2mv3d.flow.runners:export",
         value=None,
         files=("mesh.json",),

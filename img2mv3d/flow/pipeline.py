@@ -62,7 +62,7 @@ def run(
         latents = flow.cached("encode", pictures=pictures(source))
     body = flow.still_meant(body)
     depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
-    views = flow.cached("decode", latents=latents, depth=depth, back=behind)
+    views = flow.cached("decode", latents=latents, depth=depth, back=behind, body=body)
     surface = flow.cached("reconstruct", views=views)
     made_of = {"surface": surface, "views": views, "subject": subject, "back": behind, "body": body}
     flow.cached("export", **made_of, provenance=flow.provenance(made_of))

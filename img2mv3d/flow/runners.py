@@ -198,7 +198,9 @@ def depth(context: StageContext, latents: Latents, body: Body | None = None, giv
     return fit_depth(plain, options=context.options, progress=context.progress)
 
 
-def decode(context: StageContext, latents: Latents, depth: Depth, back: BackSubject | None = None) -> Views:
+def decode(
+    context: StageContext, latents: Latents, depth: Depth, back: BackSubject | None = None, body: Body | None = None
+) -> Views:
     """Pixel-aligned views, float32 [V, H, W, 3]."""
     device = ready_torch(context.device)
     from img2mv3d.stages.decode import decode
@@ -209,7 +211,8 @@ def decode(context: StageContext, latents: Latents, depth: Depth, back: BackSubj
         context.note(f"decoded by {chosen.name}: {chosen.why}")
 
     def attempt(place: torch.device) -> Views:
-        return decode(latents, depth, decoder=chosen.make().to(place), options=context.options, back=back)
+        made = chosen.make().to(place)
+        return decode(latents, depth, decoder=made, options=context.options, back=back, body=body)
 
     attempts = {str(device): partial(attempt, device)}
     if device.type != "cpu":

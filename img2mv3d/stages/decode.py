@@ -19,9 +19,12 @@ from img2mv3d.files.formats import decode_normals, to_bytes
 from img2mv3d.geometry.agreement import reprojection_error
 from img2mv3d.geometry.antipodal import antipodal_views, inpaint_nearest
 from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.framing import Framing
+from img2mv3d.mesh.draft import draft
+from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DECODERS, DecodeOptions
-from img2mv3d.values import Depth, Latents, Subject, Views
+from img2mv3d.values import Body, Depth, Latents, Subject, Views
 
 DISAGREEMENT = 0.12  # mean colour difference at points that neighbours share, above which a warning is given
 # (four held-out objects: true views 0.035, exact latents 0.04 to 0.06, disturbed latents 0.07, plainly decoded 0.11)
@@ -34,13 +37,15 @@ def decode(
     decoder: CrossViewDecoder,
     options: DecodeOptions,
     back: Subject | None = None,
+    body: Body | None = None,
 ) -> Views:
     """The views in pixels. Colours are clipped to [0, 1] and white where the mask is 0.
 
     Normals and masks are those of `depth.plain`, but the front mask is the photo's alpha. options.decoder "plain": the
     plain colours are kept; else it only names the decoder that was given. options.decode_normals: the normal latents go
     through the cross-view decoder too, without the photo. back: a user's own photo from behind, whose pixels become the
-    back view's colours where both show the object. A warning when views disagree by more than DISAGREEMENT at
+    back view's colours where both show the object. body: whose draft the latents began as: what the autoencoder lost of
+    the draft is put back where the photo does not look. A warning when views disagree by more than DISAGREEMENT at
     points that both see. Raises DepthError when the depth belongs to other views, LatentsError when there are no normal
     latents to decode.
     """
@@ -58,6 +63,8 @@ def decode(
         raise ValueError(f"decoder {options.decoder!r}: expected one of {', '.join(DECODERS)}")
     if options.decoder != "plain":
         color, origin = _decode(latents.color, depth, front, latents, decoder), "crossview"
+        if body is not None and latents.draft is not None:
+            color = color + _lost(body, latents, _decode(latents.draft, depth, front, latents, decoder))
         if options.decode_normals:
             if latents.normal is None:
                 raise LatentsError("these latents hold no normals; omit --decode-normals")
@@ -73,6 +80,17 @@ def decode(
     color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))
     views = Views(color, normal, mask, rig, origin)
     return replace(views, warnings=_warnings(views, depth))
+
+
+def _lost(body: Body, latents: Latents, decoded: Float32[np.ndarray, "V H W 3"]) -> Float32[np.ndarray, "V H W 3"]:
+    """What latents cannot hold of the draft's colours: the draft less itself encoded and decoded, in those pixels that
+    the photo does not show. Latents are eight times coarser than pictures; what the denoiser changed stays."""
+    camera = latents.rig.cameras(latents.front.shape[0])[FRONT]
+    photo = photo_source(latents.front, Framing((1.0, 1.0), (0.0, 0.0), latents.framing_px), camera)
+    alpha = latents.front[..., 3].astype(np.float32) / 255
+    drafted = draft(body.field, body.far, photo, alpha, latents.rig, body.mirror)
+    lost: np.ndarray = (1 - drafted.observed[..., None]) * (drafted.color - decoded)
+    return lost
 
 
 def with_back(

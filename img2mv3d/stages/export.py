@@ -39,8 +39,8 @@ def export(
     far from above the body says that the photo was taken, where it is sure.
 
     The front of `subject` is painted from its photo at the photo's own resolution, what a camera straight behind sees
-    from the photo of `back` (a user's own) likewise, the rest from `views`. Formats
-    without textures (ply, stl, 3mf) and texture_size 0 get vertex colours. notes: what `Extraction.notes` has
+    from the photo of `back` (a user's own) likewise, the other half of a symmetric body from the photo's mirror image,
+    the rest from `views`. Formats without textures (ply, stl, 3mf) and texture_size 0 get vertex colours. notes: what `Extraction.notes` has
     (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou
     (of each view, mean, min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the
     mesh from the front against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45
@@ -49,14 +49,15 @@ def export(
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     solid = extract(surface.sdf, faces=options.faces)
-    sources = view_sources(views)
+    sources, mirrored = view_sources(views), list[Source]()
     if subject is not None:
-        photo = photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT])
-        sources.append(photo)
-        if body is not None and body.mirror is not None and back is None:
-            sources.append(mirrored_source(photo, body.mirror, body.far))
+        sources.append(photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT]))
+        if body is not None and body.mirror is not None:
+            mirrored = [mirrored_source(sources[-1], body.mirror, body.far)]
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
+    shown = len(sources)
+    sources += mirrored
     texture_size = options.texture_size if PLACINGS[options.format].texture else 0
     painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
     overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
@@ -73,7 +74,7 @@ def export(
     photos = [name for name, given in (("photo", subject), ("back photo", back)) if given is not None]
     names = [*views.rig.names, *photos]
     notes["color_shift"] = {
-        name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts, strict=True)
+        name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts[:shown], strict=True)
     }
     if subject is not None:
         notes["likeness"] = likeness(painting, solid.vertices, solid.faces, subject, views.rig)

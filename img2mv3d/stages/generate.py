@@ -135,6 +135,7 @@ def from_body(
             "guidance": guidance,
             "observed": round(float((seen * torch.from_numpy(mask).to(like)[:, None]).mean()), 4),
         },
+        draft=latents[views_count:].float().cpu().numpy(),
     )
 
 
