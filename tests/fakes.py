@@ -107,7 +107,9 @@ class FakeRunners:
         coarse = None if given == "none" else rng.random((8, 8, 8), np.float32)
         return Depth(z, views.mask, views, coarse, "none" if given == "none" else "neus", ("hull",))
 
-    def decode(self, context: StageContext, latents: Latents, depth: Depth, back: BackSubject | None) -> Views:
+    def decode(
+        self, context: StageContext, latents: Latents, depth: Depth, back: BackSubject | None, body: Body | None = None
+    ) -> Views:
         self.calls["decode"] += 1
         behind = None if back is None else back.image
         return self._views(numbers(latents.color, depth.z, depth.plain.color, context.options, behind))

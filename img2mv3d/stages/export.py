@@ -40,7 +40,8 @@ def export(
 
     The front of `subject` is painted from its photo at the photo's own resolution, what a camera straight behind sees
     from the photo of `back` (a user's own) likewise, the other half of a symmetric body from the photo's mirror image,
-    the rest from `views`. Formats without textures (ply, stl, 3mf) and texture_size 0 get vertex colours. notes: what `Extraction.notes` has
+    the rest from `views`. Formats without textures (ply, stl, 3mf) and texture_size 0 get vertex colours. notes: what
+    `Extraction.notes` has
     (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou
     (of each view, mean, min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the
     mesh from the front against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45

@@ -25,13 +25,13 @@ DEPTH = {
 GOLDEN_KEYS = {
     "prepare": "52378220ec103b54",
     "back": "64430c952b466b9a",
-    "shape": "87c9c622e5ceb897",
-    "generate": "17b6aa4f2c648cee",
+    "shape": "997eb0908220bfb4",
+    "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
     "depth": "b77d44e0f039993e",
-    "decode": "64a3f04f2d68e373",
+    "decode": "fe2a40ab729ccbc0",
     "reconstruct": "87c972366832fbcb",
-    "export": "c86358a2a2b3ac66",
+    "export": "68381a4c86cb9238",
 }
 
 

@@ -8,10 +8,11 @@ import torch
 
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.mesh.draft import Draft, Maps
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.plans import DecodeOptions
 from img2mv3d.stages.decode import decode
-from img2mv3d.values import Depth, Latents, Views
+from img2mv3d.values import Body, Depth, Latents, Views
 
 SIDE = 64
 
@@ -50,6 +51,24 @@ def test_colours_are_new_and_normals_and_masks_those_of_the_plain_views(given, d
     assert np.allclose(views.mask[0], latents.front[..., 3] / 255)
     assert (views.color[views.mask == 0] == 1).all()
     assert not np.allclose(views.color[0], depth.plain.color[0])
+
+
+def test_what_latents_lose_of_a_draft_is_put_back_where_the_photo_does_not_look(given, decoder, monkeypatch):
+    latents, depth = given
+    latents = replace(latents, draft=latents.color)  # the denoiser changed nothing
+    observed = np.zeros((6, SIDE, SIDE), np.float32)
+    observed[0] = 1
+    drafted = Draft(Maps(depth.hit, depth.plain.normal, depth.z), depth.plain.color, observed)
+    monkeypatch.setattr("img2mv3d.stages.decode.draft", lambda *words: drafted)
+    field = np.zeros((8, 8, 8), np.float32)
+    body = Body(field, field[..., :3], field[..., :3], 0.5, field[0, :, :2], 0.0, 20.0)
+    without = decode(latents, depth, decoder=decoder, options=DecodeOptions())
+    views = decode(latents, depth, decoder=decoder, options=DecodeOptions(), body=body)
+    inside = views.mask > 0
+    assert np.allclose(views.color[1:][inside[1:]], drafted.color[1:][inside[1:]], atol=1e-5)
+    assert np.array_equal(views.color[0], without.color[0])
+    alone = decode(replace(latents, draft=None), depth, decoder=decoder, options=DecodeOptions(), body=body)
+    assert np.array_equal(alone.color, without.color)
 
 
 def test_equal_inputs_give_equal_views(given, decoder):
