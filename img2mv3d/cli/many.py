@@ -86,7 +86,7 @@ def run_many(
     """
     from img2mv3d import machine
     from img2mv3d.flow.entry import Source
-    from img2mv3d.flow.runners import check_format
+    from img2mv3d.flow.runners import check_device, check_format
 
     if "mask" in typed:
         raise UsageError("--mask takes one photo; for many photos, give PNG files with transparency")
@@ -95,6 +95,7 @@ def run_many(
     plan = plan_of(typed, Source("photo", photos[0]))
     if until == "export":
         check_format(plan.export.format)
+    check_device(plan.device)
     threads = max(1, machine.thread_count() // jobs) if jobs > 1 else None
     names = names_for(photos)
     tasks = [Task(p, out / n, until, typed, seeds, report, threads) for p, n in zip(photos, names, strict=True)]

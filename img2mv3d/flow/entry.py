@@ -5,6 +5,7 @@ In: a path that somebody typed. Out: `Source`: its kind, and the files that stan
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ class Source:
     depth: str | None = None
     back: Path | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("path", "mask", "back"):  # words are paths, too
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
+
     @property
     def stage(self) -> str | None:
         """The stage whose output was given, None for a photo, pictures or a whole run."""
@@ -57,10 +63,16 @@ class Source:
         return stage_files(self.root, stage)
 
 
-def source_of(path: Path) -> Source:
+def same_place(a: Path, b: Path) -> bool:
+    """Do both paths lead to one folder, whatever links and dots they go through?"""
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
+def source_of(path: str | Path) -> Source:
     """What `path` is. Raises InputError when there is nothing of that name; a file of no known kind counts as a photo,
     so that reading it says what is wrong with it.
     """
+    path = Path(path)
     if path.is_dir():
         return _source_of_folder(path)
     if not path.exists():

@@ -6,8 +6,10 @@ imported only when it must compute, so that a run whose every stage is known loa
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,8 +26,8 @@ from img2mv3d.flow.nodes import Node, back, back_matting, given_depth, mask, mat
 from img2mv3d.flow.progress import Report, Silence
 from img2mv3d.flow.provenance import provenance
 from img2mv3d.flow.resolve import Outputs
-from img2mv3d.flow.run_folder import RunFolder
-from img2mv3d.flow.runners import check_format
+from img2mv3d.flow.run_folder import RunFolder, check_outside, held
+from img2mv3d.flow.runners import check_device, check_format
 from img2mv3d.flow.store import Store, key
 from img2mv3d.flow.watch import check_numbers, starved
 from img2mv3d.plans import Plan
@@ -33,7 +35,7 @@ from img2mv3d.plans import Plan
 
 def run(
     source: Source,
-    out: Path,
+    out: str | Path,
     plan: Plan,
     *,
     until: str = "export",
@@ -51,22 +53,22 @@ def run(
 
     Raises Img2mv3dError of every kind, and MemoryError and OSError as they come.
     """
-    flow = Flow(source, out, plan, until, store or Store(None), report or Silence(), runners or {}, bundle)
-    subject = flow.cached(
-        "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
-    )
-    behind = flow.back(subject)
-    body = flow.body(subject)
-    latents = flow.cached("generate", subject=subject, body=body)
-    if source.kind == "pictures":
-        latents = flow.cached("encode", pictures=pictures(source))
-    body = flow.still_meant(body)
-    depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
-    views = flow.cached("decode", latents=latents, depth=depth, back=behind)
-    surface = flow.cached("reconstruct", views=views)
-    made_of = {"surface": surface, "views": views, "subject": subject, "back": behind, "body": body}
-    flow.cached("export", **made_of, provenance=flow.provenance(made_of))
-    return flow.finish()
+    with Flow(source, Path(out), plan, until, store or Store(None), report or Silence(), runners or {}, bundle) as flow:
+        subject = flow.cached(
+            "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
+        )
+        behind = flow.back(subject)
+        body = flow.body(subject)
+        latents = flow.cached("generate", subject=subject, body=body)
+        if source.kind == "pictures":
+            latents = flow.cached("encode", pictures=pictures(source))
+        body = flow.still_meant(body)
+        depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
+        views = flow.cached("decode", latents=latents, depth=depth, back=behind)
+        surface = flow.cached("reconstruct", views=views)
+        made_of = {"surface": surface, "views": views, "subject": subject, "back": behind, "body": body}
+        flow.cached("export", **made_of, provenance=flow.provenance(made_of))
+        return flow.finish()
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ class Result:
 
 
 class Flow:
-    """One run: decides for each stage whether its output is given, edited, kept, cached or must be computed."""
+    """One run: decides for each stage whether its output is given, edited, kept, cached or must be computed. Entered,
+    it holds the folder; nothing is written before."""
+
+    folder: RunFolder
+    _outputs: Outputs
 
     def __init__(
         self,
@@ -101,6 +107,7 @@ class Flow:
             raise UsageError(f"{source.path} is what {source.stage} gives: nothing is left to do until {until}")
         if until == "export":
             check_format(plan.export.format)
+        check_device(plan.device)
         self.source, self.plan, self.until = source, plan, until
         self._report, self._runners, self._bundle = report, runners, bundle
         before = source.kind != "run" and (source.stage is None or order_of(source.stage) < order_of("decode"))
@@ -108,10 +115,23 @@ class Flow:
             _ = self.decoder  # missing weights are told before all the work
         self._started = time.perf_counter()
         self._done: dict[str, dict[str, Any]] = {}
+        self._out, self._store, self._held = out, store, ExitStack()
+
+    def __enter__(self) -> Flow:
         identity = self._identity()  # reads the input: a missing photo must not leave an empty out/
-        self.folder = RunFolder(out, report.note)
-        self._outputs = Outputs(source, self.folder, store, until, report.note)
-        self._begin(identity)
+        check_outside(self.source, self._out)
+        self._held.enter_context(held(self._out))
+        try:
+            self.folder = RunFolder(self._out, self._report.note)
+            self._outputs = Outputs(self.source, self.folder, self._store, self.until, self._report.note)
+            self._begin(identity)
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
 
     # ----------------------------------------------------------------------------------------- what the stages use
 
@@ -228,7 +248,7 @@ class Flow:
         """What this run begins with, by content: another one in the same folder is another run."""
         source = self.source
         if source.kind == "run":
-            return {"kind": "run", "name": source.path.name, "digest": None}
+            return {"kind": "run", "name": source.path.name, "digest": digest_of(os.path.realpath(source.root))}
         if source.kind == "photo":
             digest = digest_input(source.path)
         else:
@@ -239,13 +259,17 @@ class Flow:
         return {"kind": source.kind, "name": source.path.name, "digest": digest}
 
     def _begin(self, identity: dict[str, Any]) -> None:
-        record = self.folder.record
-        before = record["source"]
-        if not self._outputs.in_place and before is not None and before["digest"] != identity["digest"]:
+        before, in_place = self.folder.record["source"], self._outputs.in_place
+        if not in_place and before is not None and before["digest"] != identity["digest"]:
             self.folder.restart(identity)
         record = self.folder.record
+        record.pop("moving", None)
         if record["source"] is None:
             record["source"] = identity
+        if self.source.kind == "run" and not in_place:
+            earlier = [name for name in GRAPH if order_of(name) < order_of(self.until) and name != "encode"]
+            self.folder.adopt(RunFolder(self.source.root, self._report.note), earlier)
+            record = self.folder.record
         from img2mv3d import __version__
 
         record.update(version=__version__, settings=asdict(self.plan), seed=self.plan.seed, device=self.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import re
 import threading
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,12 +42,8 @@ def ready_torch(device: str) -> torch.device:
 
     if torch.get_num_threads() != machine.thread_count():
         torch.set_num_threads(machine.thread_count())
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise UsageError(f"--device {device}: expected auto, cpu or cuda") from None
-    if found.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {device}: expected auto, cpu or cuda")
+    check_device(device)
+    found = torch.device(device)
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
             f"--device {device}: torch {torch.__version__} cannot use a graphics card; try --device cpu"
@@ -79,6 +76,15 @@ def check_format(format: str) -> None:
     """Raises UsageError when this installation cannot write the format: better now than after all the work."""
     if format == "usdz" and importlib.util.find_spec("pxr") is None:
         raise UsageError("usdz files need usd-core, which is not installed; pip install 'img2mv3d[usd]'")
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError on a name that is none of a device, ResourceError where the installed torch cannot use it; what
+    only torch itself can tell comes later."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", device) is None:
+        raise UsageError(f"--device {device}: expected auto, cpu or cuda")
+    if device.startswith("cuda") and machine.torch_cuda_build() is None:
+        raise ResourceError(f"--device {device}: this torch was built without CUDA; try --device cpu")
 
 
 def check_latent_space(latents: Latents, decoders: str) -> None:
