@@ -7,6 +7,7 @@ imported only when it must compute, so that a run whose every stage is known loa
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -65,7 +66,7 @@ def run(
         body = flow.still_meant(body)
         depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
         views = flow.cached("decode", latents=latents, depth=depth, back=behind)
-        surface = flow.cached("reconstruct", views=views)
+        surface, views = flow.cached("reconstruct", views=views), flow.with_paint(views)
         made_of = {"surface": surface, "views": views, "subject": subject, "back": behind, "body": body}
         flow.cached("export", **made_of, provenance=flow.provenance(made_of))
         return flow.finish()
@@ -193,8 +194,7 @@ class Flow:
         self._report.end(stage, how, seconds)
         if record.value is None:
             return None
-        files, value = stage_files(self.folder.folder, stage), record.value
-        return Node(digest_files(files), lambda: imported(value).load(self.folder.folder))
+        return Node(digest_files(stage_files(self.folder.folder, stage)), partial(self._load, stage))
 
     def back(self, subject: Node | None) -> Node | None:
         """The user's own photo of the back, where there is one. A run of the photo alone forgets an earlier one; what
@@ -228,6 +228,25 @@ class Flow:
             return body
         self._report.note("latents.pt was edited: the body in shape.npz is ignored")
         return None
+
+    def with_paint(self, views: Node | None) -> Node | None:
+        """The views, marked where somebody painted on their colours: the mesh shows it above everything else."""
+        marks = self.folder.marks("decode") if views is not None and self.until == "export" else {}
+        names = [name for name in marks.get("edited", ()) if Path(name).name.startswith("color_")]
+        if views is None or not names:
+            return views
+        key = marks["original"]
+        return Node(digest_of([views.digest, "painted", names]), lambda: self._painted(views.value, names, key))
+
+    def _painted(self, views: Any, names: list[str], key: str | None) -> Any:
+        """`views` marked where they differ from what was decoded; all of a picture whose original nobody has."""
+        from img2mv3d.values import paint_on
+
+        colors = {Path(name).stem.removeprefix("color_") for name in names}
+        with tempfile.TemporaryDirectory() as kept:
+            entry = None if key is None else self._store.get(key, Path(kept))
+            original = None if entry is None else imported("img2mv3d.values:Views").load(Path(kept))
+        return replace(views, painted=paint_on(views, original, colors))
 
     def finish(self) -> Result:
         """Write the last of run.json and say where the result is."""
@@ -297,6 +316,15 @@ class Flow:
             "made_with": self._made_with(stage),
             "names": sorted(str(p.relative_to(draft)) for p in draft.rglob("*") if p.is_file()),
         }
+
+    def _load(self, stage: str) -> Any:
+        """The stage's output as it stands; what had to be mended in it is said."""
+        value = imported(str(GRAPH[stage].value)).load(self.folder.folder)
+        known = self.folder.record["stages"].get(stage, {}).get("warnings", ())
+        for line in getattr(value, "warnings", ()):
+            if line not in known:
+                self._report.note(line)
+        return value
 
     def _context(self, stage: Stage) -> StageContext:
         return StageContext(

@@ -80,7 +80,10 @@ class Outputs:
 
         def copy(draft: Path) -> tuple[str, dict[str, Any]]:
             self.folder.copy_in(files, draft)
-            return "given", {"key": digest_files(files), "inputs": {}, "version": 0}
+            marks = (
+                RunFolder(self.source.root, self._note).marks(stage) if (self.source.root / "run.json").exists() else {}
+            )
+            return "given", {"key": digest_files(files), "inputs": {}, "version": 0, **marks}
 
         return self._replace(stage, copy)
 

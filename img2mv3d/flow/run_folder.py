@@ -119,6 +119,13 @@ class RunFolder:
         written, pending = self.files(stage), self.record["pending"]
         return [n for n, d in self.present(written).items() if d != written[n] and d not in pending.get(n, ())]
 
+    def marks(self, stage: str) -> dict[str, Any]:
+        """What is known of edits to the stage's files: "edited" (names) and "original" (the key of what they were);
+        empty where there are none."""
+        about = self.record["stages"].get(stage, {})
+        names = sorted({*self.edited(stage), *about.get("edited", ())})
+        return {"edited": names, "original": about.get("original", about.get("key"))} if names else {}
+
     def replace(self, stage: str, draft: Path, about: dict[str, Any], *, keep: Iterable[str] = ()) -> None:
         """Move the files of the folder `draft` to their places as the output of `stage`, and write down `about` it.
 
@@ -179,8 +186,8 @@ class RunFolder:
             try:
                 self.copy_in(names, draft)
                 about = dict(other.record["stages"].get(stage, {}))
-                if other.edited(stage):
-                    about |= {"key": digest_files(names), "version": 0}
+                if marks := other.marks(stage):
+                    about |= {"key": digest_files(names), "version": 0, **marks}
                 self.replace(stage, draft, about, keep=self.edited(stage))
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
@@ -194,6 +201,8 @@ class RunFolder:
         """Copy files from anywhere into the folder `draft`, under relative names."""
         for name, path in sources.items():
             copy_durably(path, draft / name)
+            with contextlib.suppress(OSError):  # which of two files was edited later must still be told
+                os.utime(draft / name, (path.stat().st_atime, path.stat().st_mtime))
 
     def _set_former_aside(self) -> None:
         """Move the former run into previous-N/, with its own run.json. Killed in between, the next run goes on."""

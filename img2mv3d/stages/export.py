@@ -23,6 +23,7 @@ from img2mv3d.values import Body, Mesh, Subject, Surface, Views
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 SURE_DEG = 12.0  # Laplace spread of a predicted elevation above which the mesh is left as the photo shows it
 LEAST_DEG = 3.0  # an elevation below it is none
+PAINT_PRIORITY = 20_000.0  # of what somebody painted on a view: above the photo's own pixels
 UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
 
 
@@ -54,6 +55,8 @@ def export(
         sources.append(photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT]))
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
+    shown = len(sources)
+    sources += painted_sources(views)
     texture_size = options.texture_size if PLACINGS[options.format].texture else 0
     painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
     overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
@@ -70,7 +73,7 @@ def export(
     photos = [name for name, given in (("photo", subject), ("back photo", back)) if given is not None]
     names = [*views.rig.names, *photos]
     notes["color_shift"] = {
-        name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts, strict=True)
+        name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts[:shown], strict=True)
     }
     if subject is not None:
         notes["likeness"] = likeness(painting, solid.vertices, solid.faces, subject, views.rig)
@@ -121,6 +124,19 @@ def view_sources(views: Views) -> list[Source]:
     straight = ((views.color - (1 - alpha[..., None])) / share).clip(0, 1).astype(np.float32)
     cameras = views.rig.cameras(views.mask.shape[-1])
     return [Source(camera, c, a) for camera, c, a in zip(cameras, straight, alpha, strict=True)]
+
+
+def painted_sources(views: Views) -> list[Source]:
+    """What somebody painted on views: it goes before every other picture."""
+    if views.painted is None:
+        return []
+    cameras = views.rig.cameras(views.mask.shape[-1])
+    parts = zip(cameras, views.color, views.painted, strict=True)
+    return [
+        Source(camera, color, where.astype(np.float32), priority=PAINT_PRIORITY, exact=True)
+        for camera, color, where in parts
+        if where.any()
+    ]
 
 
 def likeness(

@@ -30,10 +30,10 @@ EVERY = dict.fromkeys(STAGES, 1)
 
 
 def paint(path: Path) -> None:
-    """An edit: another picture of the same size."""
+    """An edit: another picture of the same size, with transparency."""
     with Image.open(path) as picture:
         size = picture.size
-    Image.new("RGBA", size, (9, 99, 9, 255)).save(path)
+    Image.new("RGBA", size, (9, 99, 9, 200)).save(path)
 
 
 def test_the_files_of_the_table_stand_under_out(workshop: Workshop) -> None:

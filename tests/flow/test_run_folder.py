@@ -132,7 +132,7 @@ def test_a_file_of_the_run_is_no_photo_for_the_same_folder(workshop: Workshop, n
     workshop.run()
     before = contents(workshop.out)
     for source in (Source("photo", workshop.out / name), Source("photo", workshop.photo, mask=workshop.out / name)):
-        with pytest.raises(UsageError, match="is a file of the run in .*; use --from .*, or -o another folder"):
+        with pytest.raises(UsageError, match=r"is a file of the run in .*; use --from .*, or -o another folder"):
             workshop.run(source)
     assert contents(workshop.out) == before
     workshop.run(Source("photo", workshop.out / name), out=workshop.folder / "other")
@@ -230,3 +230,28 @@ def test_words_are_paths(tmp_path: Path) -> None:
     code = "from img2mv3d import PLANS, Source, run; run(Source('photo', 'cup.png'), 'out', PLANS['draft'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1].startswith("img2mv3d.errors.NothingFoundError"), done.stderr
+
+
+def test_paint_on_a_view_reaches_the_mesh_from_wherever_the_run_goes_on(workshop: Workshop) -> None:
+    workshop.run()
+    seen: list[Any] = []
+    real = workshop.runners.export
+
+    def export(context: Any, views: Any, **more: Any) -> Any:
+        seen.append(views.painted)
+        return real(context, views=views, **more)
+
+    workshop.runners.export = export  # type: ignore[method-assign]
+    path = workshop.out / "views" / "color_left.png"
+    picture = Image.open(path).convert("RGBA")
+    picture.paste((0, 255, 0, 255), (10, 10, 14, 14))
+    picture.save(path)
+    second, third = workshop.folder / "second", workshop.folder / "third"
+    for begin, out in ((None, workshop.out), (workshop.out, second), (second, third), (workshop.out / "views", third)):
+        source = Source("photo", workshop.photo) if begin is None else source_of(begin)
+        workshop.run(source, out=out, plan=Plan(export=ExportOptions(faces=500 + len(str(out)))))
+        assert [[int(one.sum()) for one in painted] for painted in seen] == [[0, 0, 0, 0, 16, 0]]
+        seen.clear()
+    path.unlink()
+    workshop.run()
+    assert seen in ([], [None])
