@@ -25,9 +25,10 @@ def cpu_count() -> int:
 
 
 def thread_count() -> int:
-    """Threads for torch: OMP_NUM_THREADS when the user has set it, else `cpu_count`."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else cpu_count()
+    """Threads for torch: OMP_NUM_THREADS when the user has set it (of a list for nested levels the first number), else
+    `cpu_count`."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(wanted) if wanted.isascii() and wanted.isdigit() and 0 < int(wanted) < 10_000 else cpu_count()
 
 
 def guess_device() -> str:

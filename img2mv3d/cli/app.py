@@ -6,7 +6,6 @@ import what is heavy inside of their functions.
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -35,8 +34,6 @@ for topic in (run, single, check, look, care, training, measuring):
 
 def main() -> None:
     """The console script `img2mv3d`."""
-    # Before torch is loaded: threads that wait must sleep. On two busy cores, spinning made a fit seven times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="img2mv3d")
 
 

