@@ -360,7 +360,10 @@ class Flow:
         return replace(options, framing_px=self.framing_px) if hasattr(options, "framing_px") else options
 
     def _plain_options(self, stage: Stage) -> dict[str, Any]:
-        return {} if stage.options is None else asdict(self._options(stage))
+        told = {} if stage.options is None else asdict(self._options(stage))
+        if "remover" in told:  # of a network that was named by its path the name; its digest is an input
+            told["remover"] = Path(told["remover"]).name
+        return told
 
     def _made_with(self, stage: Stage) -> dict[str, Any]:
         """What the stage's output may say about itself later: nothing that its key does not cover."""

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from img2mv3d import machine
 from img2mv3d.errors import ResourceError, UsageError, WeightsError
-from img2mv3d.files.durable import digest_file
 from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.watch import with_less
 from img2mv3d.plans import ExportOptions, GenerateOptions
@@ -64,12 +63,12 @@ def warm_up() -> None:
         threading.Thread(target=load).start()  # no daemon: an interpreter must not end in the middle of an import
 
 
-def matting_digest() -> str | None:
-    """sha256 of the matting model that `--remover auto` would take, None without one. Raises WeightsError."""
-    from img2mv3d.matting.model import find_model
+def matting_digest(remover: str = "auto") -> str | None:
+    """sha256 of the network that the remover would take, None without one. Raises WeightsError, UsageError."""
+    from img2mv3d.matting.model import digest_of_model, model_for
 
-    model = find_model()
-    return None if model is None else digest_file(model)
+    model = model_for(remover)
+    return None if model is None else digest_of_model(model)
 
 
 def check_format(format: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_SIDE = 3072  # px; longer photos are reduced: the object ends in 256 px, its texture in 2048
+SOLID = 128  # alpha of 255 from which on a pixel is covered, here as everywhere
 MIN_SIDE = 16  # px; less cannot show an object
 MAX_PIXELS = 100_000_000  # decoded at once: 400 MB as RGBA; a 108 megapixel JPEG is decoded at half size, so it passes
 MAX_BYTES = 1 << 30  # of a file on disk
@@ -27,7 +28,7 @@ READABLE = "PNG, JPEG, WebP, TIFF, GIF, BMP"
 
 def read_photo(path: str | Path) -> Photo:
     """The photo in a file: turned upright (EXIF), colours to sRGB (ICC profile), 16 bit and grey and palette and CMYK
-    to 8 bit RGB, alpha kept; an alpha that is opaque everywhere counts as none.
+    to 8 bit RGB, alpha kept; one that is nowhere below one half counts as none.
 
     Longer sides than MAX_SIDE px are reduced, of animations the first picture is taken, both with a warning in
     `Photo.warnings`. Raises PhotoError when the path is missing, no file, empty, no picture, cut off, too large (before
@@ -35,7 +36,7 @@ def read_photo(path: str | Path) -> Photo:
     """
     picture, notes = _read(Path(path))
     rgba = np.array(picture)
-    return Photo(rgba, bool((rgba[..., 3] < 255).any()), Path(path).name, tuple(notes))
+    return Photo(rgba, bool((rgba[..., 3] < SOLID).any()), Path(path).name, tuple(notes))
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -44,8 +45,8 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     picture, _ = _read(Path(path))
     alpha = np.array(picture.getchannel("A"))
-    mask = alpha if alpha.min() < 255 else np.array(picture.convert("RGB").convert("L"))
-    share = float((mask > 127).mean())
+    mask = alpha if alpha.min() < SOLID else np.array(picture.convert("RGB").convert("L"))
+    share = float((mask >= SOLID).mean())
     if not 0 < share < 1:
         found = "nothing" if share == 0 else "everything"
         raise PhotoError(f"{path}: this mask marks {found} as object; paint the object white and the rest black")

@@ -415,7 +415,7 @@ from img2mv3d.plans import Plan
 from img2mv3d.flow.entry import Source
 from img2mv3d.flow.store import Store
 from tests.fakes import FakeBundle, FakeRunners
-nodes.matting_digest, os.fsync = lambda: None, lambda handle: None
+nodes.matting_digest, os.fsync = lambda remover: None, lambda handle: None
 folder = Path({folder!r})
 print("ready", flush=True)
 sys.stdin.readline()
