@@ -10,11 +10,34 @@ import math
 import os
 import re
 import shutil
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 CGROUP_CPU_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def home() -> Path:
+    """The user's folder; the one for temporary files where the system knows none, as in a container for a number."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
+
+
+def own_place(kind: str) -> Path:
+    """Where this system wants our "cache" or "data" to stand."""
+    import platformdirs
+
+    find = platformdirs.user_cache_dir if kind == "cache" else platformdirs.user_data_dir
+    place = Path(find("img2mv3d", appauthor=False))
+    return place if place.is_absolute() else Path(tempfile.gettempdir()) / f"img2mv3d-{kind}-{_number_of_user()}"
+
+
+def _number_of_user() -> int:
+    getuid = getattr(os, "getuid", None)  # not on every system
+    return getuid() if getuid else 0
 
 
 def cpu_count() -> int:

@@ -16,6 +16,7 @@ ABOUT_ALL = {
     "written_before",
     "other_systems",
     "offline",
+    "surroundings",
 }
 # Modules whose tests stand elsewhere, with the reason.
 COVERED = {

@@ -99,6 +99,9 @@ def run_many(
     threads = max(1, machine.thread_count() // jobs) if jobs > 1 else None
     names = names_for(photos)
     tasks = [Task(p, out / n, until, typed, seeds, report, threads) for p, n in zip(photos, names, strict=True)]
+    tasks.sort(key=lambda task: task.photo.exists())  # what is missing is told now and not in the morning
+    if jobs > 1 and "quiet" not in typed:
+        print(f"{len(tasks)} photos, {jobs} at a time; each is told when it is done", file=sys.stderr, flush=True)
     started, done = time.perf_counter(), []
     try:
         for outcome in _outcomes(tasks, jobs):

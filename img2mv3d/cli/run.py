@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from img2mv3d.cli.flags import PHOTO_TO_MESH, RUN, TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.lines import say
 from img2mv3d.cli.seeds import ONE, Seeds
 from img2mv3d.errors import UsageError
 from img2mv3d.flow.graph import STAGES
@@ -98,13 +99,17 @@ def _many(
 ) -> None:
     from img2mv3d.cli.many import run_many
     from img2mv3d.cli.target import target_of
-    from img2mv3d.cli.wanted import photos_of
+    from img2mv3d.cli.wanted import left_out, photos_of
 
     if dry:
         raise UsageError("--dry-run takes one photo")
     if target_of(typed, until)[1] is not None:
         raise UsageError(f"-o {typed['out']}: names a mesh file; several photos need a folder")
-    run_many(photos_of(photos), Path(typed.get("out") or "out"), until, typed, jobs=jobs, seeds=seeds, report=report)
+    meant = photos_of(photos)
+    if others := left_out(photos):
+        names = ", ".join(p.name for p in others[:5]) + (", ..." if len(others) > 5 else "")
+        say(f"note: {len(others)} file{'s' * (len(others) > 1)} of other kinds left out: {names}")
+    run_many(meant, Path(typed.get("out") or "out"), until, typed, jobs=jobs, seeds=seeds, report=report)
 
 
 def _carry(

@@ -117,7 +117,19 @@ def _source_of_folder(path: Path) -> Source:
         return Source("views", path)
     if (path / "run.json").exists() or any((path / GRAPH[stage].result).exists() for stage in STAGES):
         return Source("run", path)
-    raise InputError(f"{path}: neither a run's folder nor one of views (color_front.png and the others)")
+    raise InputError(f"{path}: neither a run's folder nor one of views (color_front.png and the others){_hint(path)}")
+
+
+def _hint(folder: Path) -> str:
+    """What somebody may have meant by a folder that is nothing by itself."""
+    for ending in (".jpg", ".jpeg", ".webp"):
+        if (folder / f"color_{VIEW_NAMES[0]}{ending}").exists():
+            return f"; its views are {ending} files: save them as PNG with transparency"
+    for pattern in ("rgb_*_front.png", "color_front*.png", "views.json", "run.json"):
+        for depth in ("*/", "*/*/"):
+            if found := next(iter(sorted(folder.glob(depth + pattern))), None):
+                return f"; {found.parent} inside of it looks like one"
+    return ""
 
 
 def _kind_of_npz(path: Path) -> str:

@@ -43,7 +43,7 @@ def find_model() -> Path | None:
         return None
     if named:
         return Path(named)
-    places = [PLACE / "u2netp.onnx", *sorted(PLACE.glob(f"{WHEEL}*.whl")), Path.home() / ".u2net" / "u2netp.onnx"]
+    places = [PLACE / "u2netp.onnx", *sorted(PLACE.glob(f"{WHEEL}*.whl")), machine.home() / ".u2net" / "u2netp.onnx"]
     return next((place for place in places if place.is_file()), None)
 
 
@@ -103,7 +103,7 @@ def rembg_file() -> Path:
     by itself, nobody asked for."""
     if importlib.util.find_spec("rembg") is None:
         raise UsageError("--remover rembg: rembg is not installed; pip install 'rembg[cpu]'")
-    home = os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME") or Path.home()) / ".u2net"
+    home = os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME") or machine.home()) / ".u2net"
     for name in REMBG:
         if (found := Path(home) / f"{name}.onnx").is_file():
             return found

@@ -61,7 +61,9 @@ def _fitted(mask: UInt8[np.ndarray, "h w"], photo: Photo) -> Float32[np.ndarray,
     height, width = photo.rgba.shape[:2]
     if abs(mask.shape[1] * height / (mask.shape[0] * width) - 1) > 0.02:
         found = f"{mask.shape[1]} x {mask.shape[0]} px for a photo of {width} x {height}"
-        raise PhotoError(f"{photo.name}: the mask has another aspect ratio ({found}); draw it on the photo itself")
+        turned = abs(mask.shape[0] * height / (mask.shape[1] * width) - 1) < 0.02
+        how = "draw it on the photo itself" + ", which its EXIF mark turns: save it upright first" * turned
+        raise PhotoError(f"{photo.name}: the mask has another aspect ratio ({found}); {how}")
     if mask.shape != (height, width):
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
     return mask.astype(np.float32) / 255
