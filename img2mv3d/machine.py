@@ -31,8 +31,11 @@ def own_place(kind: str) -> Path:
     import platformdirs
 
     find = platformdirs.user_cache_dir if kind == "cache" else platformdirs.user_data_dir
-    place = Path(find("img2mv3d", appauthor=False))
-    return place if place.is_absolute() else Path(tempfile.gettempdir()) / f"img2mv3d-{kind}-{_number_of_user()}"
+    with contextlib.suppress(RuntimeError):  # nobody knows the user's folder
+        place = Path(find("img2mv3d", appauthor=False))
+        if place.is_absolute():
+            return place
+    return Path(tempfile.gettempdir()) / f"img2mv3d-{kind}-{_number_of_user()}"
 
 
 def _number_of_user() -> int:

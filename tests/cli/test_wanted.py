@@ -79,5 +79,5 @@ def test_a_folder_leaves_no_photo_out_without_a_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["views.json", "color_front.png", "rgb_000_front.png"])
 def test_a_folder_of_views_is_no_folder_of_photos(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UsageError, match="is a folder of views; `reconstruct .*` or `run --from"):
+    with pytest.raises(UsageError, match=r"is a folder of views; `reconstruct .*` or `run --from"):
         photos_of([str(tmp_path)])

@@ -205,5 +205,5 @@ def test_a_compressed_file_is_called_so(tmp_path: Path, name: str) -> None:
     tree += b" " * (-len(tree) % 4)
     head = struct.pack("<III", 0x46546C67, 2, 20 + len(tree)) + struct.pack("<II", len(tree), 0x4E4F534A)
     (tmp_path / "a.glb").write_bytes(head + tree)
-    with pytest.raises(InputError, match="compressed with (Draco|meshopt).*without compression"):
+    with pytest.raises(InputError, match=r"compressed with (Draco|meshopt).*without compression"):
         read_mesh(tmp_path / "a.glb")
