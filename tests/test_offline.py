@@ -60,7 +60,10 @@ def test_no_native_code_of_a_whole_run_opens_a_socket(tmp_path: Path) -> None:
     calls = tmp_path / "calls.txt"
     done = run_in(tmp_path, "export", "strace", "-f", "-qq", "-o", str(calls), "-e", "trace=network")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert [line for line in calls.read_text().splitlines() if "AF_INET" in line] == []
+    lines = [line for line in calls.read_text().splitlines() if "AF_INET" in line]
+    # urllib3, which diffusers loads, asks the system whether it knows IPv6: a port of this machine, nobody is called
+    asked = ("socket(AF_INET6,", 'inet_pton(AF_INET6, "::1"')
+    assert [line for line in lines if not any(words in line for words in asked)] == []
 
 
 def test_every_switch_is_set_before_a_dependency_is_loaded_and_the_user_s_own_goes_before() -> None:
