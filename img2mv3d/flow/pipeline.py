@@ -124,6 +124,7 @@ class Flow:
         self._held.enter_context(held(self._out))
         try:
             self.folder = RunFolder(self._out, self._report.note)
+            self.folder.tidy()
             self._outputs = Outputs(self.source, self.folder, self._store, self.until, self._report.note)
             self._begin(identity)
         except BaseException:

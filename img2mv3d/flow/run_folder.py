@@ -98,6 +98,9 @@ class RunFolder:
         self._aside: Path | None = None
         self._former: dict[str, Any] | None = None
         self.record = self._read()
+
+    def tidy(self) -> None:
+        """Remove what killed runs left unfinished; for whoever holds the folder, since a reader must harm nothing."""
         remove_lost_drafts(self.folder)
 
     def draft(self) -> Path:

@@ -14,7 +14,7 @@ from img2mv3d.errors import PhotoError, UsageError
 from img2mv3d.files.durable import digest_file
 from img2mv3d.flow.entry import Source, source_of
 from img2mv3d.flow.graph import STAGES
-from img2mv3d.flow.run_folder import LOCK, held
+from img2mv3d.flow.run_folder import LOCK, RunFolder, held
 from img2mv3d.plans import ExportOptions, Plan
 from tests.conftest import Workshop
 from tests.folders import contents
@@ -222,6 +222,15 @@ def test_another_run_carried_into_the_same_folder_sets_the_first_aside(workshop:
     assert contents(other) == before and not workshop.runners.calls
     workshop.run(source_of(second), out=other)
     assert below(other, "previous-1") == before
+
+
+def test_who_only_reads_a_run_harms_nothing_that_is_at_work(workshop: Workshop) -> None:
+    workshop.run()
+    draft = RunFolder(workshop.out, workshop.told.note).draft()
+    RunFolder(workshop.out, workshop.told.note)
+    assert draft.is_dir()
+    workshop.run()
+    assert not draft.exists()
 
 
 def test_words_are_paths(tmp_path: Path) -> None:
