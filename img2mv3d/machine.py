@@ -10,11 +10,37 @@ import math
 import os
 import re
 import shutil
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
 CGROUP_CPU = Path("/sys/fs/cgroup/cpu.max")
 CGROUP_CPU_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+
+
+def home() -> Path:
+    """The user's folder; the one for temporary files where the system knows none, as in a container for a number."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path(tempfile.gettempdir())
+
+
+def own_place(kind: str) -> Path:
+    """Where this system wants our "cache" or "data" to stand."""
+    import platformdirs
+
+    find = platformdirs.user_cache_dir if kind == "cache" else platformdirs.user_data_dir
+    with contextlib.suppress(RuntimeError):  # nobody knows the user's folder
+        place = Path(find("img2mv3d", appauthor=False))
+        if place.is_absolute():
+            return place
+    return Path(tempfile.gettempdir()) / f"img2mv3d-{kind}-{_number_of_user()}"
+
+
+def _number_of_user() -> int:
+    getuid = getattr(os, "getuid", None)  # not on every system
+    return getuid() if getuid else 0
 
 
 def cpu_count() -> int:
@@ -25,9 +51,10 @@ def cpu_count() -> int:
 
 
 def thread_count() -> int:
-    """Threads for torch: OMP_NUM_THREADS when the user has set it, else `cpu_count`."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else cpu_count()
+    """Threads for torch: OMP_NUM_THREADS when the user has set it (of a list for nested levels the first number), else
+    `cpu_count`."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(wanted) if wanted.isascii() and wanted.isdigit() and 0 < int(wanted) < 10_000 else cpu_count()
 
 
 def guess_device() -> str:

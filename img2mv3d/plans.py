@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """remover: auto, alpha, plain, u2netp or grabcut. framing_px: the silhouette's long side in px of 256; None: the
+    """remover: auto, alpha, plain, u2netp, grabcut, rembg or the path of an .onnx file.
+
+    framing_px: the silhouette's long side in px of 256; None: the
     bundle's own.
     """
 

@@ -79,5 +79,5 @@ class Workshop:
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     """Stages of a millisecond with all the care that real ones get; only the disk is not waited for."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr(nodes, "matting_digest", lambda: None)
+    monkeypatch.setattr(nodes, "matting_digest", lambda remover: None)
     return Workshop(tmp_path)

@@ -15,6 +15,8 @@ ABOUT_ALL = {
     "hostile",
     "written_before",
     "other_systems",
+    "offline",
+    "surroundings",
 }
 # Modules whose tests stand elsewhere, with the reason.
 COVERED = {
@@ -27,7 +29,6 @@ COVERED = {
     "files.durable": "flow/test_store",
     "bundles.parts": "bundles/test_weights: every part is written, made again and probed",
     "bundles.hub": "bundles/test_fetch: a hub that breaks off, lies and refuses",
-    "flow.run_folder": "flow/test_pipeline",
     "flow.nodes": "flow/test_pipeline: every kind of source",
     "flow.resolve": "flow/test_pipeline",
     "flow.progress": "cli/test_screen",

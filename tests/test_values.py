@@ -1,14 +1,18 @@
 """Nouns on disk: what is saved comes back, and what is broken is refused in one line."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from img2mv3d.errors import DepthError, InputError, LatentsError, PhotoError, SurfaceError, ViewsError
 from img2mv3d.files.formats import read_json, write_json, write_npz, write_png
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.values import Depth, Framing, Latents, Subject, Surface, Views, load_depth, load_views
+from img2mv3d.geometry.framing import frame
+from img2mv3d.values import Depth, Framing, Latents, Subject, Surface, Views, load_depth, load_views, paint_on
 
 
 def some_latents() -> Latents:
@@ -137,3 +141,109 @@ def test_a_subject_comes_back(tmp_path: Path) -> None:
 def test_all_refusals_are_input_errors_with_code_three() -> None:
     for kind in (PhotoError, LatentsError, ViewsError, DepthError, SurfaceError):
         assert issubclass(kind, InputError) and kind.exit_code == 3
+
+
+# ------------------------------------------------------------------------------------------- what somebody edited
+
+
+GREEN = np.array([0, 255, 0, 255], np.uint8)
+
+
+def a_subject(folder: Path, size: int = 600) -> Subject:
+    """A disc with a gradient, framed as `prepare` does, saved."""
+    y, x = np.mgrid[:size, :size] / size
+    inside = np.hypot(x - 0.45, y - 0.5) < 0.3
+    full = np.dstack([x * 255, y * 255, 0 * x + 90, inside * 255]).astype(np.uint8)
+    image, framing = frame(full, 192)
+    subject = Subject(image, full, framing)
+    subject.save(folder)
+    return subject
+
+
+def greens(picture: np.ndarray) -> float:
+    return float((np.abs(picture.astype(int) - GREEN).max(-1) < 30).mean())
+
+
+def test_paint_on_the_framed_picture_is_on_the_cut_out_too_and_nothing_else_changes(tmp_path: Path) -> None:
+    before = a_subject(tmp_path)
+    painted = before.image.copy()
+    painted[100:140, 100:140] = GREEN
+    write_png(tmp_path / "subject.png", painted)
+    after = Subject.load(tmp_path)
+    np.testing.assert_array_equal(after.image, painted)
+    scale = before.framing.scale[0]
+    assert greens(after.full) == pytest.approx((40 / scale / 600) ** 2, rel=0.1)
+    far = np.abs(after.full.astype(int) - before.full).max(-1) > 0
+    assert far.mean() < 1.5 * greens(after.full)
+
+
+def test_what_was_rubbed_out_or_added_is_so_on_the_cut_out(tmp_path: Path) -> None:
+    before = a_subject(tmp_path)
+    painted = before.image.copy()
+    painted[:, 128:] = 0
+    painted[20:40, 100:120] = GREEN
+    write_png(tmp_path / "subject.png", painted)
+    after = Subject.load(tmp_path)
+    share = (after.full[..., 3] > 127).sum() / (before.full[..., 3] > 127).sum()
+    assert 0.45 < share < 0.6 and greens(after.full) > 0.001
+
+
+def test_paint_on_the_cut_out_is_on_the_framed_picture_too(tmp_path: Path) -> None:
+    before = a_subject(tmp_path)
+    painted = before.full.copy()
+    painted[280:340, 250:310] = GREEN
+    write_png(tmp_path / "subject_full.png", painted)
+    later = time.time() + 10
+    os.utime(tmp_path / "subject_full.png", (later, later))
+    after = Subject.load(tmp_path)
+    np.testing.assert_array_equal(after.full, painted)
+    assert greens(after.image) > 0.003
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+@pytest.mark.parametrize("name", ["subject.png", "subject_full.png"])
+def test_lost_transparency_comes_back_from_the_other_picture(tmp_path: Path, name: str, ground: int) -> None:
+    before = a_subject(tmp_path)
+    pixels = before.image if name == "subject.png" else before.full
+    flat = np.where(pixels[..., 3:] > 127, pixels[..., :3], np.uint8(ground))
+    write_png(tmp_path / name, flat)
+    after = Subject.load(tmp_path)
+    assert f"{name} has lost its transparency" in after.warnings[-1]
+    for a, b in ((after.image, before.image), (after.full, before.full)):
+        assert np.abs((a[..., 3] > 127).mean() - (b[..., 3] > 127).mean()) < 0.01
+    write_png(tmp_path / "subject.png", np.zeros((256, 256, 3), np.uint8))
+    write_png(tmp_path / "subject_full.png", np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(PhotoError, match="no transparency"):
+        Subject.load(tmp_path)
+
+
+@pytest.mark.parametrize("normals", [True, False])
+def test_a_view_without_transparency_is_cut_out_anew(tmp_path: Path, normals: bool) -> None:
+    before = some_views()
+    (before if normals else Views(before.color, None, before.mask, before.rig)).save(tmp_path)
+    path = tmp_path / "views" / "color_right.png"
+    with Image.open(path) as picture:
+        flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
+    flat.convert("RGB").save(path)
+    after = Views.load(tmp_path)
+    assert (
+        np.abs(after.mask - before.mask).mean() < 0.02 and "color_right.png without transparency" in after.warnings[0]
+    )
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+    for name in SIX_VIEWS.names:
+        (tmp_path / "views" / f"normal_{name}.png").unlink(missing_ok=True)
+    write_png(path, noise)
+    with pytest.raises(ViewsError, match="no transparency and no even background"):
+        Views.load(tmp_path)
+
+
+def test_paint_is_where_a_view_differs_from_what_was_decoded() -> None:
+    before = some_views()
+    color = before.color.copy()
+    color[2, 10:14, 10:14] += 0.5
+    color[3, 10:14, 10:14] += 0.5
+    views = Views(color, before.normal, before.mask, before.rig)
+    painted = paint_on(views, before, {SIX_VIEWS.names[2]})
+    assert painted.sum() == 16 and painted[2, 10:14, 10:14].all()
+    whole = paint_on(views, None, {SIX_VIEWS.names[2]})
+    np.testing.assert_array_equal(whole[2], before.mask[2] > 0.5)

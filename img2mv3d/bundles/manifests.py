@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from img2mv3d import machine
 from img2mv3d.errors import WeightsError
 
 FORMAT = "img2mv3d-bundle/1"
@@ -33,10 +34,8 @@ def data_folder(packed: str, original: str) -> Path:
 def fetched_folder() -> Path:
     """Where fetched weights stand: IMG2MV3D_WEIGHTS, else the place that this system has for a user's data."""
     if named := os.environ.get("IMG2MV3D_WEIGHTS"):
-        return Path(named).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("img2mv3d", appauthor=False)) / "weights"
+        return Path(os.path.expanduser(named))
+    return machine.own_place("data") / "weights"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

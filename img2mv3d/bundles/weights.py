@@ -311,7 +311,7 @@ def folder_of(name_or_folder: str | Path) -> Path:
     package, wonder3d is where `weights fetch` puts it unless a folder of that name is here."""
     if str(name_or_folder) == "mini":
         return data_folder("_weights", "weights") / "mini"
-    folder = Path(name_or_folder).expanduser()
+    folder = Path(os.path.expanduser(name_or_folder))
     return fetched_folder() / "wonder3d" if str(name_or_folder) == "wonder3d" and not folder.is_dir() else folder
 
 

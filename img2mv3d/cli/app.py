@@ -6,7 +6,9 @@ import what is heavy inside of their functions.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -14,6 +16,8 @@ import typer
 from img2mv3d.cli import care, check, look, measuring, run, single, training
 from img2mv3d.cli.flags import TEXT, flowing
 from img2mv3d.cli.guard import Guard
+
+INTERRUPTED = 130  # exit status
 
 app = typer.Typer(
     help=flowing(
@@ -35,9 +39,27 @@ for topic in (run, single, check, look, care, training, measuring):
 
 def main() -> None:
     """The console script `img2mv3d`."""
-    # Before torch is loaded: threads that wait must sleep. On two busy cores, spinning made a fit seven times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app(prog_name="img2mv3d")
+    ready_streams()
+    try:
+        app(prog_name="img2mv3d")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # a thread that still imports would hold the prompt for many seconds
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(INTERRUPTED)
+        raise
+
+
+def ready_streams() -> None:
+    """Make stdout and stderr take any text: what was closed by the caller swallows it, what its encoding lacks is
+    written as escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show_version(wanted: bool) -> bool:

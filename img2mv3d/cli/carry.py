@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from img2mv3d.cli.flags import FLAGS
 from img2mv3d.cli.seeds import ONE, Seeds, pick_seed
+from img2mv3d.cli.target import put
 from img2mv3d.errors import Img2mv3dError, UsageError
 from img2mv3d.plans import PLANS, STANDARD, Plan, ShapeOptions
 
@@ -26,11 +27,19 @@ if TYPE_CHECKING:
 
 
 def carry(
-    source: Source, out: Path, until: str, typed: Mapping[str, Any], *, report: bool = False, seeds: Seeds = ONE
+    source: Source,
+    out: Path,
+    until: str,
+    typed: Mapping[str, Any],
+    *,
+    report: bool = False,
+    seeds: Seeds = ONE,
+    target: Path | None = None,
 ) -> None:
     """Run the pipeline with a screen, then say in words what went wrong and print where the result is.
 
     typed: flags that were typed.
+    target: a file that the mesh is copied to.
     report: write report.html when there is a mesh and something is new.
     seeds: how many are tried.
     """
@@ -38,6 +47,8 @@ def carry(
 
     with screen_for(quiet="quiet" in typed or "json" in typed) as screen:
         result, more = carry_one(source, out, until, typed, screen, report=report, seeds=seeds)
+        if target is not None:
+            result = replace(result, path=put(result.path, target, screen.note))
     for line in result.warnings:
         screen.warn(line)
     screen.close(result.stages, result.seconds)
@@ -56,6 +67,8 @@ def carry_one(
 
     source = with_photos(source, typed)
     plan, store = plan_of(typed, source), open_store(typed, screen.note)
+    if recalled := ", ".join(recalled_settings(source, typed)):
+        screen.note(f"as the run in {source.root} was made: {recalled}")
     more: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         if seeds.count > 1:
@@ -123,7 +136,8 @@ def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
 
 
 def recorded_plan(source: Source) -> Plan:
-    """What run.json beside the source says about settings; the standard plan where there is none or for a photo."""
+    """What run.json beside the source says about settings, but those of the mesh's file and of the machine; the
+    standard plan where there is none or for a photo."""
     if source.kind == "photo":
         return STANDARD
     from img2mv3d.flow.run_folder import RunFolder
@@ -131,7 +145,25 @@ def recorded_plan(source: Source) -> Plan:
     if not (source.root / "run.json").exists():
         return STANDARD
     settings = RunFolder(source.root, lambda line: None).record["settings"]
-    return _filled(STANDARD, settings) if isinstance(settings, dict) else STANDARD
+    if not isinstance(settings, dict):
+        return STANDARD
+    return _filled(STANDARD, {n: value for n, value in settings.items() if n not in ("export", "device", "vram")})
+
+
+def recalled_settings(source: Source, typed: Mapping[str, Any]) -> list[str]:
+    """Flags and values that a run's record stands in for: nobody typed them, and they are no default."""
+    if "quality" in typed:
+        return []
+    plan = recorded_plan(source)
+    found = {name: _field(plan, flag.home) for name, flag in FLAGS.items() if flag.home and name not in typed}
+    return [f"{FLAGS[n].decls[-1]} {value}" for n, value in found.items() if value != FLAGS[n].default]
+
+
+def _field(plan: Plan, home: str) -> Any:
+    value: Any = plan
+    for name in home.split("."):
+        value = getattr(value, name)
+    return value
 
 
 def open_store(typed: Mapping[str, Any], warn: Callable[[str], None]) -> Store:

@@ -5,7 +5,16 @@ In: a plan. Out: lines of text.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
 from img2mv3d.plans import Plan
+
+if TYPE_CHECKING:
+    from img2mv3d.bundles.forecast import Need
 
 QUICK_GRID, FINAL_GRID = 128, 192  # of the standard plan; fits grow with the nodes of theirs
 LATER = 0.15e9  # what the fit's libraries and results leave behind for the stages after depth
@@ -16,23 +25,15 @@ def foretell(plan: Plan) -> str:
     from img2mv3d import machine
     from img2mv3d.bundles import forecast
     from img2mv3d.bundles.decoders import choose
-    from img2mv3d.bundles.forecast import decode_need, depth_need, fits, generate_need
-    from img2mv3d.bundles.weights import load_bundle, skeleton
+    from img2mv3d.bundles.weights import load_bundle
     from img2mv3d.flow.graph import STAGES
-    from img2mv3d.flow.runners import LARGE
 
     bundle = load_bundle(plan.bundle)
+    decoder = None if plan.decode.decoder == "plain" else choose(plan.decode.decoder, bundle)
     device = machine.guess_device() if plan.device == "auto" else plan.device
-    told = {**bundle.manifest.get("generate", bundle.manifest)}
-    steps = plan.generate.steps or int(told["steps"])
-    guidance = float(told["guidance"]) if plan.generate.guidance is None else plan.generate.guidance
-    small = sum(p.numel() for p in skeleton(bundle, "unet").parameters()) < LARGE
-    if plan.vram is not None:
-        small = fits(bundle, plan.vram, steps=steps, guidance=guidance)
-    needs = [generate_need(bundle, steps=steps, guidance=guidance, at_once=small), depth_need(bundle)]
-    if plan.decode.decoder != "plain":
-        needs.append(decode_need(choose(plan.decode.decoder, bundle)))
-    base, rate = forecast.resident(), forecast.pace()
+    asked = (bundle.digest, decoder and decoder.digest, asdict(plan.generate), plan.vram)
+    needs, base = remembered(asked, lambda: _needs(plan, bundle, decoder))
+    rate = forecast.pace()
     base_of = {"generate": base, "depth": base, "decode": base + LATER}
     lines, whole, most = {}, 0.0, 0.0
     fits_of = {"depth": _grown(forecast.QUICK_FIT, plan.depth.grid, QUICK_GRID)}
@@ -53,6 +54,41 @@ def foretell(plan: Plan) -> str:
     head = f"{'forecast':<12} {'seconds':>8} {'memory':>9}"
     total = _line("all", whole, most, "seconds of one thread of this machine, at its present load")
     return "\n".join([head, *(lines[stage] for stage in STAGES if stage in lines), total])
+
+
+def _needs(plan: Plan, bundle: Any, decoder: Any) -> tuple[list[Need], int]:
+    """What the stages with networks take, and the bytes of a process that has their libraries."""
+    from img2mv3d.bundles.forecast import decode_need, depth_need, fits, generate_need, resident
+    from img2mv3d.bundles.weights import skeleton
+    from img2mv3d.flow.runners import LARGE
+
+    told = {**bundle.manifest.get("generate", bundle.manifest)}
+    steps = plan.generate.steps or int(told["steps"])
+    guidance = float(told["guidance"]) if plan.generate.guidance is None else plan.generate.guidance
+    small = sum(p.numel() for p in skeleton(bundle, "unet").parameters()) < LARGE
+    if plan.vram is not None:
+        small = fits(bundle, plan.vram, steps=steps, guidance=guidance)
+    needs = [generate_need(bundle, steps=steps, guidance=guidance, at_once=small), depth_need(bundle)]
+    return needs + ([] if decoder is None else [decode_need(decoder)]), resident()
+
+
+def remembered(asked: Any, find: Callable[[], tuple[list[Need], int]]) -> tuple[list[Need], int]:
+    """What `find` gives, kept in the cache under what was asked: counting takes longer than the answer is worth."""
+    from img2mv3d import __version__
+    from img2mv3d.bundles.forecast import Need
+    from img2mv3d.files.durable import Damaged, digest_of, read_sealed, sealed, write_atomically
+    from img2mv3d.flow.store import default_folder
+
+    versions = [version(name) for name in ("torch", "diffusers")]
+    path = default_folder() / "forecast" / f"{digest_of([__version__, versions, asked])[:32]}.json"
+    with contextlib.suppress(OSError, Damaged, KeyError, TypeError):
+        kept = read_sealed(path)
+        return [Need(**need) for need in kept["needs"]], int(kept["resident"])
+    needs, resident = find()
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, sealed({"needs": [asdict(need) for need in needs], "resident": resident}))
+    return needs, resident
 
 
 def _grown(cost: tuple[float, float], grid: int, standard: int) -> tuple[float, float]:

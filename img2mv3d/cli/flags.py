@@ -26,7 +26,7 @@ TEXT: dict[str, Any] = {
     "rich_markup_mode": "rich",
     "add_completion": False,
 }
-REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut")
+REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut", "rembg")
 FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
 LAYOUTS = ("wonder3d", "era3d", "syncdreamer", "zero123plus", "zero123plus-1.2")  # of third-party views
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
@@ -129,6 +129,15 @@ def parse_box(text: str) -> tuple[float, float, float]:
     return wide, high, deep
 
 
+def parse_remover(text: str) -> str:
+    """A name of REMOVERS, or the absolute path of an .onnx file. Raises ValueError."""
+    if text in REMOVERS:
+        return text
+    if not text.endswith(".onnx"):
+        raise ValueError(f"{text}: expected one of {', '.join(REMOVERS)}, or an .onnx file")
+    return str(Path(text).absolute())
+
+
 def parse_bytes(text: str) -> int:
     """Bytes out of "500M", "8G", "0". Raises ValueError.
 
@@ -162,7 +171,13 @@ FLAGS = {
     "back": Flag(Path, ("--back",), "Your own photo of the back. It gives colours, not shape.", PHOTO),
     # fields of the options of the stages
     "remover": Flag(
-        str, ("--remover",), "How the object is cut out.", PHOTO, "prepare.remover", REMOVERS, metavar="HOW"
+        str,
+        ("--remover",),
+        f"How the object is cut out: {', '.join(REMOVERS)}, or an .onnx file.",
+        PHOTO,
+        "prepare.remover",
+        parse=parse_remover,
+        metavar="HOW",
     ),
     "framing_px": _number(
         int,

@@ -86,16 +86,41 @@ def as_known(error: BaseException) -> Img2mv3dError | None:
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         if error.errno in NO_ROOM:
-            return ResourceError(
-                f"no space left on the disk{where}; free some, `img2mv3d cache prune --max-size 0` helps"
-            )
+            return ResourceError(f"no space left on the disk{where}; free some{_pruning(error.filename)}")
         if error.errno == errno.ENOMEM:
             return ResourceError(TOO_MUCH)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return UsageError(
                 f"not allowed to read or write{where}; give another folder with -o or correct its permissions"
             )
+        if isinstance(error, FileNotFoundError) and not _has_place():
+            return UsageError("the working directory is gone; change into one that is there")
+        if error.errno == errno.ENAMETOOLONG:
+            return UsageError(f"a path is too long for this system{where[:120]}; give a shorter one")
+        if error.errno == errno.EMFILE:
+            return ResourceError("too many open files; raise the limit (ulimit -n) or take fewer --jobs")
+        if error.errno is not None:  # the system's word: no defect of ours
+            return ResourceError(f"{error.strerror}{where}; try again, or give another folder with -o")
     return None
+
+
+def _has_place() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
+
+
+def _pruning(filename: Any) -> str:
+    """What emptying the cache would help: nothing where it stands on another disk."""
+    from img2mv3d.flow.store import default_folder
+
+    try:
+        same = os.stat(os.path.dirname(os.path.abspath(filename))).st_dev == os.stat(default_folder()).st_dev
+    except (OSError, TypeError, ValueError):
+        return ""
+    return "; `img2mv3d cache prune --max-size 0` helps" if same else " there"
 
 
 def one_line(error: BaseException) -> str:

@@ -86,7 +86,7 @@ def run_many(
     """
     from img2mv3d import machine
     from img2mv3d.flow.entry import Source
-    from img2mv3d.flow.runners import check_format
+    from img2mv3d.flow.runners import check_device, check_format
 
     if "mask" in typed:
         raise UsageError("--mask takes one photo; for many photos, give PNG files with transparency")
@@ -95,9 +95,13 @@ def run_many(
     plan = plan_of(typed, Source("photo", photos[0]))
     if until == "export":
         check_format(plan.export.format)
+    check_device(plan.device)
     threads = max(1, machine.thread_count() // jobs) if jobs > 1 else None
     names = names_for(photos)
     tasks = [Task(p, out / n, until, typed, seeds, report, threads) for p, n in zip(photos, names, strict=True)]
+    tasks.sort(key=lambda task: task.photo.exists())  # what is missing is told now and not in the morning
+    if jobs > 1 and "quiet" not in typed:
+        print(f"{len(tasks)} photos, {jobs} at a time; each is told when it is done", file=sys.stderr, flush=True)
     started, done = time.perf_counter(), []
     try:
         for outcome in _outcomes(tasks, jobs):
@@ -114,7 +118,6 @@ def work(task: Task) -> Outcome:
     """Carry one photo; whatever goes wrong becomes its outcome, but an interrupt."""
     if task.threads is not None:  # in a process of its own, before torch is loaded
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(task.threads)
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from img2mv3d.flow.entry import Source
 
     screen, started = Noted(), time.perf_counter()

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from img2mv3d.cli.flags import PHOTO_TO_MESH, RUN, TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.lines import say
 from img2mv3d.cli.seeds import ONE, Seeds
 from img2mv3d.errors import UsageError
 from img2mv3d.flow.graph import STAGES
@@ -90,23 +91,45 @@ def run(
         return _many(photos, until, typed, jobs, tries, dry=dry_run, report=not no_report)
     if jobs > 1 or (start is not None and tries != ONE):
         raise UsageError("--jobs needs several photos; --seeds and --pick need photos, not --from")
-    source, out = _one(photos, start, typed.get("out"))
-    if dry_run:
-        return _estimate(source, typed)
-    from img2mv3d.cli.carry import carry
-
-    carry(source, out, until, typed, report=not no_report, seeds=tries)
+    _carry(photos, start, until, typed, tries, dry=dry_run, report=not no_report)
 
 
 def _many(
     photos: list[str], until: str, typed: Mapping[str, Any], jobs: int, seeds: Seeds, *, dry: bool, report: bool
 ) -> None:
     from img2mv3d.cli.many import run_many
-    from img2mv3d.cli.wanted import photos_of
+    from img2mv3d.cli.target import target_of
+    from img2mv3d.cli.wanted import left_out, photos_of
 
     if dry:
         raise UsageError("--dry-run takes one photo")
-    run_many(photos_of(photos), Path(typed.get("out") or "out"), until, typed, jobs=jobs, seeds=seeds, report=report)
+    if target_of(typed, until)[1] is not None:
+        raise UsageError(f"-o {typed['out']}: names a mesh file; several photos need a folder")
+    meant = photos_of(photos)
+    if others := left_out(photos):
+        names = ", ".join(p.name for p in others[:5]) + (", ..." if len(others) > 5 else "")
+        say(f"note: {len(others)} file{'s' * (len(others) > 1)} of other kinds left out: {names}")
+    run_many(meant, Path(typed.get("out") or "out"), until, typed, jobs=jobs, seeds=seeds, report=report)
+
+
+def _carry(
+    photos: list[str] | None,
+    start: Path | None,
+    until: str,
+    typed: Mapping[str, Any],
+    seeds: Seeds,
+    *,
+    dry: bool,
+    report: bool,
+) -> None:
+    from img2mv3d.cli.carry import carry
+    from img2mv3d.cli.target import target_of
+
+    typed, target = target_of(typed, until)
+    source, out = _one(photos, start, typed.get("out"))
+    if dry:
+        return _estimate(source, typed)
+    carry(source, out, until, typed, report=report, seeds=seeds, target=target)
 
 
 def _one(photos: list[str] | None, start: Path | None, out: Path | None) -> tuple[Any, Path]:

@@ -119,15 +119,17 @@ def run_stage(stage: str, path: Path, typed: Mapping[str, Any], depth: str | Non
     """One stage on what it takes; results go to -o, else to the folder of the input (out/ for a photo). depth: what
     stands in for the quick fit."""
     from img2mv3d.cli.carry import carry
+    from img2mv3d.cli.target import target_of
     from img2mv3d.flow.entry import source_of
 
+    typed, target = target_of(typed, stage)
     source = _taken(stage, source_of(path))
     if depth is not None:
         source = replace(source, depth=_depth_source(depth))
     out = typed.get("out") or (Path("out") if source.kind == "photo" else source.root)
     if source.kind == "pictures" and (Path(out) / "views").absolute() == path.absolute():
         raise UsageError(f"{path} would be overwritten by its own result; give another folder with -o")
-    carry(source, Path(out), stage, typed)
+    carry(source, Path(out), stage, typed, target=target)
 
 
 def ours(

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from img2mv3d.errors import InputError, UsageError
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")  # photos in a folder
+ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")  # photos
+# Photos that may be unreadable: their run says so, and no folder leaves one out without a word.
+OTHERS = (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".psd", ".jp2", ".jxl")
 
 
 def is_one(words: list[str]) -> bool:
@@ -30,7 +32,10 @@ def photos_of(words: list[str]) -> list[Path]:
         if path.is_dir():
             if (path / "run.json").exists():
                 raise UsageError(f"{path} is a run's folder; `run --from {path}` continues from it")
-            inside = [p for p in path.iterdir() if p.suffix.lower() in ENDINGS and not p.name.startswith(".")]
+            if _holds_views(path):
+                raise UsageError(f"{path} is a folder of views; `reconstruct {path}` or `run --from {path}` takes it")
+            meant = (*ENDINGS, *OTHERS)
+            inside = [p for p in path.iterdir() if p.suffix.lower() in meant and not p.name.startswith(".")]
             some = sorted((p for p in inside if p.is_file()), key=_natural)
             if not some:
                 raise InputError(f"{path}: no photo in there ({', '.join(e[1:] for e in ENDINGS)})")
@@ -65,6 +70,18 @@ def names_for(photos: list[Path]) -> list[str]:
         taken.add(free.casefold())
         result.append(free)
     return result
+
+
+def left_out(words: list[str]) -> list[Path]:
+    """Files in the folders that were named which count as no photos."""
+    folders = [Path(word) for word in words if Path(word).is_dir()]
+    files = (p for folder in folders for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith("."))
+    return [p for p in files if p.suffix.lower() not in (*ENDINGS, *OTHERS)]
+
+
+def _holds_views(folder: Path) -> bool:
+    names = ("views.json", "color_front.png", "rgb_000_front.png", "color_front_masked.png")
+    return any((folder / name).is_file() for name in names)
 
 
 def _is_pattern(word: str) -> bool:

@@ -50,6 +50,14 @@ def read_png(path: Path, mode: str, error: type[InputError]) -> np.ndarray:
         raise error(f"{path}: cannot be read as a picture ({reason})") from None
 
 
+def has_alpha(path: Path) -> bool:
+    """Does a picture of ours have an alpha channel? Editors drop it."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return "A" in picture.getbands() or "transparency" in picture.info
+
+
 def write_json(path: Path, notes: Any) -> None:
     """Sorted, indented JSON with a final newline."""
     path.write_text(json.dumps(notes, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ In: a path that somebody typed. Out: `Source`: its kind, and the files that stan
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,11 @@ class Source:
     depth: str | None = None
     back: Path | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("path", "mask", "back"):  # words are paths, too
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, Path(value))
+
     @property
     def stage(self) -> str | None:
         """The stage whose output was given, None for a photo, pictures or a whole run."""
@@ -57,10 +63,16 @@ class Source:
         return stage_files(self.root, stage)
 
 
-def source_of(path: Path) -> Source:
+def same_place(a: Path, b: Path) -> bool:
+    """Do both paths lead to one folder, whatever links and dots they go through?"""
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
+def source_of(path: str | Path) -> Source:
     """What `path` is. Raises InputError when there is nothing of that name; a file of no known kind counts as a photo,
     so that reading it says what is wrong with it.
     """
+    path = Path(path)
     if path.is_dir():
         return _source_of_folder(path)
     if not path.exists():
@@ -105,7 +117,19 @@ def _source_of_folder(path: Path) -> Source:
         return Source("views", path)
     if (path / "run.json").exists() or any((path / GRAPH[stage].result).exists() for stage in STAGES):
         return Source("run", path)
-    raise InputError(f"{path}: neither a run's folder nor one of views (color_front.png and the others)")
+    raise InputError(f"{path}: neither a run's folder nor one of views (color_front.png and the others){_hint(path)}")
+
+
+def _hint(folder: Path) -> str:
+    """What somebody may have meant by a folder that is nothing by itself."""
+    for ending in (".jpg", ".jpeg", ".webp"):
+        if (folder / f"color_{VIEW_NAMES[0]}{ending}").exists():
+            return f"; its views are {ending} files: save them as PNG with transparency"
+    for pattern in ("rgb_*_front.png", "color_front*.png", "views.json", "run.json"):
+        for depth in ("*/", "*/*/"):
+            if found := next(iter(sorted(folder.glob(depth + pattern))), None):
+                return f"; {found.parent} inside of it looks like one"
+    return ""
 
 
 def _kind_of_npz(path: Path) -> str:

@@ -89,7 +89,7 @@ class Stage:
 _STAGES = (
     Stage(
         "prepare",
-        version=1,
+        version=2,
         run="img2mv3d.flow.runners:prepare",
         value="img2mv3d.values:Subject",
         files=("subject.png", "subject_full.png", "prepare.json"),
@@ -103,7 +103,7 @@ _STAGES = (
     ),
     Stage(
         "back",  # beside prepare, not inside of it: a photo of the back that comes later must not cost new views
-        version=1,
+        version=2,
         run="img2mv3d.flow.runners:back",
         value="img2mv3d.values:BackSubject",
         files=("back/subject.png", "back/subject_full.png", "back/prepare.json"),

@@ -70,7 +70,7 @@ def given_depth(source: Source) -> Node:
 
 
 def _matting(wanted: bool, remover: str) -> Node:
-    return Node(matting_digest() if wanted and remover in ("auto", "u2netp") else None)
+    return Node(matting_digest(remover) if wanted and remover not in ("alpha", "plain", "grabcut") else None)
 
 
 def _file(path: Path | None) -> Node:

@@ -6,8 +6,11 @@ imported only when it must compute, so that a run whose every stage is known loa
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,8 +27,8 @@ from img2mv3d.flow.nodes import Node, back, back_matting, given_depth, mask, mat
 from img2mv3d.flow.progress import Report, Silence
 from img2mv3d.flow.provenance import provenance
 from img2mv3d.flow.resolve import Outputs
-from img2mv3d.flow.run_folder import RunFolder
-from img2mv3d.flow.runners import check_format
+from img2mv3d.flow.run_folder import RunFolder, check_outside, held
+from img2mv3d.flow.runners import check_device, check_format
 from img2mv3d.flow.store import Store, key
 from img2mv3d.flow.watch import check_numbers, starved
 from img2mv3d.plans import Plan
@@ -33,7 +36,7 @@ from img2mv3d.plans import Plan
 
 def run(
     source: Source,
-    out: Path,
+    out: str | Path,
     plan: Plan,
     *,
     until: str = "export",
@@ -51,22 +54,22 @@ def run(
 
     Raises Img2mv3dError of every kind, and MemoryError and OSError as they come.
     """
-    flow = Flow(source, out, plan, until, store or Store(None), report or Silence(), runners or {}, bundle)
-    subject = flow.cached(
-        "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
-    )
-    behind = flow.back(subject)
-    body = flow.body(subject)
-    latents = flow.cached("generate", subject=subject, body=body)
-    if source.kind == "pictures":
-        latents = flow.cached("encode", pictures=pictures(source))
-    body = flow.still_meant(body)
-    depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
-    views = flow.cached("decode", latents=latents, depth=depth, back=behind, body=body)
-    surface = flow.cached("reconstruct", views=views)
-    made_of = {"surface": surface, "views": views, "subject": subject, "back": behind, "body": body}
-    flow.cached("export", **made_of, provenance=flow.provenance(made_of))
-    return flow.finish()
+    with Flow(source, Path(out), plan, until, store or Store(None), report or Silence(), runners or {}, bundle) as flow:
+        subject = flow.cached(
+            "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
+        )
+        behind = flow.back(subject)
+        body = flow.body(subject)
+        latents = flow.cached("generate", subject=subject, body=body)
+        if source.kind == "pictures":
+            latents = flow.cached("encode", pictures=pictures(source))
+        body = flow.still_meant(body)
+        depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
+        views = flow.cached("decode", latents=latents, depth=depth, back=behind, body=body)
+        surface, views = flow.cached("reconstruct", views=views), flow.with_paint(views)
+        made_of = {"surface": surface, "views": views, "subject": subject, "back": behind, "body": body}
+        flow.cached("export", **made_of, provenance=flow.provenance(made_of))
+        return flow.finish()
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,11 @@ class Result:
 
 
 class Flow:
-    """One run: decides for each stage whether its output is given, edited, kept, cached or must be computed."""
+    """One run: decides for each stage whether its output is given, edited, kept, cached or must be computed. Entered,
+    it holds the folder; nothing is written before."""
+
+    folder: RunFolder
+    _outputs: Outputs
 
     def __init__(
         self,
@@ -101,6 +108,7 @@ class Flow:
             raise UsageError(f"{source.path} is what {source.stage} gives: nothing is left to do until {until}")
         if until == "export":
             check_format(plan.export.format)
+        check_device(plan.device)
         self.source, self.plan, self.until = source, plan, until
         self._report, self._runners, self._bundle = report, runners, bundle
         before = source.kind != "run" and (source.stage is None or order_of(source.stage) < order_of("decode"))
@@ -108,10 +116,24 @@ class Flow:
             _ = self.decoder  # missing weights are told before all the work
         self._started = time.perf_counter()
         self._done: dict[str, dict[str, Any]] = {}
+        self._out, self._store, self._held = out, store, ExitStack()
+
+    def __enter__(self) -> Flow:
         identity = self._identity()  # reads the input: a missing photo must not leave an empty out/
-        self.folder = RunFolder(out, report.note)
-        self._outputs = Outputs(source, self.folder, store, until, report.note)
-        self._begin(identity)
+        check_outside(self.source, self._out)
+        self._held.enter_context(held(self._out))
+        try:
+            self.folder = RunFolder(self._out, self._report.note)
+            self.folder.tidy()
+            self._outputs = Outputs(self.source, self.folder, self._store, self.until, self._report.note)
+            self._begin(identity)
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
 
     # ----------------------------------------------------------------------------------------- what the stages use
 
@@ -173,8 +195,7 @@ class Flow:
         self._report.end(stage, how, seconds)
         if record.value is None:
             return None
-        files, value = stage_files(self.folder.folder, stage), record.value
-        return Node(digest_files(files), lambda: imported(value).load(self.folder.folder))
+        return Node(digest_files(stage_files(self.folder.folder, stage)), partial(self._load, stage))
 
     def back(self, subject: Node | None) -> Node | None:
         """The user's own photo of the back, where there is one. A run of the photo alone forgets an earlier one; what
@@ -209,6 +230,25 @@ class Flow:
         self._report.note("latents.pt was edited: the body in shape.npz is ignored")
         return None
 
+    def with_paint(self, views: Node | None) -> Node | None:
+        """The views, marked where somebody painted on their colours: the mesh shows it above everything else."""
+        marks = self.folder.marks("decode") if views is not None and self.until == "export" else {}
+        names = [name for name in marks.get("edited", ()) if Path(name).name.startswith("color_")]
+        if views is None or not names:
+            return views
+        key = marks["original"]
+        return Node(digest_of([views.digest, "painted", names]), lambda: self._painted(views.value, names, key))
+
+    def _painted(self, views: Any, names: list[str], key: str | None) -> Any:
+        """`views` marked where they differ from what was decoded; all of a picture whose original nobody has."""
+        from img2mv3d.values import paint_on
+
+        colors = {Path(name).stem.removeprefix("color_") for name in names}
+        with tempfile.TemporaryDirectory() as kept:
+            entry = None if key is None else self._store.get(key, Path(kept))
+            original = None if entry is None else imported("img2mv3d.values:Views").load(Path(kept))
+        return replace(views, painted=paint_on(views, original, colors))
+
     def finish(self) -> Result:
         """Write the last of run.json and say where the result is."""
         seconds = time.perf_counter() - self._started
@@ -228,7 +268,7 @@ class Flow:
         """What this run begins with, by content: another one in the same folder is another run."""
         source = self.source
         if source.kind == "run":
-            return {"kind": "run", "name": source.path.name, "digest": None}
+            return {"kind": "run", "name": source.path.name, "digest": digest_of(os.path.realpath(source.root))}
         if source.kind == "photo":
             digest = digest_input(source.path)
         else:
@@ -239,13 +279,17 @@ class Flow:
         return {"kind": source.kind, "name": source.path.name, "digest": digest}
 
     def _begin(self, identity: dict[str, Any]) -> None:
-        record = self.folder.record
-        before = record["source"]
-        if not self._outputs.in_place and before is not None and before["digest"] != identity["digest"]:
+        before, in_place = self.folder.record["source"], self._outputs.in_place
+        if not in_place and before is not None and before["digest"] != identity["digest"]:
             self.folder.restart(identity)
         record = self.folder.record
+        record.pop("moving", None)
         if record["source"] is None:
             record["source"] = identity
+        if self.source.kind == "run" and not in_place:
+            earlier = [name for name in GRAPH if order_of(name) < order_of(self.until) and name != "encode"]
+            self.folder.adopt(RunFolder(self.source.root, self._report.note), earlier)
+            record = self.folder.record
         from img2mv3d import __version__
 
         record.update(version=__version__, settings=asdict(self.plan), seed=self.plan.seed, device=self.device)
@@ -273,6 +317,15 @@ class Flow:
             "made_with": self._made_with(stage),
             "names": sorted(str(p.relative_to(draft)) for p in draft.rglob("*") if p.is_file()),
         }
+
+    def _load(self, stage: str) -> Any:
+        """The stage's output as it stands; what had to be mended in it is said."""
+        value = imported(str(GRAPH[stage].value)).load(self.folder.folder)
+        known = self.folder.record["stages"].get(stage, {}).get("warnings", ())
+        for line in getattr(value, "warnings", ()):
+            if line not in known:
+                self._report.note(line)
+        return value
 
     def _context(self, stage: Stage) -> StageContext:
         return StageContext(
@@ -308,7 +361,10 @@ class Flow:
         return replace(options, framing_px=self.framing_px) if hasattr(options, "framing_px") else options
 
     def _plain_options(self, stage: Stage) -> dict[str, Any]:
-        return {} if stage.options is None else asdict(self._options(stage))
+        told = {} if stage.options is None else asdict(self._options(stage))
+        if "remover" in told:  # of a network that was named by its path the name; its digest is an input
+            told["remover"] = Path(told["remover"]).name
+        return told
 
     def _made_with(self, stage: Stage) -> dict[str, Any]:
         """What the stage's output may say about itself later: nothing that its key does not cover."""

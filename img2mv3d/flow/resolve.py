@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from img2mv3d.errors import InputError
-from img2mv3d.flow.entry import Source, digest_files, stage_files
+from img2mv3d.flow.entry import Source, digest_files, same_place, stage_files
 from img2mv3d.flow.graph import GRAPH, order_of
 from img2mv3d.flow.nodes import Node
 from img2mv3d.flow.run_folder import RunFolder
@@ -31,7 +31,7 @@ class Outputs:
         self, source: Source, folder: RunFolder, store: Store, until: str, note: Callable[[str], None]
     ) -> None:
         self.source, self.folder, self.until = source, folder, until
-        self.in_place = folder.folder == source.root and source.kind != "photo"
+        self.in_place = same_place(folder.folder, source.root) and source.kind != "photo"
         self._store, self._note = store, note
 
     def settle(
@@ -80,7 +80,10 @@ class Outputs:
 
         def copy(draft: Path) -> tuple[str, dict[str, Any]]:
             self.folder.copy_in(files, draft)
-            return "given", {"key": digest_files(files), "inputs": {}, "version": 0}
+            marks = (
+                RunFolder(self.source.root, self._note).marks(stage) if (self.source.root / "run.json").exists() else {}
+            )
+            return "given", {"key": digest_files(files), "inputs": {}, "version": 0, **marks}
 
         return self._replace(stage, copy)
 

@@ -2,14 +2,18 @@
 
 In: a folder, files that a stage made. Out: the same files under out/, replaced atomically, and run.json that holds the
 digest of each. A file whose digest differs from run.json was edited; nothing that we did not write ourselves is ever
-overwritten or deleted: it is moved into set-aside-N/.
+overwritten or deleted: it is moved into set-aside-N/. The run of another input goes into previous-N/, as a whole, once
+the first files of the new one are there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +26,81 @@ from img2mv3d.files.durable import (
     remove_lost_drafts,
     sealed,
     sync_file,
+    sync_folder,
     unsealed,
     write_atomically,
 )
+from img2mv3d.flow.entry import Source, digest_files, stage_files
+from img2mv3d.flow.graph import GRAPH
 
 RUN_FORMAT = "img2mv3d-run/1"
+LOCK = ".img2mv3d.lock"
+BESIDE = ("report.html",)  # what stands beside the stages' files and tells of them
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the run's folder, which is made. Raises UsageError when another run holds it or it cannot be made; where a
+    file system has no locks, go on without."""
+    from filelock import FileLock, Timeout
+
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: is a file, expected a folder; give another one with -o")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{shown(folder)}: cannot be made ({error.strerror}); give another folder with -o") from None
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:  # an OSError, too
+        raise UsageError(
+            f"{folder}: another run is at work in this folder; wait for its end, or give another folder with -o"
+        ) from None
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if lock.is_locked:  # while it is held, or it could be somebody else's
+                (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def check_outside(source: Source, out: Path) -> None:
+    """Raises UsageError when a picture that a run begins with has the place of one that the run writes."""
+    base = Path(os.path.realpath(out))
+    for path in (source.path if source.kind == "photo" else None, source.mask, source.back):
+        place = None if path is None else Path(os.path.realpath(path))
+        if place is None or not place.is_relative_to(base):
+            continue
+        name = place.relative_to(base)
+        if any(fnmatch(name.as_posix(), pattern) for stage in GRAPH.values() for pattern in stage.files):
+            raise UsageError(f"{path} is a file of the run in {out}; use --from {path}, or -o another folder")
+
+
+def shown(path: Path) -> str:
+    """A path for a message: a very long one is cut."""
+    text = str(path)
+    return text if len(text) <= 200 else f"{text[:80]}...{text[-40:]}"
 
 
 class RunFolder:
     """The folder of one run. note: gets one sentence for everything that a person may want to know.
 
     record: run.json's content; its "files" say what we wrote last at each path: {"stage", "size" (bytes), "sha256"}.
-    Raises UsageError when the folder cannot be made or written.
     """
 
     def __init__(self, folder: Path, note: Callable[[str], None]) -> None:
         self.folder = folder.absolute()
         self._note = note
         self._aside: Path | None = None
-        if self.folder.exists() and not self.folder.is_dir():
-            raise UsageError(f"{folder}: is a file, expected a folder; give another one with -o")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot be made ({error.strerror}); give another folder with -o") from None
+        self._former: dict[str, Any] | None = None
         self.record = self._read()
+
+    def tidy(self) -> None:
+        """Remove what killed runs left unfinished; for whoever holds the folder, since a reader must harm nothing."""
         remove_lost_drafts(self.folder)
 
     def draft(self) -> Path:
@@ -68,12 +122,20 @@ class RunFolder:
         written, pending = self.files(stage), self.record["pending"]
         return [n for n, d in self.present(written).items() if d != written[n] and d not in pending.get(n, ())]
 
+    def marks(self, stage: str) -> dict[str, Any]:
+        """What is known of edits to the stage's files: "edited" (names) and "original" (the key of what they were);
+        empty where there are none."""
+        about = self.record["stages"].get(stage, {})
+        names = sorted({*self.edited(stage), *about.get("edited", ())})
+        return {"edited": names, "original": about.get("original", about.get("key"))} if names else {}
+
     def replace(self, stage: str, draft: Path, about: dict[str, Any], *, keep: Iterable[str] = ()) -> None:
         """Move the files of the folder `draft` to their places as the output of `stage`, and write down `about` it.
 
         What stands there and is not ours is set aside first, but `keep`, which is left alone. Killed anywhere in
         between, the next run knows old and new files as ours.
         """
+        self._set_former_aside()
         new: dict[str, dict[str, Any]] = {
             str(p.relative_to(draft)): {"stage": stage, "size": p.stat().st_size, "sha256": digest_file(p)}
             for p in sorted(draft.rglob("*"))
@@ -112,41 +174,80 @@ class RunFolder:
         self.save()
 
     def restart(self, source: dict[str, Any]) -> None:
-        """Forget the run in here, since another one begins: edits are set aside, our own files removed."""
-        names = list(self.record["files"])
-        for name in names:
-            self._make_room(name, None, say=False)
-        if self._aside is not None:
-            self._note(f"another input than before: edited files were moved to {self._aside}")
-        for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+        """Another run begins. The former one stays as it is until this one has something to put in its place."""
+        self._former = self.record
         self.record = _empty() | {"source": source}
-        self.save()
+
+    def adopt(self, other: RunFolder, stages: Iterable[str]) -> None:
+        """Copies of what `stages` left in another run's folder, with what is known of them. An edited file counts as
+        given; one that was edited in here stays."""
+        for stage in stages:
+            names = stage_files(other.folder, stage)
+            if not names:
+                continue
+            draft = self.draft()
+            try:
+                self.copy_in(names, draft)
+                about = dict(other.record["stages"].get(stage, {}))
+                if marks := other.marks(stage):
+                    about |= {"key": digest_files(names), "version": 0, **marks}
+                self.replace(stage, draft, about, keep=self.edited(stage))
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
 
     def save(self) -> None:
         """Write run.json. Raises OSError."""
+        self._set_former_aside()
         write_atomically(self.folder / "run.json", sealed(self.record | {"format": RUN_FORMAT}))
 
     def copy_in(self, sources: dict[str, Path], draft: Path) -> None:
         """Copy files from anywhere into the folder `draft`, under relative names."""
         for name, path in sources.items():
             copy_durably(path, draft / name)
+            with contextlib.suppress(OSError):  # which of two files was edited later must still be told
+                os.utime(draft / name, (path.stat().st_atime, path.stat().st_mtime))
 
-    def _make_room(self, name: str, wanted: str | None, *, say: bool = True) -> None:
+    def _set_former_aside(self) -> None:
+        """Move the former run into previous-N/, with its own run.json. Killed in between, the next run goes on."""
+        former, self._former = self._former, None
+        if former is None:
+            return
+        names = [n for n in (*former["files"], *BESIDE) if (self.folder / n).is_file()]
+        if not names:
+            return
+        place = self.folder / former.setdefault("moving", self._free("previous"))
+        write_atomically(self.folder / "run.json", sealed(former | {"format": RUN_FORMAT}))
+        place.mkdir(exist_ok=True)
+        told = {name: value for name, value in former.items() if name != "moving"}
+        write_atomically(place / "run.json", sealed(told | {"format": RUN_FORMAT}))
+        for name in names:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            os.rename(self.folder / name, place / name)
+        for folder in {(self.folder / name).parent for name in names} - {self.folder}:
+            with contextlib.suppress(OSError):  # somebody's own files are in there
+                folder.rmdir()
+        sync_folder(self.folder)
+        of = (former["source"] or {}).get("name") or "another input"
+        self._note(f"the run of {of} that stood in {self.folder} is now in {place}")
+
+    def _free(self, word: str) -> str:
+        """A name "word-N" that nothing in the folder has."""
+        number = 1 + sum(p.name.startswith(f"{word}-") for p in listing(self.folder))
+        while (self.folder / f"{word}-{number}").exists():
+            number += 1
+        return f"{word}-{number}"
+
+    def _make_room(self, name: str, wanted: str | None) -> None:
         found = self._digest(name)
         facts = self.record["files"].get(name)
         ours = {facts["sha256"] if facts else None, wanted, *self.record["pending"].get(name, ())}
         if found is None or found in ours:
             return
         if self._aside is None:
-            number = 1 + sum(p.name.startswith("set-aside-") for p in listing(self.folder))
-            while (self.folder / f"set-aside-{number}").exists():
-                number += 1
-            self._aside = self.folder / f"set-aside-{number}"
+            self._aside = self.folder / self._free("set-aside")
         (self._aside / name).parent.mkdir(parents=True, exist_ok=True)
         os.rename(self.folder / name, self._aside / name)
-        if say:
-            self._note(f"{name} in {self.folder} is not from this run: moved to {self._aside / name}")
+        self._note(f"{name} in {self.folder} is not from this run: moved to {self._aside / name}")
 
     def _digest(self, name: str) -> str | None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import re
 import threading
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from img2mv3d import machine
 from img2mv3d.errors import ResourceError, UsageError, WeightsError
-from img2mv3d.files.durable import digest_file
 from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.watch import with_less
 from img2mv3d.plans import ExportOptions, GenerateOptions
@@ -41,12 +41,8 @@ def ready_torch(device: str) -> torch.device:
 
     if torch.get_num_threads() != machine.thread_count():
         torch.set_num_threads(machine.thread_count())
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise UsageError(f"--device {device}: expected auto, cpu or cuda") from None
-    if found.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {device}: expected auto, cpu or cuda")
+    check_device(device)
+    found = torch.device(device)
     if found.type == "cuda" and not torch.cuda.is_available():
         raise ResourceError(
             f"--device {device}: torch {torch.__version__} cannot use a graphics card; try --device cpu"
@@ -67,18 +63,27 @@ def warm_up() -> None:
         threading.Thread(target=load).start()  # no daemon: an interpreter must not end in the middle of an import
 
 
-def matting_digest() -> str | None:
-    """sha256 of the matting model that `--remover auto` would take, None without one. Raises WeightsError."""
-    from img2mv3d.matting.model import find_model
+def matting_digest(remover: str = "auto") -> str | None:
+    """sha256 of the network that the remover would take, None without one. Raises WeightsError, UsageError."""
+    from img2mv3d.matting.model import digest_of_model, model_for
 
-    model = find_model()
-    return None if model is None else digest_file(model)
+    model = model_for(remover)
+    return None if model is None else digest_of_model(model)
 
 
 def check_format(format: str) -> None:
     """Raises UsageError when this installation cannot write the format: better now than after all the work."""
     if format == "usdz" and importlib.util.find_spec("pxr") is None:
         raise UsageError("usdz files need usd-core, which is not installed; pip install 'img2mv3d[usd]'")
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError on a name that is none of a device, ResourceError where the installed torch cannot use it; what
+    only torch itself can tell comes later."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", device) is None:
+        raise UsageError(f"--device {device}: expected auto, cpu or cuda")
+    if device.startswith("cuda") and machine.torch_cuda_build() is None:
+        raise ResourceError(f"--device {device}: this torch was built without CUDA; try --device cpu")
 
 
 def check_latent_space(latents: Latents, decoders: str) -> None:

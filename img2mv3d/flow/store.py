@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from img2mv3d import machine
 from img2mv3d.files.durable import (
     Damaged,
     clear,
@@ -68,10 +69,8 @@ def key(
 def default_folder() -> Path:
     """Where the cache stands: IMG2MV3D_CACHE, else the place that this system has for caches."""
     if named := os.environ.get("IMG2MV3D_CACHE"):
-        return Path(named).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("img2mv3d", appauthor=False))
+        return Path(os.path.expanduser(named))
+    return machine.own_place("cache")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from img2mv3d.conventions import IMAGE_SIZE
 from img2mv3d.errors import NothingFoundError
@@ -78,6 +78,37 @@ def frame(
     canvas[v : v + height, u : u + width] = np.asarray(crop.resize((width, height), Image.Resampling.BICUBIC))
     exact = (width / crop.width, height / crop.height)
     return canvas, Framing(exact, (u - left * exact[0], v - top * exact[1]), int(framing_px))
+
+
+def with_framed(
+    full: UInt8[np.ndarray, "H W 4"],
+    image: UInt8[np.ndarray, "size size 4"],
+    where: Bool[np.ndarray, "size size"],
+    framing: Framing,
+) -> UInt8[np.ndarray, "H W 4"]:
+    """The cut-out with what the framed picture shows at `where` in the place of its own pixels.
+
+    full, image: straight alpha. framing: from full's px to image's.
+    """
+    import cv2  # late, as Pillow
+
+    scale, offset = np.array(framing.scale), np.array(framing.offset)
+    matrix = np.column_stack([np.diag(scale), scale / 2 + offset - 0.5])  # cv2's px centres are whole numbers
+    size = (full.shape[1], full.shape[0])
+    cover = image[..., 3:].astype(np.float32) / 255
+    layers = np.dstack([image[..., :3] * cover, cover * 255, where.astype(np.float32)]).astype(np.float32)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = np.dstack(
+        [cv2.warpAffine(np.ascontiguousarray(layers[..., c]), matrix, size, flags=flags) for c in range(5)]
+    )
+    share = (laid[..., 4:] * 2).clip(0, 1)  # a px of the framed picture covers many of the photo's
+    own = full[..., 3:].astype(np.float32) / 255
+    below = np.dstack([full[..., :3] * own, own * 255])
+    mixed = laid[..., :4] * share + below * (1 - share)
+    alpha = mixed[..., 3:]
+    straight = mixed[..., :3] * 255 / np.maximum(alpha, 1)
+    result = np.dstack([straight, alpha])
+    return np.where(share > 0, (result + 0.5).clip(0, 255), full).astype(np.uint8)
 
 
 def _crop_box(alpha: UInt8[np.ndarray, "H W"]) -> tuple[int, int, int, int]:

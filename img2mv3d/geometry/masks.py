@@ -16,6 +16,8 @@ HOLE_AREA = 12 / 256**2  # share of the picture; smaller holes are noise
 BLOB_AREA = 0.004  # share of the largest piece; smaller pieces are noise wherever they are
 FAR_BLOB_AREA = 0.05  # the same for pieces away from the object, where a generator's dirt lies
 FAR_BLOB = 12 / 256  # share of the side that counts as away
+NEAR_BACKGROUND = (0.03, 0.10)  # distances of a colour to the background's between which a pixel counts as covered
+EVEN = 0.02  # spread of the picture's rim above which there is no one background
 
 
 def view_masks(
@@ -38,6 +40,20 @@ def view_masks(
     if front_alpha is not None:
         masks[FRONT] = front_alpha.clip(0, 1)
     return np.stack(masks).astype(np.float32)
+
+
+def cover_on_even(color: Float[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "H W"] | None:
+    """The covered share of every pixel of a picture, [0, 1], on a background of one colour, holes closed; None where
+    the rim has many colours.
+    """
+    rim = np.concatenate([color[0], color[-1], color[:, 0], color[:, -1]])
+    ground = np.median(rim, axis=0)
+    if np.median(np.abs(rim - ground).max(axis=-1)) > EVEN:
+        return None
+    away = np.abs(color - ground).max(axis=-1)
+    cover = ((away - NEAR_BACKGROUND[0]) / (NEAR_BACKGROUND[1] - NEAR_BACKGROUND[0])).clip(0, 1)
+    closed = _ndimage().binary_fill_holes(cover > 0.5) & (cover <= 0.5)
+    return np.where(closed, 1, cover).astype(np.float32)
 
 
 def _view_mask(color: Float[np.ndarray, "H W 3"], normal: Float[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:

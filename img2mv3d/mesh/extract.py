@@ -16,6 +16,7 @@ from img2mv3d.errors import NothingFoundError, SurfaceError
 from img2mv3d.mesh.arrays import face_normals
 
 SMOOTHING = 0.5  # cells: takes the fit's one-cell ripple away; 1.0 would eat plates that are two cells thick
+WORTH_A_WORD = 0.01  # share of the faces: less that was dropped is dust, as in every mesh
 SMALLEST_PIECE = 0.01  # of the largest piece's faces; what is smaller is a floater
 THIN = 1.5  # cells: where the body is nowhere deeper, it is not smoothed; the blur would eat plates and rods
 OFF_NODE = 1e-3  # cells: no vertex closer to a node, since one on it makes triangles without area
@@ -143,7 +144,7 @@ def _cleaned(sdf: np.ndarray, smoothing: float, notes: dict) -> tuple[np.ndarray
     kept = ~hollow & (size >= SMALLEST_PIECE * outer)
     dropped = ~hollow & ~kept
     notes |= {"pieces": int(kept.sum()), "pieces_dropped": int(dropped.sum()), "voids_dropped": int(hollow.sum())}
-    if dropped.any():
+    if size[dropped].sum() > WORTH_A_WORD * len(faces):
         noun = "piece" if dropped.sum() == 1 else "pieces"
         share = size[dropped].sum() / len(faces)
         notes["warnings"].append(f"{dropped.sum()} loose {noun} of the surface dropped ({share:.1%} of its faces)")

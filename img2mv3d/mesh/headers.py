@@ -45,6 +45,10 @@ def _gltf(path: Path) -> int:
 
 def _triangles(tree: Any) -> int:
     """Of a glTF tree, every place of a mesh counted."""
+    packed = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt"}
+    needed = tree.get("extensionsRequired", []) if isinstance(tree, dict) else []
+    if found := [packed[name] for name in needed if isinstance(name, str) and name in packed]:
+        raise ValueError(f"it is compressed with {found[0]}, which is not read here; export it without compression")
     try:
         accessors = tree.get("accessors", [])
         counts = [int(accessor["count"]) for accessor in accessors]

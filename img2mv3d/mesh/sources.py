@@ -32,6 +32,7 @@ class Source:
     scale, offset: frame px * scale + offset = px of `color`, per axis.
     priority: factor on the weight.
     is_photo: whether it is the user's photo.
+    exact: its colours stay as they are, whatever its neighbours show.
     """
 
     camera: Camera
@@ -41,6 +42,7 @@ class Source:
     offset: tuple[float, float] = (0.0, 0.0)
     priority: float = 1.0
     is_photo: bool = False
+    exact: bool = False
 
 
 class Projection(NamedTuple):

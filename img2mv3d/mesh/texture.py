@@ -97,7 +97,7 @@ def _on_vertices(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(shifts [S, 3], colours [N, 3], weights [N], the photo's weights [N])."""
     projections = [one.project(vertices, normals) for one in ready]
-    shifts = _level(len(vertices), projections, [one.source.is_photo for one in ready])
+    shifts = _level(len(vertices), projections, [one.source.is_photo or one.source.exact for one in ready])
     color, total = _mix(len(vertices), projections, shifts)
     photo = np.zeros(len(vertices))
     for projection, one in zip(projections, ready, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import stat
@@ -18,16 +19,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_SIDE = 3072  # px; longer photos are reduced: the object ends in 256 px, its texture in 2048
+SOLID = 128  # alpha of 255 from which on a pixel is covered, here as everywhere
 MIN_SIDE = 16  # px; less cannot show an object
 MAX_PIXELS = 100_000_000  # decoded at once: 400 MB as RGBA; a 108 megapixel JPEG is decoded at half size, so it passes
 MAX_BYTES = 1 << 30  # of a file on disk
+RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw")  # of cameras
+ARRAYS = (".latent", ".safetensors", ".npy", ".ckpt", ".pth", ".gguf", ".bin")
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF")  # no EPS: it would start a program
 READABLE = "PNG, JPEG, WebP, TIFF, GIF, BMP"
 
 
 def read_photo(path: str | Path) -> Photo:
     """The photo in a file: turned upright (EXIF), colours to sRGB (ICC profile), 16 bit and grey and palette and CMYK
-    to 8 bit RGB, alpha kept; an alpha that is opaque everywhere counts as none.
+    to 8 bit RGB, alpha kept; one that is nowhere below one half counts as none.
 
     Longer sides than MAX_SIDE px are reduced, of animations the first picture is taken, both with a warning in
     `Photo.warnings`. Raises PhotoError when the path is missing, no file, empty, no picture, cut off, too large (before
@@ -35,7 +39,7 @@ def read_photo(path: str | Path) -> Photo:
     """
     picture, notes = _read(Path(path))
     rgba = np.array(picture)
-    return Photo(rgba, bool((rgba[..., 3] < 255).any()), Path(path).name, tuple(notes))
+    return Photo(rgba, bool((rgba[..., 3] < SOLID).any()), Path(path).name, tuple(notes))
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -44,8 +48,8 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     picture, _ = _read(Path(path))
     alpha = np.array(picture.getchannel("A"))
-    mask = alpha if alpha.min() < 255 else np.array(picture.convert("RGB").convert("L"))
-    share = float((mask > 127).mean())
+    mask = alpha if alpha.min() < SOLID else np.array(picture.convert("RGB").convert("L"))
+    share = float((mask >= SOLID).mean())
     if not 0 < share < 1:
         found = "nothing" if share == 0 else "everything"
         raise PhotoError(f"{path}: this mask marks {found} as object; paint the object white and the rest black")
@@ -56,13 +60,17 @@ def _read(path: Path) -> tuple[Image, list[str]]:
     """An upright RGBA picture in sRGB, at most MAX_SIDE px a side, and what had to be done to it."""
     from PIL import Image
 
-    data = _bytes_of(path)
+    data = _whole(_bytes_of(path))
+    if path.suffix.lower() in RAW:  # most are TIFF files with a small preview inside, which nobody means
+        raise PhotoError(f"{path}: is a camera's RAW file; develop it and export it as JPEG or PNG")
+    if is_heic(data):
+        _know_heic(path)
     notes: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow: bombs are measured below, odd metadata does not matter here
         try:
             Image.init()
-            picture = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
+            picture = Image.open(io.BytesIO(data), formats=[n for n in (*FORMATS, "HEIF") if n in Image.OPEN])
         except Image.DecompressionBombError:
             raise PhotoError(f"{path}: more than 178 megapixels; reduce it first") from None
         except Exception:  # decoders raise many kinds; all mean the same to the user
@@ -82,6 +90,8 @@ def _read(path: Path) -> tuple[Image, list[str]]:
                 raise PhotoError(f"{path}: the file is damaged or cut off ({_short(error)}); fetch it again") from None
     if max(upright.size) > MAX_SIDE:
         before = f"{upright.width} x {upright.height}"
+        if min(upright.size) * MAX_SIDE < MIN_SIDE * max(upright.size):
+            raise PhotoError(f"{path}: {before} px is too long and thin to show an object; crop it")
         upright.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
         notes.append(f"{path.name} was reduced from {before} to {upright.width} x {upright.height} px")
     return upright, notes
@@ -106,9 +116,42 @@ def _bytes_of(path: Path) -> bytes:
         raise PhotoError(f"{path}: cannot be opened ({_short(error)})") from None
 
 
+def is_heic(data: bytes) -> bool:
+    """Are these the first bytes of a HEIC photo?"""
+    return data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"hevc")
+
+
+def _know_heic(path: Path) -> None:
+    """Teach Pillow HEIC. Raises PhotoError without the extra."""
+    try:
+        pillow_heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        words = "HEIC photos need the extra `heic`: pip install 'img2mv3d[heic]', or export it as JPEG"
+        raise PhotoError(f"{path}: {words}") from None
+    pillow_heif.register_heif_opener()
+
+
+def _whole(data: bytes) -> bytes:
+    """A JPEG that lacks nothing but its end mark gets one: with all of the picture there, what follows it changes
+    nothing, neither the mark nor noise before it."""
+    from PIL import Image
+
+    if data[:2] != b"\xff\xd8" or b"\xff\xd9" in data[-4096:]:
+        return data
+    data = data.removesuffix(b"\xff")
+    found = []
+    for rest in (b"", b"\x35\xa7\x5c\x91" * 64):
+        try:
+            with Image.open(io.BytesIO(data + rest + b"\xff\xd9"), formats=["JPEG"]) as picture:
+                found.append(picture.tobytes())
+        except Exception:  # it is told where it is read
+            return data
+    return data + b"\xff\xd9" if found[0] == found[1] else data
+
+
 def _what_it_is(path: Path, data: bytes) -> str:
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim", b"hevc"):
-        return "HEIC photos are not supported; export it as JPEG"
+    if path.suffix.lower() in ARRAYS:
+        return "holds weights, latents or arrays, no photo; latents that can be carried on are latents.pt of a run"
     if path.suffix.lower() == ".svg" or data[:256].lstrip()[:5] in (b"<?xml", b"<svg "):
         return "is a drawing or a text, not a photo; export it as PNG"
     return f"cannot be read as an image, or its header is damaged; give {READABLE}"

@@ -20,13 +20,12 @@ from img2mv3d.conventions import IMAGE_SIZE, VIEW_NAMES
 from img2mv3d.errors import ViewsError
 from img2mv3d.files.formats import decode_normals, read_png
 from img2mv3d.geometry.cameras import PERSPECTIVE, SIX_VIEWS, Rig
+from img2mv3d.geometry.masks import cover_on_even
 from img2mv3d.values import Views
 
 SYNC_VIEWS = 16
 SYNC_DISTANCE = 1.5 / (1.5 * 16 / 35)  # half the image's width at the origin is 1: distance over tan of half the field
 ZERO_DISTANCE = 1 / math.tan(math.radians(15))
-NEAR_BACKGROUND = (0.03, 0.10)  # distances of a colour to the background's between which a pixel counts as covered
-EVEN = 0.02  # spread of the picture's rim above which there is no one background
 
 
 @dataclass(frozen=True)
@@ -196,18 +195,10 @@ def _normals(folder: Path, layout: Layout) -> UInt8[np.ndarray, "V H W 4"] | Non
 
 def _cover(pictures: UInt8[np.ndarray, "V H W 4"]) -> Float32[np.ndarray, "V H W"]:
     """Masks of pictures on an even background, holes closed. Raises ViewsError where the rim has many colours."""
-    from scipy import ndimage
-
-    masks = []
-    for picture in pictures[..., :3].astype(np.float32) / 255:
-        rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-        ground = np.median(rim, axis=0)
-        if np.median(np.abs(rim - ground).max(axis=-1)) > EVEN:
-            raise ViewsError("a view without alpha has no even background to be cut out of; give RGBA pictures")
-        away = np.abs(picture - ground).max(axis=-1)
-        cover = ((away - NEAR_BACKGROUND[0]) / (NEAR_BACKGROUND[1] - NEAR_BACKGROUND[0])).clip(0, 1)
-        masks.append(np.where(ndimage.binary_fill_holes(cover > 0.5) & (cover <= 0.5), 1, cover))
-    return np.stack(masks).astype(np.float32)
+    masks = [cover_on_even(picture) for picture in pictures[..., :3].astype(np.float32) / 255]
+    if any(mask is None for mask in masks):
+        raise ViewsError("a view without alpha has no even background to be cut out of; give RGBA pictures")
+    return np.stack([mask for mask in masks if mask is not None])
 
 
 def _resize(pictures: Float32[np.ndarray, "V H W C"], size: int) -> Float32[np.ndarray, "V S S C"]:

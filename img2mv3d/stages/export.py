@@ -23,6 +23,7 @@ from img2mv3d.values import Body, Mesh, Subject, Surface, Views
 
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 MISFIT = 0.1  # of a body's proportions against those that were asked for: more is worth a sentence
+PAINT_PRIORITY = 20_000.0  # of what somebody painted on a view: above the photo's own pixels
 UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
 
 
@@ -58,7 +59,7 @@ def export(
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
     shown = len(sources)
-    sources += mirrored
+    sources += [*mirrored, *painted_sources(views)]
     texture_size = options.texture_size if PLACINGS[options.format].texture else 0
     painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
     overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
@@ -113,6 +114,19 @@ def view_sources(views: Views) -> list[Source]:
     straight = ((views.color - (1 - alpha[..., None])) / share).clip(0, 1).astype(np.float32)
     cameras = views.rig.cameras(views.mask.shape[-1])
     return [Source(camera, c, a) for camera, c, a in zip(cameras, straight, alpha, strict=True)]
+
+
+def painted_sources(views: Views) -> list[Source]:
+    """What somebody painted on views: it goes before every other picture."""
+    if views.painted is None:
+        return []
+    cameras = views.rig.cameras(views.mask.shape[-1])
+    parts = zip(cameras, views.color, views.painted, strict=True)
+    return [
+        Source(camera, color, where.astype(np.float32), priority=PAINT_PRIORITY, exact=True)
+        for camera, color, where in parts
+        if where.any()
+    ]
 
 
 def likeness(

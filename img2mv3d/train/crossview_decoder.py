@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.perturbation import jitter_masks, perturb_latents
+from img2mv3d.errors import InputError
 from img2mv3d.geometry.agreement import reprojection_error
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.epipolar import row_taps, structured_noise
@@ -77,7 +78,7 @@ class CrossViewTask:
         if self._calls % REFRESH_STEPS == 0:
             self.train.refresh()
         if not self.train.items:
-            raise ValueError("no training sets with latents yet; run `img2mv3d data render` and encode them first")
+            raise InputError("no training sets with latents yet; run `img2mv3d data render` and encode them first")
         own = torch.Generator().manual_seed(draw_int(rng, 1 << 30))  # a step's numbers, however many it takes
         place = next(self.net.parameters()).device  # numbers are drawn on the processor, the same for every device
         scene = self.train.items[draw_int(own, len(self.train.items))]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import RenderSet
+from img2mv3d.errors import InputError
 from img2mv3d.nets.vae import Encoder, encode_boxed
 from img2mv3d.nets.window import Window, around
 from img2mv3d.train.drafts import load_draft
@@ -90,7 +91,7 @@ class Pool:
     def draw(self, rng: torch.Generator) -> Item:
         """An item, as likely as its weight in the index says. Raises ValueError when the pool is empty."""
         if not self.items:
-            raise ValueError(f"{self.data}: no sets of split {self.split!r} yet; run `img2mv3d data render` first")
+            raise InputError(f"{self.data}: no sets of split {self.split!r} yet; run `img2mv3d data render` first")
         place = bisect.bisect_right(self._shares, draw_float(rng) * self._shares[-1])
         return self.items[min(place, len(self.items) - 1)]
 

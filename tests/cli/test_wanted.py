@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from img2mv3d.cli.wanted import is_one, names_for, photos_of
+from img2mv3d.cli.wanted import is_one, left_out, names_for, photos_of
 from img2mv3d.errors import InputError, UsageError
 
 
@@ -67,3 +67,17 @@ def test_names_are_different_whatever_the_case_and_stay_in_their_folder(files: l
     assert len({n.casefold() for n in found}) == len(files)
     for name in found:
         assert name.strip(". ") and Path(name).name == name and name != "seeds"
+
+
+def test_a_folder_leaves_no_photo_out_without_a_word(tmp_path: Path) -> None:
+    for name in ("a.JPG", "b.jfif", "c.jpe", "d.HEIC", "e.nef", "notes.txt", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [p.name for p in photos_of([str(tmp_path)])] == ["a.JPG", "b.jfif", "c.jpe", "d.HEIC", "e.nef"]
+    assert [p.name for p in left_out([str(tmp_path)])] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["views.json", "color_front.png", "rgb_000_front.png"])
+def test_a_folder_of_views_is_no_folder_of_photos(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"is a folder of views; `reconstruct .*` or `run --from"):
+        photos_of([str(tmp_path)])

@@ -66,3 +66,18 @@ def test_what_is_nothing_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_a_photo_gives_no_stage() -> None:
     assert Source("photo", Path("a.png")).stage is None
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("color_front.jpg", "its views are .jpg files: save them as PNG"),
+        ("cropsize-192/toy/rgb_000_front.png", "cropsize-192/toy inside of it looks like one"),
+        ("out/run.json", "out inside of it looks like one"),
+    ],
+)
+def test_a_folder_that_is_nothing_by_itself_says_what_was_perhaps_meant(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=says):
+        source_of(tmp_path)

@@ -23,8 +23,8 @@ DEPTH = {
     "inputs": {"latents": A, "body": None, "given": None},
 }
 GOLDEN_KEYS = {
-    "prepare": "52378220ec103b54",
-    "back": "64430c952b466b9a",
+    "prepare": "f6ad4c0d1ea837ce",
+    "back": "8c4f46ecbeaebcf9",
     "shape": "997eb0908220bfb4",
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",

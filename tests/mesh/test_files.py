@@ -1,7 +1,9 @@
 """Files of meshes: what is written is read, broken files are refused in one line, failures leave nothing behind."""
 
 import errno
+import json
 import os
+import struct
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -195,3 +197,13 @@ def test_parts_of_a_scene_stand_at_their_places(tmp_path: Path) -> None:
     mesh = read_mesh(tmp_path / "scene.glb")
     np.testing.assert_allclose([mesh.vertices.min(0)[0], mesh.vertices.max(0)[0]], [-1.25, 1.25])
     assert volume(mesh.vertices, mesh.faces) == pytest.approx(2 * 0.125 + 0.008)
+
+
+@pytest.mark.parametrize("name", ["KHR_draco_mesh_compression", "EXT_meshopt_compression"])
+def test_a_compressed_file_is_called_so(tmp_path: Path, name: str) -> None:
+    tree = json.dumps({"asset": {"version": "2.0"}, "extensionsRequired": [name], "meshes": []}).encode()
+    tree += b" " * (-len(tree) % 4)
+    head = struct.pack("<III", 0x46546C67, 2, 20 + len(tree)) + struct.pack("<II", len(tree), 0x4E4F534A)
+    (tmp_path / "a.glb").write_bytes(head + tree)
+    with pytest.raises(InputError, match=r"compressed with (Draco|meshopt).*without compression"):
+        read_mesh(tmp_path / "a.glb")

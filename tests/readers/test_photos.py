@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -269,3 +270,52 @@ def swapped() -> bytes:
     red, blue = tags[b"rXYZ"], tags[b"bXYZ"]
     data[red + 4 : red + 12], data[blue + 4 : blue + 12] = data[blue + 4 : blue + 12], data[red + 4 : red + 12]
     return bytes(data).replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
+
+
+# -------------------------------------------------------------------------------------- whole, and of other kinds
+
+
+def a_jpeg(path: Path, progressive: bool) -> bytes:
+    y, x = np.mgrid[:200, :300]
+    noise = np.random.default_rng(0).normal(0, 12, (200, 300, 3))
+    picture = np.stack([x * 0.8, y, (x + y) / 3], -1) + noise
+    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path, quality=90, progressive=progressive)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_lacks_only_its_end_mark_is_whole(tmp_path: Path, progressive: bool) -> None:
+    data = a_jpeg(tmp_path / "a.jpg", progressive)
+    before = read_photo(tmp_path / "a.jpg").rgba
+    for lacking in (1, 2):
+        (tmp_path / "b.jpg").write_bytes(data[:-lacking])
+        np.testing.assert_array_equal(read_photo(tmp_path / "b.jpg").rgba, before)
+    for left in (0.5, 0.9):
+        (tmp_path / "b.jpg").write_bytes(data[: int(len(data) * left)])
+        with pytest.raises(PhotoError, match="damaged or"):
+            read_photo(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.latent", b"x" * 99, "no photo; latents that can be carried on"),
+        ("a.safetensors", b"x" * 99, "no photo"),
+        ("a.npy", b"x" * 99, "no photo"),
+        ("a.CR2", b"II*\0" + b"x" * 99, "RAW file; develop it"),
+        ("a.heic", b"\0\0\0\x18ftypheic" + b"x" * 99, r"need the extra `heic`: pip install 'img2mv3d\[heic\]'"),
+    ],
+)
+def test_what_is_no_photo_is_called_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, says: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(PhotoError, match=says):
+        read_photo(tmp_path / name)
+
+
+def test_an_endless_strip_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (20000, 17)).save(tmp_path / "a.png")
+    with pytest.raises(PhotoError, match="too long and thin"):
+        read_photo(tmp_path / "a.png")

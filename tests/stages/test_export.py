@@ -196,3 +196,25 @@ def test_the_elevation_is_the_users_else_the_photos_where_that_is_sure(typed, pi
     body = Body(np.ones((8, 8, 8), np.float32), maps, maps, 0.5, maps[0, :, :2], pitch, spread)
     assert elevation(typed, body and body.pitch) == wanted
     assert elevation(None, None) == (0.0, "default")
+
+
+GREEN = (0, 255, 0)
+
+
+def green_texels(mesh: Mesh) -> int:
+    """How many texels of the mesh's texture are of the colour that nothing else has."""
+    assert mesh.texture is not None
+    return int((np.abs(mesh.texture.astype(int) - GREEN).max(-1) < 40).sum())
+
+
+@pytest.mark.parametrize("name", SIX_VIEWS.names)
+def test_what_somebody_painted_on_a_view_is_on_the_mesh_even_before_the_photo(lettered: Lettered, name: str) -> None:
+    index = SIX_VIEWS.names.index(name)
+    rows, columns = (int(np.median(i)) for i in np.nonzero(lettered.views.mask[index] > 0.5))
+    color, painted = lettered.views.color.copy(), np.zeros(lettered.views.mask.shape, bool)
+    color[index, rows - 12 : rows + 12, columns - 12 : columns + 12] = np.array(GREEN) / 255
+    painted[index, rows - 12 : rows + 12, columns - 12 : columns + 12] = True
+    views = replace(lettered.views, color=color, painted=painted)
+    mesh = export(lettered.surface, views, lettered.subject, options=OPTIONS)
+    plain = export(lettered.surface, lettered.views, lettered.subject, options=OPTIONS)
+    assert green_texels(plain) == 0 and green_texels(mesh) > 300

@@ -1,5 +1,7 @@
 """Cutting out and framing: drawn worlds whose mask is known, and every way in which a photo can be no good."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -8,6 +10,7 @@ from img2mv3d.errors import NothingFoundError, PhotoError, UsageError
 from img2mv3d.geometry.framing import frame
 from img2mv3d.matting import model
 from img2mv3d.plans import PrepareOptions
+from img2mv3d.readers.photos import read_photo
 from img2mv3d.stages.prepare import prepare
 from img2mv3d.values import Photo
 
@@ -277,3 +280,124 @@ def test_another_remover_than_alpha_sees_transparent_as_white() -> None:
     photo = photo_of(painted(cover, (170, 60, 40), flat((0, 0, 0))), alpha)
     subject = prepare(photo, framing_px=144, options=PrepareOptions(remover="plain"))
     assert subject.remover == "plain" and iou(subject.full[..., 3], cover) > 0.95
+
+
+# ---------------------------------------------------------------------------------- which cut-out is believed
+
+
+def figure_on(ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A painted disc before a ground, and its coverage."""
+    cover = shape("disc")
+    return painted(cover, (190, 80, 40), ground), cover
+
+
+def with_network(monkeypatch: pytest.MonkeyPatch, sees: np.ndarray, surest: float = 1.0) -> None:
+    """A network that sees `sees` wherever it looks: whole pictures only."""
+
+    def saliency(rgb: np.ndarray, file: model.Model) -> tuple[np.ndarray, float]:
+        if rgb.shape[:2] != sees.shape:
+            return np.ones(rgb.shape[:2], np.float32), surest
+        return sees.astype(np.float32), surest
+
+    monkeypatch.setattr(model, "model_for", lambda remover: model.Model("u2netp", None))
+    monkeypatch.setattr(model, "saliency", saliency)
+
+
+def test_where_background_and_network_agree_the_sharper_one_is_taken_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rgb, cover = figure_on(flat((240, 240, 240)))
+    with_network(monkeypatch, cover)
+    subject = prepare(photo_of(rgb), framing_px=144, options=AUTO)
+    assert (subject.remover, subject.warnings) == ("plain", ()) and iou(subject.full[..., 3], cover) > 0.97
+
+
+def white_on_white() -> tuple[np.ndarray, np.ndarray]:
+    """A disc as white as its ground; only a grey foot tells it apart."""
+    cover = shape("disc")
+    rgb = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    rgb[(cover > 0.5) & (np.mgrid[:SIDE, :SIDE][0] > 170)] = 150
+    return rgb, cover
+
+
+def test_an_object_of_the_background_s_colour_is_what_the_network_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb, cover = white_on_white()
+    with_network(monkeypatch, cover)
+    subject = prepare(photo_of(rgb), framing_px=144, options=AUTO)
+    assert subject.remover == "u2netp" and iou(subject.full[..., 3], cover) > 0.93
+    assert len(subject.warnings) == 1 and "in doubt" in subject.warnings[0] and "--remover" in subject.warnings[0]
+
+
+def framed(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """A disc on green with a black frame, or on a polaroid."""
+    rgb, cover = figure_on(flat((120, 160, 90)))
+    thick = (8, 8, 8, 8) if kind == "frame" else (12, 45, 12, 12)  # top, bottom, left, right
+    color = 0 if kind == "frame" else 255
+    pad = (thick[:2], thick[2:])
+    return np.stack([np.pad(rgb[..., c], pad, constant_values=color) for c in range(3)], -1), np.pad(cover, pad)
+
+
+@pytest.mark.parametrize("network", [True, False])
+@pytest.mark.parametrize("kind", ["frame", "polaroid"])
+def test_a_frame_is_not_the_object(monkeypatch: pytest.MonkeyPatch, kind: str, network: bool) -> None:
+    rgb, cover = framed(kind)
+    if network:
+        with_network(monkeypatch, cover)
+    subject = prepare(photo_of(rgb), framing_px=144, options=AUTO)
+    assert iou(subject.full[..., 3], cover) > 0.93 and "in doubt" in subject.warnings[0]
+
+
+def test_a_drawing_is_its_inside_too() -> None:
+    picture = Image.new("RGB", (800, 800), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((200, 250, 600, 650), outline="black", width=7, fill="white")
+    pen.ellipse((270, 110, 520, 320), outline="black", width=7, fill="white")
+    subject = prepare(photo_of(np.asarray(picture)), framing_px=144, options=AUTO)
+    assert (subject.full[..., 3] > 127).mean() > 0.24
+    assert "outlines were filled" in subject.warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["rounded corners", "254 everywhere"])
+def test_a_transparency_that_leaves_out_no_background_is_no_cut_out(tmp_path: Path, kind: str) -> None:
+    rgb, cover = figure_on(flat((120, 160, 90)))
+    alpha = Image.new("L", (SIDE, SIDE), 254 if kind != "rounded corners" else 0)
+    if kind == "rounded corners":
+        ImageDraw.Draw(alpha).rounded_rectangle((0, 0, SIDE - 1, SIDE - 1), 20, fill=255)
+    Image.fromarray(np.dstack([rgb, np.asarray(alpha)])).save(tmp_path / "p.png")
+    subject = prepare(read_photo(tmp_path / "p.png"), framing_px=144, options=AUTO)
+    assert subject.remover == "plain" and iou(subject.full[..., 3], cover) > 0.95
+    kept = (
+        prepare(read_photo(tmp_path / "p.png"), framing_px=144, options=PrepareOptions("alpha"))
+        if kind[0] == "r"
+        else None
+    )
+    assert kept is None or kept.remover == "alpha"
+
+
+@pytest.mark.parametrize("given", ["alpha", "mask"])
+def test_an_inverted_alpha_or_mask_is_turned_and_said(given: str) -> None:
+    rgb, cover = figure_on(flat((120, 160, 90)))
+    turned = ((1 - cover) * 255).astype(np.uint8)
+    photo = photo_of(rgb, turned) if given == "alpha" else photo_of(rgb)
+    subject = prepare(photo, framing_px=144, options=AUTO, mask=turned if given == "mask" else None)
+    assert iou(subject.full[..., 3], cover) > 0.97 and "the other way round" in subject.warnings[0]
+
+
+def test_a_trace_of_alpha_at_the_edges_does_not_change_the_framing() -> None:
+    rgb, cover = figure_on(flat((120, 160, 90)))
+    alpha = (cover * 255).astype(np.uint8)
+    clean = prepare(photo_of(rgb, alpha), framing_px=144, options=AUTO)
+    for value in (1, 2, 60):
+        trace = alpha.copy()
+        trace[[0, -1]] = trace[:, [0, -1]] = value
+        subject = prepare(photo_of(rgb, trace), framing_px=144, options=AUTO)
+        assert subject.framing == clean.framing and np.array_equal(subject.image, clean.image)
+
+
+def test_letters_of_one_word_stay_together() -> None:
+    rgb = np.full((200, 600, 3), 255, np.uint8)
+    for left in range(40, 560, 110):
+        rgb[60:140, left : left + 70] = (200, 30, 40)
+    subject = prepare(photo_of(rgb), framing_px=144, options=AUTO)
+    columns = np.flatnonzero((subject.full[..., 3] > 127).any(0))
+    assert (columns[0], columns[-1]) == (40, 549)
