@@ -115,14 +115,12 @@ def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
     plan = PLANS[typed["quality"]] if "quality" in typed else recorded_plan(source)
     if "size" in typed and "height" in typed:
         raise UsageError("--size and --height exclude each other; give one of them")
-    if "size" in typed or "height" in typed:  # the one takes the place of the other on record
-        plan = replace(plan, export=replace(plan.export, size_mm=None, height_mm=None))
     if "box" in typed:
         for other in ("size", "height", "depth_ratio"):
             if other in typed:
                 flag = FLAGS[other].decls[0]
                 raise UsageError(f"--size-mm says already what {flag} says; give one of them")
-        plan = replace(plan, shape=ShapeOptions(), export=replace(plan.export, size_mm=None, height_mm=typed["box"][1]))
+        plan = replace(plan, shape=ShapeOptions(), export=replace(plan.export, height_mm=typed["box"][1]))
     elif "depth_ratio" in typed:  # takes the place of a box on record
         plan = replace(plan, shape=ShapeOptions())
     for name, value in typed.items():
