@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from img2mv3d.bundles.weights import Bundle, load_bundle
 from img2mv3d.cli import measuring
 from img2mv3d.cli.app import app
-from img2mv3d.cli.seeds import Choice
+from img2mv3d.cli.seeds import Choice, Plausibility, agreed
 from img2mv3d.eval import FORMER_CONDITIONS
 from img2mv3d.eval.comparison import FORMER_KEYS, FORMER_METHODS, load_rows
 from img2mv3d.flow import runners
@@ -191,7 +191,8 @@ def test_what_reads_the_json_of_check_finds_its_keys() -> None:
 
 
 def test_what_reads_seeds_json_finds_its_keys(tmp_path: Path) -> None:
-    (row,) = Choice(3, ((3, Agreement(0.1, 0.5, 0.9)),), tmp_path).facts()["seeds"]
+    tried = Plausibility(0.7, agreed(Agreement(0.1, 0.5, 0.9)))
+    (row,) = Choice(3, ((3, tried),), tmp_path).facts()["seeds"]
     assert row["warp_error"] == row["reprojection_error"] == 0.1
 
 

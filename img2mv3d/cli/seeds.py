@@ -15,6 +15,7 @@ from img2mv3d.errors import UsageError
 if TYPE_CHECKING:
     from img2mv3d.flow.entry import Source
     from img2mv3d.flow.store import Store
+    from img2mv3d.geometry.agreement import Agreement
     from img2mv3d.plans import Plan
 
 SHEET = "seeds.png"
@@ -95,9 +96,13 @@ def _plausibility(place: Path) -> Plausibility:
     plain = load_views(place / "plain")
     z, hit, _ = load_depth(place / "depth.npz", plain.mask.shape)
     found = agreement(plain.color, plain.mask, z, hit, plain.rig)
+    return Plausibility(found.score, agreed(found))
+
+
+def agreed(found: Agreement) -> dict[str, float]:
+    """The figures, the error also under the name of version 0.1.0."""
     figures = {name: round(value, 4) for name, value in found._asdict().items()}
-    # the error also under the name of version 0.1.0
-    return Plausibility(found.score, figures | {"warp_error": figures["reprojection_error"]})
+    return figures | {"warp_error": figures["reprojection_error"]}
 
 
 def _sheet(out: Path, choice: Choice) -> Any:

@@ -48,7 +48,9 @@ def test_read_latents_undoes_write_latents(tmp_path: Path) -> None:
     before = some_record()
     write_latents(tmp_path / "a.pt", before)
     after = read_latents(tmp_path / "a.pt")
-    assert list(after) == list(before)
+    assert list(after) == [*before, "draft"] and after["draft"] is None
+    write_latents(tmp_path / "b.pt", before | {"draft": before["color"]})
+    np.testing.assert_array_equal(read_latents(tmp_path / "b.pt")["draft"], before["color"])
     for name, value in before.items():
         np.testing.assert_array_equal(after[name], value)
 
