@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-STAMP = ".venv/ready-matting,wonder3d,eval,usd,print,dev"
+STAMP = ".venv/ready-matting,wonder3d,eval,usd,print,serve,dev"
 
 
 @pytest.fixture(scope="module")
