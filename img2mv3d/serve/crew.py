@@ -23,7 +23,7 @@ from img2mv3d.serve.workers import Outcome, Worker
 
 RECORD = "post.json"  # what a later server knows a finished run by
 ID = re.compile(r"[\w-]{16,64}")
-TIDY = 30.0  # seconds between two looks for what is too old
+TIDY = 30.0  # seconds between two looks for what is too old, at most
 CUT_SECONDS = 60.0  # that cutting out may take
 KINDS = {"view": "views/color", "plain": "plain/color", "normal": "plain/normal"}
 VIEWS = {f"{kind}-{name}.png": f"{stem}_{name}.png" for name in VIEW_NAMES for kind, stem in KINDS.items()}
@@ -136,7 +136,7 @@ class Crew:
         self.jobs.changed()
 
     def _tidy(self) -> None:
-        while not self._end.wait(TIDY):
+        while not self._end.wait(min(TIDY, self.jobs.keep / 4)):
             self.forget(self.jobs.expire())
 
     def _restore(self) -> None:

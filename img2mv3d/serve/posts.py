@@ -107,7 +107,7 @@ async def _of_form(request: Request) -> tuple[str, dict[str, bytes], str]:
         form = await request.form(max_files=len(PICTURES), max_fields=2)
     except HTTPException as error:
         raise RefusedError(400, str(error.detail).splitlines()[0]) from None
-    async with form:
+    try:
         pictures: dict[str, bytes] = {}
         name, options = "", ""
         for key, value in form.multi_items():
@@ -118,6 +118,8 @@ async def _of_form(request: Request) -> tuple[str, dict[str, bytes], str]:
                 options = value
             else:
                 raise RefusedError(400, f"unknown field {clean_name(key)}; expected photo, mask, back (files), options")
+    finally:
+        await form.close()
     return clean_name(name), {k: data for k, data in pictures.items() if data}, options
 
 
