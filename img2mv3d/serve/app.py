@@ -9,6 +9,7 @@ import asyncio
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -32,7 +33,7 @@ from img2mv3d.serve.work import BACK, MASK, PHOTO, REPORT
 PAGE = Path(__file__).parent / "page"
 REPORT_ASSETS = Path(__file__).parents[1] / "report" / "assets"
 ASSETS = {
-    **{name: PAGE / name for name in ("index.html", "serve.css", "serve.js", "brush.js", "glb.js", "run.js", "icon.svg")},
+    **{name: PAGE / name for name in ("index.html", "serve.css", "serve.js", "brush.js", "glb.js", "icon.svg")},
     "report.css": REPORT_ASSETS / "page.css",
     "viewer.js": REPORT_ASSETS / "viewer.js",
 }
@@ -160,7 +161,8 @@ def make_app(crew: Crew, rules: Rules, bell: Bell, *, max_pixels: int = 100_000_
 
     @app.get("/status", summary="What the page shows of the server.")
     async def status() -> dict[str, Any]:
-        return {"ready": crew.ready, "problem": crew.problem, "full": jobs.full(), "keep_seconds": jobs.keep}
+        told = {"ready": crew.ready, "problem": crew.problem, "full": jobs.full()}
+        return {**told, "keep_seconds": jobs.keep, "now": time.time()}
 
     @app.post("/runs", status_code=202, openapi_extra=_body(True), summary="A photo to make a mesh of.")
     async def post(request: Request, wait: bool = False) -> Response:
