@@ -101,7 +101,9 @@ class Browser:
     def names(self) -> list[tuple[str, str]]:
         """Role and name of everything that a screen reader can reach and use."""
         nodes = self._call("Accessibility.getFullAXTree")["nodes"]
-        told = [(n.get("role", {}).get("value", ""), n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]]
+        told = [
+            (n.get("role", {}).get("value", ""), n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]
+        ]
         return [(role, name.strip()) for role, name in told if role in USED]
 
     def picture(self, path: Path | None = None, clip: dict[str, float] | None = None) -> bytes:

@@ -26,9 +26,7 @@ PORT = 8337
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Host = Annotated[str, typer.Option("--host", help="Listen here; 0.0.0.0: on all networks.", rich_help_panel=WHERE)]
-Port = Annotated[
-    int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.", rich_help_panel=WHERE)
-]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.", rich_help_panel=WHERE)]
 Names = Annotated[
     list[str] | None,
     typer.Option("--allow-host", metavar="NAME", help="A name by which it may be called.", rich_help_panel=WHERE),

@@ -38,6 +38,7 @@ ASSETS = {
     "viewer.js": REPORT_ASSETS / "viewer.js",
 }
 TYPES = {  # our own table: some systems call scripts text/plain, and browsers refuse them then
+    "": "application/octet-stream",  # the photo as it came, whatever it is
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -89,7 +90,12 @@ def make_app(crew: Crew, rules: Rules, bell: Bell, *, max_pixels: int = 100_000_
         await asyncio.to_thread(crew.close)
 
     app = FastAPI(
-        title="img2mv3d", version=__version__, lifespan=life, docs_url=None, redoc_url=None, description="Photo in, mesh out."
+        title="img2mv3d",
+        version=__version__,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        description="Photo in, mesh out.",
     )
     reading = asyncio.Semaphore(AT_ONCE)
 
@@ -219,7 +225,9 @@ def make_app(crew: Crew, rules: Rules, bell: Bell, *, max_pixels: int = 100_000_
             path = Path(place) / PHOTO
             await asyncio.to_thread(path.write_bytes, made.pictures[PHOTO])
             outcome = await asyncio.to_thread(crew.cut, path)
-        return JSONResponse(outcome.facts if outcome.ok else {"detail": outcome.reason}, 200 if outcome.ok else UNREADABLE)
+        return JSONResponse(
+            outcome.facts if outcome.ok else {"detail": outcome.reason}, 200 if outcome.ok else UNREADABLE
+        )
 
     return Guard(app, rules)
 

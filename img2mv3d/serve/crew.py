@@ -18,7 +18,7 @@ from typing import Any
 from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.errors import Img2mv3dError
 from img2mv3d.serve.jobs import DONE, FAILED, Job, Jobs
-from img2mv3d.serve.work import OUT, PREVIEW, REPORT, RunTask
+from img2mv3d.serve.work import OUT, PHOTO, PREVIEW, REPORT, RunTask
 from img2mv3d.serve.workers import Outcome, Worker
 
 RECORD = "post.json"  # what a later server knows a finished run by
@@ -27,7 +27,12 @@ TIDY = 30.0  # seconds between two looks for what is too old, at most
 CUT_SECONDS = 60.0  # that cutting out may take
 KINDS = {"view": "views/color", "plain": "plain/color", "normal": "plain/normal"}
 VIEWS = {f"{kind}-{name}.png": f"{stem}_{name}.png" for name in VIEW_NAMES for kind, stem in KINDS.items()}
-FILES = {PREVIEW: PREVIEW, "cutout.png": f"{OUT}/subject.png", **{n: f"{OUT}/{p}" for n, p in VIEWS.items()}}
+FILES = {
+    "original": PHOTO,
+    PREVIEW: PREVIEW,
+    "cutout.png": f"{OUT}/subject.png",
+    **{n: f"{OUT}/{p}" for n, p in VIEWS.items()},
+}
 
 
 class Crew:

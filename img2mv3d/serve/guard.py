@@ -99,7 +99,9 @@ class Guard:
         check_origin(headers, rules.hosts, writes=scope["method"] not in ("GET", "HEAD"))
         traded = None
         if rules.token is not None and scope["path"] not in FREE:
-            near = local and _is_loopback(scope) and not any(h.startswith(("x-forwarded", "forwarded")) for h in headers)
+            near = (
+                local and _is_loopback(scope) and not any(h.startswith(("x-forwarded", "forwarded")) for h in headers)
+            )
             if not near:
                 traded = self._check_token(scope, headers)
         if scope["method"] == "POST" and traded is None:

@@ -99,7 +99,9 @@ def listen(host: str, port: int) -> socket.socket:
         bound = socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
         words = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"--host {host} --port {port}: {words}; take another port, or 0 for any that is free") from None
+        raise UsageError(
+            f"--host {host} --port {port}: {words}; take another port, or 0 for any that is free"
+        ) from None
     return bound
 
 

@@ -85,7 +85,12 @@ class PhotoRuns:
             write_report(folder)
         stages = {name: {"how": s["how"], "seconds": s["now_seconds"]} for name, s in result.stages.items()}
         seconds = round(time.perf_counter() - started, 2)
-        return {"warnings": list(result.warnings), "seconds": seconds, "stages": stages, "file": mesh_name(options.format)}
+        return {
+            "warnings": list(result.warnings),
+            "seconds": seconds,
+            "stages": stages,
+            "file": mesh_name(options.format),
+        }
 
 
 @dataclass

@@ -80,7 +80,9 @@ class Served:
         for key, value in fields.items():
             of_file = f'; filename="{name}"' if isinstance(value, bytes) else ""
             data = value if isinstance(value, bytes) else value.encode()
-            parts.append(f'--xx\r\nContent-Disposition: form-data; name="{key}"{of_file}\r\n\r\n'.encode() + data + b"\r\n")
+            parts.append(
+                f'--xx\r\nContent-Disposition: form-data; name="{key}"{of_file}\r\n\r\n'.encode() + data + b"\r\n"
+            )
         body = b"".join(parts) + b"--xx--\r\n"
         return self.ask("POST", path, body, {"Content-Type": "multipart/form-data; boundary=xx"})
 

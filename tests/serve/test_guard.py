@@ -54,7 +54,9 @@ def test_loopback_is_known_by_its_names(host: str) -> None:
     assert ask(Rules(), host=host)[0] == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8337", "", "192.168.1.5"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8337", "", "192.168.1.5"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_a_foreign_host_is_refused_on_reads_too(host: str, method: str) -> None:
     status, _, body = ask(Rules(), method, host=host)
@@ -67,7 +69,9 @@ def test_an_open_server_takes_plain_addresses_and_its_own_names() -> None:
     assert ask(OPEN, host="evil.example", client=FAR, authorization="Bearer the token")[0] == 403
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "https://localhost.evil.example"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "https://localhost.evil.example"]
+)
 def test_another_sites_page_may_not_ask(origin: str) -> None:
     for method in ("POST", "DELETE", "GET"):
         status, _, body = ask(Rules(), method, origin=origin)

@@ -35,7 +35,14 @@ def test_stages_are_told_and_files_are_there(work: PhotoRuns, workshop: Workshop
     told: list[tuple[str, dict]] = []
     outcome = work.do(task(workshop.folder / "run"), lambda *event: told.append(event))
     assert outcome.ok and outcome.facts["file"] == "mesh.glb" and "cut" in outcome.facts["warnings"]
-    assert [d["stage"] for k, d in told if k == "stood"] == ["prepare", "generate", "depth", "decode", "reconstruct", "export"]
+    assert [d["stage"] for k, d in told if k == "stood"] == [
+        "prepare",
+        "generate",
+        "depth",
+        "decode",
+        "reconstruct",
+        "export",
+    ]
     begun = [d for k, d in told if k == "stage"]
     assert begun[0] == {"stage": "prepare", "number": 1, "total": 6, "doing": "cutting the object out"}
     for name in ("photo.jpg", "out/subject.png", "out/views/color_back.png", "out/mesh.glb"):
@@ -61,7 +68,12 @@ def test_ranges_are_those_of_the_command_line() -> None:
     from img2mv3d.cli.flags import FLAGS, SIZE_MM
 
     told = RunOptions.model_json_schema()["properties"]
-    for option, flag in {"depth_ratio": "depth_ratio", "faces": "faces", "texture_size": "texture_size", "elevation_deg": "elevation"}.items():
+    for option, flag in {
+        "depth_ratio": "depth_ratio",
+        "faces": "faces",
+        "texture_size": "texture_size",
+        "elevation_deg": "elevation",
+    }.items():
         number = told[option]["anyOf"][0]
         assert (number["minimum"], number["maximum"]) == (FLAGS[flag].low, FLAGS[flag].high), option
     assert (told["size_mm"]["anyOf"][0]["minimum"], told["size_mm"]["anyOf"][0]["maximum"]) == SIZE_MM

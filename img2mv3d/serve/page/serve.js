@@ -329,10 +329,10 @@ function draw(run) {
   $("progress").hidden = $("waiting").hidden = !open;
   $("failed").hidden = !["failed", "cancelled"].includes(run.state);
   $("reason").textContent = worded(run.reason);
-  $("correct").hidden = !page.photo || !page.cutouts;
+  $("correct").hidden = $("edit").hidden = !run.files.includes("original");
   warn($("run-warnings"), run.warnings || []);
   $("next").hidden = open;
-  $("again").hidden = $("report").hidden = run.state !== "done";
+  $("again").hidden = run.state !== "done";
   $("report").href = `runs/${run.id}/files/report.html`;
   $("report").hidden = !run.files.includes("report.html");
   $("coming-told").textContent = open ? "The first picture comes in a moment" : "";
@@ -421,6 +421,20 @@ const again = told(async (change) => {
   const run = page.run;
   const next = await ask("POST", `runs/${run.id}/again`, { ...run.options, ...change });
   go(next.id);
+});
+
+// Back to the cut-out; after a reload the photo comes from the server.
+const edit = told(async () => {
+  const run = page.run;
+  if (page.photo && page.cutouts && page.photo.name === run.name) {
+    history.pushState(null, "", location.pathname + location.search);
+    leave();
+    show("cut");
+    return list();
+  }
+  const answer = await fetch(`runs/${run.id}/files/original`);
+  if (!answer.ok) throw new Error("The photo is not there any more.");
+  return arrive(new File([await answer.blob()], run.name));
 });
 
 const remove = told(async (id) => {
@@ -560,7 +574,8 @@ function wire() {
   $("download").addEventListener("click", download);
   $("again").addEventListener("click", () => again({ seed: page.run.options.seed + 1 }));
   $("retry").addEventListener("click", () => again({}));
-  $("correct").addEventListener("click", () => { history.pushState(null, "", location.pathname + location.search); leave(); show("cut"); list(); });
+  $("correct").addEventListener("click", edit);
+  $("edit").addEventListener("click", edit);
   $("stop").addEventListener("click", () => remove(page.run.id));
   $("delete").addEventListener("click", () => remove(page.run.id));
   addEventListener("hashchange", follow);
