@@ -78,30 +78,24 @@ def serve(
     curl -F photo=@cup.jpg 'http://127.0.0.1:8337/runs?wait=1' -o cup.glb
     """
     check_installed()
-    seconds, longest = parse_seconds("--keep", keep), parse_seconds("--timeout", timeout)
-    try:
-        most = None if memory is None else parse_bytes(memory)
-    except ValueError as error:
-        raise UsageError(f"--memory {error}") from None
-    from img2mv3d.serve.server import Settings, listen, run_server
+    from img2mv3d.serve.server import listen, run_server
 
+    limits = {"workers": workers, "queue": queue, "keep": parse_seconds("--keep", keep)}
+    limits |= {"timeout": parse_seconds("--timeout", timeout), "memory": parse_memory(memory)}
     with tempfile.TemporaryDirectory(prefix="img2mv3d-serve-") as place:
-        settings = Settings(
-            folder=Path(place) if out is None else out,
-            host=host,
-            names=tuple(name.lower() for name in allow_host or ()),
-            workers=workers,
-            queue=queue,
-            keep=seconds,
-            timeout=longest,
-            memory=most,
-            token=os.environ.get(TOKEN) or None,
-            bundle=flags.get("bundle") or "mini",
-            device=flags.get("device") or "auto",
-        )
+        settings = settings_for(Path(place) if out is None else out, host, allow_host or [], limits, flags)
         bound = listen(host, port)
         announce(settings, bound.getsockname()[1], browser=not no_browser, lasting=out is not None)
         run_server(settings, bound)
+
+
+def settings_for(folder: Path, host: str, names: list[str], limits: dict[str, Any], flags: dict[str, Any]) -> Any:
+    """The server's settings; the token may come from the environment."""
+    from img2mv3d.serve.server import Settings
+
+    weights = {name: flags[name] for name in ("bundle", "device") if flags.get(name)}
+    token = os.environ.get(TOKEN) or None
+    return Settings(folder, host, tuple(name.lower() for name in names), token=token, **limits, **weights)
 
 
 def check_installed() -> None:
@@ -119,6 +113,14 @@ def parse_seconds(flag: str, text: str) -> float:
     if found is None or float(found.group(1)) == 0:
         raise UsageError(f"{flag} {text}: expected a time such as 90m, 12h or 7d")
     return float(found.group(1)) * SECONDS[found.group(2)]
+
+
+def parse_memory(text: str | None) -> int | None:
+    """Bytes out of "8G". Raises UsageError."""
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"--memory {error}") from None
 
 
 def announce(settings: Any, port: int, *, browser: bool, lasting: bool) -> None:

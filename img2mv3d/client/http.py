@@ -111,7 +111,8 @@ class Run:
         failed, was cancelled or took longer than `seconds`."""
         end, last = None if seconds is None else time.monotonic() + seconds, 0
         while True:
-            for last, kind, data in self._events(last, end):
+            for number, kind, data in self._events(last, end):
+                last = number
                 if told is not None:
                     told(kind, data)
             state = self.state()

@@ -9,11 +9,12 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from img2mv3d import machine
 from img2mv3d.errors import UsageError
@@ -29,6 +30,7 @@ from img2mv3d.serve.workers import Work, Worker
 SHARE = 0.8  # of the machine's memory that all workers may use together
 CONNECTIONS = 200  # open at a time; more are told to come back
 CUTTER_MEMORY = 3 << 30
+HEADERS_SECONDS = 15.0  # that a new connection has to say what it wants
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,19 @@ class Settings:
         return f"http://{_bracketed(near)}:{port}/{token}", [a for a in others if self.open]
 
 
+class Protocol(H11Protocol):
+    """uvicorn's own, in plain Python, but who connects and says nothing is sent away."""
+
+    def connection_made(self, transport: Any) -> None:
+        """A connection stands."""
+        super().connection_made(transport)
+        self.loop.call_later(HEADERS_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
 class Server(uvicorn.Server):
     """uvicorn, but whoever waits for news is sent home at the first interrupt."""
 
@@ -121,12 +136,11 @@ def make_crew(settings: Settings) -> Crew:
 
 def make_server(settings: Settings) -> Server:
     """A server that has not begun; its rules know the queue."""
-    from dataclasses import replace
-
     crew, bell = make_crew(settings), Bell()
     app = make_app(crew, replace(settings.rules, full=crew.jobs.full), bell)
     config = uvicorn.Config(
         app,
+        http=Protocol,
         log_config=None,
         access_log=False,  # addresses may hold a token
         server_header=False,

@@ -171,7 +171,7 @@ def test_too_many_pixels_are_refused_by_their_header(server: Served) -> None:
 
 
 def test_too_many_bytes_are_refused_by_their_number_or_when_they_are_seen(server: Served) -> None:
-    head = b"POST /runs HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    head = b"POST /runs HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n"
     with server.raw(head + b"Content-Length: 900000000\r\n\r\n") as connection:
         assert connection.recv(1000).startswith(b"HTTP/1.1 413")
 
@@ -232,7 +232,8 @@ def test_events_come_as_they_happen(server: Served) -> None:
 
 def test_who_hangs_up_while_waiting_cancels_the_run(server: Served) -> None:
     body = json.dumps({"photo": base64.b64encode(picture(13)).decode(), "options": json.loads(SLOW)}).encode()
-    head = f"POST /runs?wait=1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = "POST /runs?wait=1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}"
     started = time.monotonic()
     for _ in range(5):
         connection = server.raw(f"{head}\r\n\r\n".encode() + body)

@@ -18,7 +18,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
-BOX = "(r => ({{x: r.x, y: r.y, width: r.width, height: r.height}}))(document.getElementById('{0}').getBoundingClientRect())"
+BOX = "(r => ({{x: r.x, y: r.y, width: r.width, height: r.height}}))"
+BOX += "(document.getElementById('{0}').getBoundingClientRect())"
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +101,8 @@ def test_a_photo_becomes_a_mesh_that_can_be_turned_and_taken(
     for id in ("wire", "light", "front"):
         click(browser, id)
         time.sleep(0.4)
-        assert (now := browser.picture(None, box)) != turned, id
-        turned = now
+        last, turned = turned, browser.picture(None, box)
+        assert turned != last, id
     browser.save_downloads(tmp_path)
     click(browser, "download")
     wait_for(lambda: (tmp_path / "bällchen.glb").exists())
@@ -171,7 +172,7 @@ def test_a_page_that_was_closed_in_the_middle_comes_back_to_its_run(
 def test_a_picture_can_be_pasted(server: Served, browser: Browser) -> None:
     browser.open(server.address)
     browser.value(
-        "(async () => { const c = document.createElement('canvas'); c.width = c.height = 80; const p = c.getContext('2d');"
+        "(async () => { const c = document.createElement('canvas'), p = c.getContext('2d'); c.width = c.height = 80;"
         "p.fillStyle = 'white'; p.fillRect(0, 0, 80, 80); p.fillStyle = 'teal'; p.fillRect(20, 20, 40, 40);"
         "const blob = await new Promise(done => c.toBlob(done)); const data = new DataTransfer();"
         "data.items.add(new File([blob], 'clip.png', {type: 'image/png'}));"
