@@ -62,6 +62,10 @@ class Browser:
             assert time.monotonic() < end, f"{address} did not get ready: {self.faults}"
             time.sleep(0.1)
 
+    def leave(self) -> None:
+        """Close the page, as far as it can tell."""
+        self._call("Page.navigate", url="about:blank")
+
     def value(self, expression: str) -> Any:
         """What a piece of script gives in the page; promises are waited for."""
         answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -77,6 +81,12 @@ class Browser:
         data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self._call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def another(self, address: str) -> None:
+        """One more tab at an address; the first one stays the one that is spoken to."""
+        session, self._session = self._session, ""
+        self._call("Target.createTarget", url=address, background=True)
+        self._session = session
 
     def key(self, key: str, code: str = "", number: int = 0, modifiers: int = 0) -> None:
         """Press and release a key: its name, code and virtual key code."""

@@ -4,16 +4,19 @@ import base64
 import http.client
 import json
 import os
+import re
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urljoin
 
 import psutil
 import pytest
 
 from img2mv3d.client import Client, ServerError
+from tests.serve.proxied import Proxy
 from tests.serve.served import Answer, Served, picture, wait_for
 
 SLOW = json.dumps({"seed": 100})  # ten seconds, unless somebody stops it
@@ -288,6 +291,28 @@ def test_the_client_carries_a_photo_to_a_mesh(server: Served, tmp_path: Path) ->
     run.delete()
     with pytest.raises(ServerError, match="no such run"):
         run.state()
+
+
+def test_behind_a_proxy_under_a_prefix_the_page_is_whole_and_news_come_at_once(server: Served) -> None:
+    proxy = Proxy(server.port)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+
+    def fetched(path: str) -> Answer:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        found = Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        connection.close()
+        return found
+
+    linked = re.findall(r'(?:src|href)="([^"#]+)"', fetched("/x/").body.decode())
+    assert len(linked) >= 5
+    assert [a for a in {urljoin("/x/", link) for link in linked} if fetched(a).status != 200] == []
+    started, heard = time.monotonic(), []
+    run = Client(f"http://127.0.0.1:{proxy.port}/x/").post(picture(21), seed=10)
+    run.wait(20.0, lambda kind, data: heard.append((kind, time.monotonic() - started)))
+    first = next(seconds for kind, seconds in heard if kind == "progress")
+    assert heard[-1][0] == "done" and first < heard[-1][1] - 0.5
+    proxy.end()
 
 
 def test_the_client_passes_by_a_dead_proxy_and_says_who_is_not_there(
