@@ -26,7 +26,7 @@ COMMANDS = sorted((ROOT / "docs" / "commands").glob("*.md"))
 
 FENCE = re.compile(r"^(?P<note><!--[^\n]*-->\n\s*)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 SHELL = ("bash", "console")
-PROGRAMS = ("img2mv3d", "python", "torchrun", "make", "pip", "git", "cd")  # that a page may call
+PROGRAMS = ("img2mv3d", "python", "torchrun", "make", "pip", "git", "cd", "curl")  # that a page may call
 OTHERS_FLAGS = {"--nproc-per-node", "--use-deprecated"}  # of programs that are not ours
 
 

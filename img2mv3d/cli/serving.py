@@ -1,6 +1,6 @@
 """The command `serve`: the page and the address.
 
-In: flags. Out: a server until Ctrl-C, its address on stdout. Why here: what is open to whom is decided here, and said.
+In: flags. Out: a server until Ctrl-C, its address on stdout.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ TOKEN = "IMG2MV3D_TOKEN"
 PORT = 8337
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
-Host = Annotated[str, typer.Option("--host", help="Listen here; 0.0.0.0: on all networks.", rich_help_panel=WHERE)]
-Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.", rich_help_panel=WHERE)]
+Host = Annotated[
+    str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all networks.", rich_help_panel=WHERE)
+]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any free port.", rich_help_panel=WHERE)]
 Names = Annotated[
     list[str] | None,
-    typer.Option("--allow-host", metavar="NAME", help="A name by which it may be called.", rich_help_panel=WHERE),
+    typer.Option("--allow-host", metavar="NAME", help="A host name that requests may use.", rich_help_panel=WHERE),
 ]
-Closed = Annotated[bool, typer.Option("--no-browser", help="Only print the address.", rich_help_panel=WHERE)]
+Closed = Annotated[bool, typer.Option("--no-browser", help="Print the address only.", rich_help_panel=WHERE)]
 Workers = Annotated[
     int, typer.Option("--workers", min=1, max=64, metavar="N", help="Runs at a time.", rich_help_panel=LIMITS)
 ]
@@ -39,18 +41,24 @@ Queue = Annotated[
     int, typer.Option("--queue", min=1, max=10_000, metavar="N", help="Runs that may wait.", rich_help_panel=LIMITS)
 ]
 Keep = Annotated[
-    str, typer.Option("--keep", metavar="TIME", help="How long a run stays: 90m, 12h, 7d.", rich_help_panel=LIMITS)
+    str, typer.Option("--keep", metavar="TIME", help="How long a run is kept: 90m, 12h, 7d.", rich_help_panel=LIMITS)
 ]
 Timeout = Annotated[
-    str, typer.Option("--timeout", metavar="TIME", help="What a run may take at most.", rich_help_panel=LIMITS)
+    str, typer.Option("--timeout", metavar="TIME", help="Longest time of a run.", rich_help_panel=LIMITS)
 ]
 Memory = Annotated[
     str | None,
     typer.Option(
-        "--memory", metavar="BYTES", help="What a worker may use: 8G (a share of 80 %).", rich_help_panel=LIMITS
+        "--memory",
+        metavar="BYTES",
+        help=r"Memory that a worker may use: 8G. \[default: its share of 80 % of the machine's]",
+        rich_help_panel=LIMITS,
     ),
 ]
-Folder = Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the runs (one that goes at the end).")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("-o", "--out", help=r"Folder for the runs. \[default: a temporary one, removed at the end]"),
+]
 
 
 @command(app, "bundle", "device", "debug")
@@ -67,10 +75,10 @@ def serve(
     out: Folder = None,
     **flags: Any,
 ) -> None:
-    """Drop a photo on a page, get a mesh; and an address that other programs post to. Until Ctrl-C.
+    """Serve a page to drop photos on, and an HTTP API for other programs, until Ctrl-C.
 
-    Only this machine may come in, unless --host says otherwise: then the printed address has a token, and a phone in
-    the same network can open it. IMG2MV3D_TOKEN sets the token. Needs the extra serve: pip install 'img2mv3d[serve]'.
+    Only this machine has access, unless --host says otherwise. Then the printed address contains a token, and a phone
+    in the same network can open it. IMG2MV3D_TOKEN sets the token. Needs the extra serve: pip install 'img2mv3d[serve]'.
 
     \b
     img2mv3d serve

@@ -1,7 +1,6 @@
 """A photo in Python's own objects -> a mesh in Python's own objects; nothing is written unless somebody asks.
 
-In: a path, bytes, a PIL image or an array. Out: `Reconstruction`. Why here: `run` speaks of files, as the command line
-does; whoever has a picture in memory wants a mesh in memory.
+In: a path, bytes, a PIL image or an array. Out: `Reconstruction`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from img2mv3d.errors import PhotoError
 from img2mv3d.flow.entry import Source
-from img2mv3d.flow.pipeline import run
+from img2mv3d.flow.pipeline import Result, run
 from img2mv3d.flow.progress import Report
 from img2mv3d.plans import STANDARD, Plan
 
@@ -131,11 +130,11 @@ def _checked(array: Any) -> Any:
     return found
 
 
-def _read(folder: Path, result: Any) -> Reconstruction:
+def _read(folder: Path, result: Result) -> Reconstruction:
     import trimesh
 
     from img2mv3d.values import Depth, Subject, Views
 
     mesh = trimesh.load_mesh(folder / "mesh.glb", process=False)
-    values = {"subject": Subject.load(folder), "views": Views.load(folder), "depth": Depth.load(folder)}
-    return Reconstruction(mesh, **values, warnings=result.warnings, stages=result.stages)
+    values = Subject.load(folder), Views.load(folder), Depth.load(folder)
+    return Reconstruction(mesh, *values, result.warnings, result.stages)

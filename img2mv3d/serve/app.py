@@ -1,6 +1,6 @@
 """The address: routes of the page and of the API, described by OpenAPI.
 
-In: a `Crew`, `Rules`. Out: an ASGI application. Why here: HTTP ends here; what a run is, is decided elsewhere.
+In: a `Crew`, `Rules`. Out: an ASGI application.
 """
 
 from __future__ import annotations

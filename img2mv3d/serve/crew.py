@@ -1,7 +1,6 @@
 """The crew: a thread for each worker process that takes runs from the queue, and one that clears old ones away.
 
-In: `Jobs`, workers. Out: runs that end, folders of runs under one folder. Why here: queue, processes and files meet in
-one place only.
+In: `Jobs`, workers. Out: runs that end, folders of runs under one folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The door: who may ask, from which page, how much, and what a browser may do with the answer.
 
-In: requests, before anything of their body is read. Out: refusals in one line, or the request handed on. Why here: no
-route can forget it.
+In: requests, before anything of their body is read. Out: refusals in one line, or the request handed on.
 """
 
 from __future__ import annotations

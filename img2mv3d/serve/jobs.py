@@ -1,7 +1,6 @@
 """What the server remembers of its runs: a bounded queue, states, numbered events. No file, no process, no network.
 
-In: posts, and what workers tell. Out: `Job`s. Why here: everything that may be asked about a run has one answer, from
-whatever thread it is asked.
+In: posts, and what workers tell. Out: `Job`s.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The server's life: its socket, its workers, its addresses, and an end within three seconds.
 
-In: `Settings`. Out: a server until it is interrupted. Why here: uvicorn waits for open streams; we end them first.
+In: `Settings`. Out: a server until it is interrupted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What the worker processes do: a photo into a mesh with everything that the page shows, and cut-outs to choose from.
 
-In: a folder with photo, mask, back; options. Out: files in that folder, an outcome. Why here: it runs in another
-process and knows neither HTTP nor queue.
+In: a folder with photo, mask, back; options. Out: files in that folder, an outcome.
 """
 
 from __future__ import annotations

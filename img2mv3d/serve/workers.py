@@ -1,7 +1,6 @@
 """Worker processes: each does one thing at a time, stays warm, and takes only its own run down with it.
 
-In: a `Work` that another process can import. Out: outcomes, never exceptions of the work. Why here: a run may want too
-much memory, hang or be killed, and the server must say so and go on.
+In: a `Work` that another process can import. Out: outcomes, never exceptions of the work.
 """
 
 from __future__ import annotations
