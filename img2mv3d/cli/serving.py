@@ -78,7 +78,7 @@ def serve(
     """Serve a page to drop photos on, and an HTTP API for other programs, until Ctrl-C.
 
     Only this machine has access, unless --host says otherwise. Then the printed address contains a token, and a phone
-    in the same network can open it. IMG2MV3D_TOKEN sets the token. Needs the extra serve: pip install 'img2mv3d[serve]'.
+    in the same network can open it. IMG2MV3D_TOKEN sets the token. Needs: pip install 'img2mv3d[serve]'.
 
     \b
     img2mv3d serve

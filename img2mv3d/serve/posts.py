@@ -15,8 +15,8 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from img2mv3d.errors import UsageError
-from img2mv3d.serve.guard import RefusedError
-from img2mv3d.serve.options import RunOptions, read_options
+from img2mv3d.serve.access import RefusedError
+from img2mv3d.serve.run_options import RunOptions, read_options
 from img2mv3d.serve.work import BACK, MASK, PHOTO
 
 PICTURES = (PHOTO, MASK, BACK)

@@ -19,11 +19,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from img2mv3d import machine
 from img2mv3d.errors import UsageError
 from img2mv3d.plans import PLANS, Plan
-from img2mv3d.serve.app import make_app
+from img2mv3d.serve.access import LOOPBACK, Rules, is_address
 from img2mv3d.serve.bell import Bell
 from img2mv3d.serve.crew import Crew
-from img2mv3d.serve.guard import LOOPBACK, Rules, is_address
 from img2mv3d.serve.jobs import Jobs
+from img2mv3d.serve.routes import make_app
 from img2mv3d.serve.work import CutOuts, PhotoRuns
 from img2mv3d.serve.workers import Work, Worker
 

@@ -65,7 +65,7 @@ class PhotoRuns:
     def _run(self, task: RunTask, tell: Tell) -> dict[str, Any]:
         from img2mv3d.flow.entry import Source
         from img2mv3d.flow.pipeline import run
-        from img2mv3d.serve.options import RunOptions
+        from img2mv3d.serve.run_options import RunOptions
 
         folder, out = task.folder, task.folder / OUT
         options = RunOptions(**task.options)

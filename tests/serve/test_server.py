@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from img2mv3d.cli.app import app
 from img2mv3d.cli.serving import parse_seconds
-from img2mv3d.serve import guard, server
+from img2mv3d.serve import access, server
 from img2mv3d.serve.server import Settings
 from tests.serve.served import Served, picture, wait_for
 
@@ -81,7 +81,7 @@ def test_who_connects_and_says_nothing_or_sends_slowly_is_sent_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "HEADERS_SECONDS", 0.5)
-    monkeypatch.setattr(guard, "PATIENCE", 0.5)
+    monkeypatch.setattr(access, "PATIENCE", 0.5)
     near = Served(tmp_path)
     silent = near.raw(b"POST /runs HTTP/1.1\r\nHos")
     head = b"POST /runs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"

@@ -10,7 +10,7 @@ from PIL import Image
 
 from img2mv3d.errors import PhotoError
 from img2mv3d.flow import runners
-from img2mv3d.serve.options import RunOptions
+from img2mv3d.serve.run_options import RunOptions
 from img2mv3d.serve.work import PhotoRuns, RunTask, mesh_name, pack_obj, reason_of
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle

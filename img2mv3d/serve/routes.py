@@ -22,12 +22,12 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from img2mv3d import __version__
 from img2mv3d.errors import UsageError
+from img2mv3d.serve.access import Guard, RefusedError, Rules, drain
 from img2mv3d.serve.bell import Bell
 from img2mv3d.serve.crew import Crew
-from img2mv3d.serve.guard import Guard, RefusedError, Rules, drain
 from img2mv3d.serve.jobs import CANCELLED, DONE, FAILED, OPEN, FullError, Job
-from img2mv3d.serve.options import RunOptions
 from img2mv3d.serve.posts import Post, key_of, read_post
+from img2mv3d.serve.run_options import RunOptions
 from img2mv3d.serve.work import BACK, MASK, PHOTO, REPORT
 
 PAGE = Path(__file__).parent / "page"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from img2mv3d.serve.guard import Guard, Rules, cookie_name
+from img2mv3d.serve.access import Guard, Rules, cookie_name
 
 LOCAL, NEAR, FAR = "127.0.0.1", ("127.0.0.1", 5), ("192.168.1.9", 5)
 
