@@ -49,7 +49,9 @@ Pick = Annotated[
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.", rich_help_panel=RUN)]
 Watch = Annotated[
     Path | None,
-    typer.Option("--watch", metavar="DIR", help="Run every photo that comes into DIR, until Ctrl-C.", rich_help_panel=RUN),
+    typer.Option(
+        "--watch", metavar="DIR", help="Run every photo that comes into DIR, until Ctrl-C.", rich_help_panel=RUN
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only estimate memory and time.", rich_help_panel=RUN)]
 

@@ -28,7 +28,7 @@ class RunOptions(BaseModel):
     texture_size: int | None = Field(None, ge=0, le=8192, description="px a side; 0 for colours at the vertices.")
     elevation_deg: float | None = Field(None, ge=-89, le=89, description="How far from above the photo was taken.")
     up: Literal["y", "z"] | None = Field(None, description="The file's axis that points up.")
-    remover: Literal["auto", "alpha", "plain", "u2netp", "grabcut"] = "auto"
+    remover: Literal["auto", "alpha", "plain", "u2netp", "grabcut", "rembg"] = "auto"
 
     def plan(self, plans: Mapping[str, Plan] = PLANS) -> Plan:
         """The plan that these options mean."""

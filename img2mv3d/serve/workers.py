@@ -187,7 +187,6 @@ def _live(work: Work, pipe: Connection, threads: int | None) -> None:
         os.setpgid(0, 0)
     if threads is not None:  # before torch is loaded
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     tasks, stop = _listener(pipe)
     try:
         work.warm()
