@@ -85,7 +85,12 @@ class Protocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """A connection stands."""
         super().connection_made(transport)
-        self.loop.call_later(HEADERS_SECONDS, self._look)
+        self._deadline = self.loop.call_later(HEADERS_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A connection has ended."""
+        self._deadline.cancel()  # which else keeps all of it in memory until then
+        super().connection_lost(exc)
 
     def _look(self) -> None:
         if self.cycle is None and not self.transport.is_closing():

@@ -1,6 +1,7 @@
 """The address: every run has its own result, refusals are one line, and nobody waits for what will not come."""
 
 import base64
+import gc
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from img2mv3d.client import Client, ServerError
+from img2mv3d.serve.server import Protocol
 from tests.serve.proxied import Proxy
 from tests.serve.served import Answer, Served, picture, wait_for
 
@@ -323,6 +325,13 @@ def test_the_client_passes_by_a_dead_proxy_and_says_who_is_not_there(
     assert server.client.health()["ready"]
     with pytest.raises(ServerError, match="no answer"):
         Client("http://127.0.0.1:9/").health()
+
+
+def test_connections_that_ended_are_forgotten_at_once(server: Served) -> None:
+    for _ in range(100):
+        server.ask("GET", "/healthz")
+    gc.collect()
+    assert sum(isinstance(thing, Protocol) for thing in gc.get_objects()) < 20
 
 
 def test_finished_runs_are_there_again_after_a_restart_and_old_ones_are_not(tmp_path: Path) -> None:
