@@ -127,14 +127,6 @@ class Jobs:
         with self._change():
             self._end(job, state, reason, facts or {})
 
-    def cancel(self, id: str, reason: str = "cancelled") -> Job | None:
-        """Stop a run: at once when it waits, soon when it runs. None when there is no such run."""
-        with self._change():
-            job = self._jobs.get(id)
-            if job is not None:
-                self._stop(job, reason)
-            return job
-
     def delete(self, id: str) -> list[Job]:
         """Stop and forget a run and its variants: those that are gone."""
         with self._change():

@@ -88,15 +88,14 @@ def test_events_are_numbered_from_1_and_replayed_from_any_number(jobs: Jobs) -> 
 
 
 def test_a_waiting_run_is_cancelled_at_once_and_a_running_one_when_its_worker_stops(jobs: Jobs) -> None:
-    first, second = post(jobs, "a"), post(jobs, "b")
+    first, second = post(jobs, "a", kept=False), post(jobs, "b", kept=False)
     jobs.take()
-    jobs.cancel(second.id)
+    for job in (first, second):
+        jobs.wait(job, 1), jobs.wait(job, -1)
     assert second.state == CANCELLED
-    jobs.cancel(first.id)
     assert first.state == RUNNING and first.stop.is_set()
     jobs.finish(first, DONE)
-    assert (first.state, first.reason) == (CANCELLED, "cancelled")
-    assert jobs.cancel("nobody") is None
+    assert (first.state, first.reason) == (CANCELLED, "the caller hung up")
 
 
 def test_who_hangs_up_cancels_unless_somebody_else_wants_the_run(jobs: Jobs) -> None:
