@@ -94,8 +94,8 @@ export class Brush {
 
   zoomTo(zoom) {
     this.zoom = Math.min(Math.max(zoom, 1), 6);
-    this.canvas.style.width = this.zoom === 1 ? "" : `${100 * this.zoom}%`;
-    this.canvas.style.maxWidth = this.canvas.style.maxHeight = this.zoom === 1 ? "" : "none";
+    this.canvas.style.setProperty("--zoom", this.zoom);
+    this.canvas.style.setProperty("--aspect", this.canvas.width / this.canvas.height);
   }
 
   draw() {

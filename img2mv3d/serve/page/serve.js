@@ -36,8 +36,10 @@ async function ask(method, path, body) {
 // Seconds on the server's clock: a phone's may be wrong by minutes.
 function now() { return Date.now() / 1000 - page.skew; }
 
-function worded(detail) {
-  if (typeof detail !== "string") return "";
+function worded(told) {
+  if (typeof told !== "string" || !told) return "";
+  // what one would type in a terminal is no help here
+  const detail = told.replace(/\s*\([^()]*--\w[^()]*\)|[,;]\s*(or\s+)?[^,;]*--\w[^,;]*/g, "");
   return detail.charAt(0).toUpperCase() + detail.slice(1) + (/[.!?]$/.test(detail) ? "" : ".");
 }
 
