@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from img2mv3d.cli.flags import TEXT, command, parse_bytes
+from img2mv3d.cli.flags import PHOTO_TO_MESH, TEXT, command, parse_bytes
 from img2mv3d.errors import UsageError
 
 app = typer.Typer(**TEXT)
@@ -61,7 +61,7 @@ Folder = Annotated[
 ]
 
 
-@command(app, "bundle", "device", "debug")
+@command(app, "bundle", "device", "debug", group=PHOTO_TO_MESH)
 def serve(
     host: Host = "127.0.0.1",
     port: Port = PORT,
