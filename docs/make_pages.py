@@ -26,6 +26,7 @@ PAGES: dict[str, list[str]] = {
     "report": ["report out/"],
     "view": [],
     "turntable": ["turntable out/"],
+    "serve": [],
     "licences": ["licences"],
     "doctor": ["doctor"],
     "cache": ["cache size", "cache list"],
@@ -36,6 +37,7 @@ PAGES: dict[str, list[str]] = {
 }
 WHY_NOT = {
     "view": "It serves the report until you stop it, so there is no output to show.",
+    "serve": "The page, the HTTP API and the Python client: see [serve](../serve.md).",
     "data": "It needs a corpus: see [training](../training.md).",
     "eval": "For methods and figures, see [evaluation](../evaluation.md).",
     "train": "It takes minutes to days: see [training](../training.md).",

@@ -49,6 +49,8 @@ _HOME = {
     "Source": "img2mv3d.flow.entry",
     "Store": "img2mv3d.flow.store",
     "run": "img2mv3d.flow.pipeline",
+    "Pipeline": "img2mv3d.flow.photo",
+    "reconstruct_photo": "img2mv3d.flow.photo",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -2,6 +2,8 @@
 
 from img2mv3d.bundles.weights import load_bundle as load_bundle
 from img2mv3d.flow.entry import Source as Source
+from img2mv3d.flow.photo import Pipeline as Pipeline
+from img2mv3d.flow.photo import reconstruct_photo as reconstruct_photo
 from img2mv3d.flow.pipeline import run as run
 from img2mv3d.flow.store import Store as Store
 from img2mv3d.geometry.cameras import Camera as Camera

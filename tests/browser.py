@@ -16,6 +16,7 @@ FLAGS = (
     *("--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
     *("--hide-scrollbars", "--disable-gpu-shader-disk-cache", "--no-first-run", "--remote-debugging-pipe"),
 )
+USED = ("button", "link", "textbox", "slider", "checkbox", "radio", "combobox", "spinbutton", "image", "progressbar")
 
 
 class Browser:
@@ -61,6 +62,10 @@ class Browser:
             assert time.monotonic() < end, f"{address} did not get ready: {self.faults}"
             time.sleep(0.1)
 
+    def leave(self) -> None:
+        """Close the page, as far as it can tell."""
+        self._call("Page.navigate", url="about:blank")
+
     def value(self, expression: str) -> Any:
         """What a piece of script gives in the page; promises are waited for."""
         answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
@@ -70,6 +75,46 @@ class Browser:
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
         """mouseMoved, mousePressed or mouseReleased at a point of the window, px."""
         self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
+
+    def drop(self, file: Path, x: float, y: float) -> None:
+        """Drag a file over the window and let it go at a point."""
+        data = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self._call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
+    def another(self, address: str) -> None:
+        """One more tab at an address; the first one stays the one that is spoken to."""
+        session, self._session = self._session, ""
+        self._call("Target.createTarget", url=address, background=True)
+        self._session = session
+
+    def key(self, key: str, code: str = "", number: int = 0, modifiers: int = 0) -> None:
+        """Press and release a key: its name, code and virtual key code."""
+        more = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            told = {"key": key, "code": code or key, "windowsVirtualKeyCode": number, "modifiers": modifiers}
+            self._call("Input.dispatchKeyEvent", type=kind, **told, **(more if kind == "keyDown" else {}))
+
+    def become(self, width: int, height: int, *, dark: bool = False, phone: bool = False) -> None:
+        """Another window: px of the page, colour scheme, touch."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        calm = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme, calm])
+
+    def save_downloads(self, folder: Path) -> None:
+        """Whatever is downloaded goes there."""
+        session, self._session = self._session, ""
+        self._call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self._session = session
+
+    def names(self) -> list[tuple[str, str]]:
+        """Role and name of everything that a screen reader can reach and use."""
+        nodes = self._call("Accessibility.getFullAXTree")["nodes"]
+        told = [
+            (n.get("role", {}).get("value", ""), n.get("name", {}).get("value", "")) for n in nodes if not n["ignored"]
+        ]
+        return [(role, name.strip()) for role, name in told if role in USED]
 
     def picture(self, path: Path | None = None, clip: dict[str, float] | None = None) -> bytes:
         """A PNG of the window, or of `clip` (x, y, width, height in px of the page)."""

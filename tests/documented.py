@@ -26,7 +26,7 @@ COMMANDS = sorted((ROOT / "docs" / "commands").glob("*.md"))
 
 FENCE = re.compile(r"^(?P<note><!--[^\n]*-->\n\s*)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 SHELL = ("bash", "console")
-PROGRAMS = ("img2mv3d", "python", "torchrun", "make", "pip", "git", "cd")  # that a page may call
+PROGRAMS = ("img2mv3d", "python", "torchrun", "make", "pip", "git", "cd", "curl", "cat")  # that a page may call
 OTHERS_FLAGS = {"--nproc-per-node", "--use-deprecated"}  # of programs that are not ours
 
 
@@ -60,6 +60,7 @@ class Block:
     def commands(self) -> Iterator[list[str]]:
         """The words of every command of a shell block."""
         for line in self.script.splitlines():
+            line = re.sub(r"\s[<>]\s*[\w./-]+", "", line)  # a file that stands for a stream
             words = shlex.shlex(line, posix=True, punctuation_chars=True)
             words.whitespace_split = True
             command: list[str] = []

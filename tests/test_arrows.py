@@ -27,13 +27,15 @@ ARROWS: dict[str, set[str]] = {
     "bundles": {"nets", "geometry", "files", "values"},
     "flow": {"stages", "values", "files", "bundles", "readers", "nets", "mesh", "matting"},
     "report": {"values", "files", "geometry", "mesh"},
+    "serve": {"flow", "bundles", "readers", "report", "matting", "files"},
+    "client": set(),  # standard library alone: add-ons copy it
     # wing 3, learning and measuring
     "data": {"files", "geometry", "nets", "diffusion", "mesh"},  # perturbed latents; scans from mesh files
     "train": {"data", "nets", "diffusion", "bundles", "geometry", "files", "mesh", "stages"},
     "eval": {"data", "nets", "neus", "mesh", "geometry", "stages", "values", "files", "bundles", "readers"},
     # people's door, and the two modules that only point at others
     "cli": {
-        *("geometry", "mesh", "matting", "values", "files", "readers", "bundles", "flow", "report"),
+        *("geometry", "mesh", "matting", "values", "files", "readers", "bundles", "flow", "report", "serve"),
         *("data", "train", "eval"),
     },
     "__main__": {"cli"},
@@ -93,7 +95,7 @@ def test_the_table_has_no_circle(house: ModuleType) -> None:
 def test_the_method_and_the_flow_know_nothing_above_them() -> None:
     method = ("geometry", "nets", "diffusion", "neus", "mesh", "matting")
     assert {target for own in method for target in ARROWS[own]} == {"geometry"}
-    product = ("files", "values", "readers", "stages", "bundles", "flow", "report")
+    product = ("files", "values", "readers", "stages", "bundles", "flow", "report", "serve", "client")
     assert not {target for own in product for target in ARROWS[own]} & {"cli", "data", "train", "eval"}
 
 

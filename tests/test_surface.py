@@ -10,6 +10,7 @@ import img2mv3d
 VALUES = ("Photo", "Subject", "Latents", "Depth", "Views", "Surface", "Mesh")
 STAGES = ("prepare", "generate", "plain_views", "fit_depth", "decode", "reconstruct", "export")
 REST = ("__version__", "Camera", "Rig", "Plan", "PLANS", "load_bundle", "read_photo", "Source", "Store", "run")
+REST = (*REST, "Pipeline", "reconstruct_photo")
 
 
 def test_the_public_names_are_these() -> None:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-STAMP = ".venv/ready-matting,wonder3d,eval,usd,print,dev"
+STAMP = ".venv/ready-matting,wonder3d,eval,usd,print,serve,dev"
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,11 @@ def test_the_wheel_carries_the_upstream_tables(unpacked: Path) -> None:
 def test_the_wheel_carries_what_a_report_is_made_of(unpacked: Path) -> None:
     here, there = ({p.name for p in (root / "img2mv3d" / "report" / "assets").iterdir()} for root in (ROOT, unpacked))
     assert there == here >= {"viewer.js", "page.css"}
+
+
+def test_the_wheel_carries_the_page(unpacked: Path) -> None:
+    here, there = ({p.name for p in (root / "img2mv3d" / "serve" / "page").iterdir()} for root in (ROOT, unpacked))
+    assert there == here >= {"index.html", "serve.js", "serve.css", "brush.js", "glb.js", "icon.svg"}
 
 
 def test_the_wheel_finds_and_verifies_its_weights_outside_of_the_checkout(unpacked: Path) -> None:

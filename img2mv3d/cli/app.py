@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from img2mv3d.cli import care, check, look, measuring, run, single, training
+from img2mv3d.cli import care, check, look, measuring, run, serving, single, training
 from img2mv3d.cli.flags import TEXT, flowing
 from img2mv3d.cli.guard import Guard
 
@@ -33,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     **TEXT | {"cls": Guard, "add_completion": True},
 )
-for topic in (run, single, check, look, care, training, measuring):
+for topic in (run, single, check, look, serving, care, training, measuring):
     app.add_typer(topic.app)  # no name: their commands stand beside each other
 
 

@@ -106,7 +106,7 @@ def run_many(
     try:
         for outcome in _outcomes(tasks, jobs):
             done.append(outcome)
-            _tell(outcome, len(done), len(tasks), typed)
+            tell(outcome, typed, f"[{len(done)}/{len(tasks)}] ")
     finally:  # an interrupt, too, leaves a summary
         _sum_up(done, len(tasks), time.perf_counter() - started)
     statuses = {outcome.status for outcome in done} - {0}
@@ -166,7 +166,8 @@ def _announce(task: Task, number: int, total: int) -> None:
         print(f"[{number}/{total}] {task.photo} ...", end="\r", file=sys.stderr, flush=True)
 
 
-def _tell(outcome: Outcome, number: int, total: int, typed: Mapping[str, Any]) -> None:
+def tell(outcome: Outcome, typed: Mapping[str, Any], head: str = "") -> None:
+    """One line about a photo to stderr, after `head`; its result, or a line of JSON, to stdout."""
     if "json" in typed:
         print(outcome.as_json(), flush=True)
     elif outcome.status == 0:
@@ -174,7 +175,7 @@ def _tell(outcome: Outcome, number: int, total: int, typed: Mapping[str, Any]) -
     if outcome.trace and "debug" in typed:
         print(outcome.trace, file=sys.stderr)
     if outcome.status or "quiet" not in typed:
-        say(f"[{number}/{total}] {outcome.line()}")
+        say(f"{head}{outcome.line()}")
 
 
 def _sum_up(done: list[Outcome], total: int, seconds: float) -> None:

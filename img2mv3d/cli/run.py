@@ -47,6 +47,12 @@ Pick = Annotated[
     typer.Option("--pick", metavar="auto|N", help="auto, or the seed to continue with.", rich_help_panel=RUN),
 ]
 NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.", rich_help_panel=RUN)]
+Watch = Annotated[
+    Path | None,
+    typer.Option(
+        "--watch", metavar="DIR", help="Run every photo that comes into DIR, until Ctrl-C.", rich_help_panel=RUN
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only estimate memory and time.", rich_help_panel=RUN)]
 
 
@@ -60,6 +66,7 @@ def run(
     pick: Pick = "auto",
     dry_run: DryRun = False,
     no_report: NoReport = False,
+    watch: Watch = None,
     **flags: Any,
 ) -> None:
     """Turn a photo into a textured mesh, or many photos into one each.
@@ -81,28 +88,46 @@ def run(
     \b
     img2mv3d run cup.png chair.jpg shoes/ 'toys/*.png' --jobs 4
     img2mv3d run photo.png --seeds 4
+
+    A - instead of the photo reads it from stdin; -o - writes the mesh, and nothing else, to stdout.
+
+    \b
+    cat photo.png | img2mv3d run - -o - > mesh.glb
+    img2mv3d run --watch inbox/ -o out/
     """
+    typed, more = typed_in(flags), {"seeds": Seeds(seeds, pick), "report": not no_report}
+    if [bool(photos), start is not None, watch is not None].count(True) != 1:
+        raise UsageError("give a photo, or the file of a stage with --from; see `img2mv3d run --help`")
+    if watch is not None:
+        return _watch(watch, until, typed, **more)
+    if photos and _several(photos):
+        return _many(photos, until, typed, jobs, dry=dry_run, **more)
+    if jobs > 1 or (start is not None and more["seeds"] != ONE):
+        raise UsageError("--jobs needs several photos; --seeds and --pick need photos, not --from")
+    _carry(photos, start, until, typed, dry=dry_run, **more)
+
+
+def _several(photos: list[str]) -> bool:
     from img2mv3d.cli.wanted import is_one
 
-    typed, tries = typed_in(flags), Seeds(seeds, pick)
-    if (not photos) == (start is None):
-        raise UsageError("give a photo, or the file of a stage with --from; see `img2mv3d run --help`")
-    if photos and not is_one(photos):
-        return _many(photos, until, typed, jobs, tries, dry=dry_run, report=not no_report)
-    if jobs > 1 or (start is not None and tries != ONE):
-        raise UsageError("--jobs needs several photos; --seeds and --pick need photos, not --from")
-    _carry(photos, start, until, typed, tries, dry=dry_run, report=not no_report)
+    return not is_one(photos)
+
+
+def _watch(folder: Path, until: str, typed: Mapping[str, Any], *, seeds: Seeds, report: bool) -> None:
+    from img2mv3d.cli.watching import watch
+
+    watch(folder, until, typed, seeds, report=report)
 
 
 def _many(
-    photos: list[str], until: str, typed: Mapping[str, Any], jobs: int, seeds: Seeds, *, dry: bool, report: bool
+    photos: list[str], until: str, typed: Mapping[str, Any], jobs: int, *, seeds: Seeds, dry: bool, report: bool
 ) -> None:
     from img2mv3d.cli.many import run_many
     from img2mv3d.cli.target import target_of
     from img2mv3d.cli.wanted import left_out, photos_of
 
-    if dry:
-        raise UsageError("--dry-run takes one photo")
+    if dry or typed.get("out") == Path("-"):
+        raise UsageError("--dry-run and -o - take one photo")
     if target_of(typed, until)[1] is not None:
         raise UsageError(f"-o {typed['out']}: names a mesh file; several photos need a folder")
     meant = photos_of(photos)
@@ -117,14 +142,17 @@ def _carry(
     start: Path | None,
     until: str,
     typed: Mapping[str, Any],
-    seeds: Seeds,
     *,
+    seeds: Seeds,
     dry: bool,
     report: bool,
 ) -> None:
     from img2mv3d.cli.carry import carry
+    from img2mv3d.cli.pipes import is_piped, run_piped
     from img2mv3d.cli.target import target_of
 
+    if is_piped(photos, typed) and not dry:
+        return run_piped(photos, start, until, typed, seeds, report=report)
     typed, target = target_of(typed, until)
     source, out = _one(photos, start, typed.get("out"))
     if dry:

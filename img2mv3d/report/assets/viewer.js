@@ -1,4 +1,5 @@
-// A mesh on a canvas: turn it by dragging, wheel or two fingers for nearer, double click for the start.
+// A mesh on a canvas: turn it by dragging, move it with shift, the right button or two fingers, wheel or pinch for
+// nearer, double click for the start.
 // In: the canvas, and arrays out of report.data (see report/pack.py). Written by hand: a page without network needs no library
 // for one mesh with one texture.
 "use strict";
@@ -16,20 +17,22 @@ void main() {
 const FRAGMENT = `
 precision highp float;
 varying vec3 vNormal; varying vec2 vUv; varying vec3 vTint;
-uniform sampler2D picture; uniform bool textured; uniform int style; uniform vec3 lamp; uniform vec3 eye;
+uniform sampler2D picture; uniform bool textured; uniform int style; uniform vec3 lamp; uniform vec3 eye; uniform float light;
 void main() {
   vec3 n = normalize(vNormal);
+  if (style == 3) { gl_FragColor = vec4(0.07, 0.06, 0.05, 1.0); return; }
   if (style == 2) { gl_FragColor = vec4(n * 0.5 + 0.5, 1.0); return; }
   vec3 tint = textured ? texture2D(picture, vUv).rgb : vTint;
   vec3 base = style == 1 ? vec3(0.62, 0.60, 0.57) : pow(tint, vec3(2.2));
   float sky = 0.5 + 0.5 * n.y;
   float wrapped = clamp((dot(n, lamp) + 0.35) / 1.35, 0.0, 1.0);
   float rim = pow(1.0 - clamp(dot(n, eye), 0.0, 1.0), 3.0);
-  vec3 light = mix(vec3(0.40, 0.38, 0.37), vec3(0.60, 0.61, 0.63), sky) + vec3(0.55, 0.54, 0.52) * wrapped;
-  gl_FragColor = vec4(pow(clamp(base * light + 0.03 * rim, 0.0, 1.0), vec3(1.0 / 2.2)), 1.0);
+  vec3 shine = light * mix(vec3(0.40, 0.38, 0.37), vec3(0.60, 0.61, 0.63), sky) + light * vec3(0.55, 0.54, 0.52) * wrapped;
+  gl_FragColor = vec4(pow(clamp(base * shine + 0.03 * rim, 0.0, 1.0), vec3(1.0 / 2.2)), 1.0);
 }`;
 
-const START = { azimuth: 0.45, elevation: 0.26, distance: 3.9 };
+const START = { azimuth: 0.45, elevation: 0.26, distance: 3.9, across: 0, along: 0 };
+const FRONT = { ...START, azimuth: 0, elevation: 0 }; // as the photo was taken
 const FOCUS = 1 / Math.tan(0.26); // of half a field of view of 30 degrees
 
 function showMesh(canvas, mesh) {
@@ -42,14 +45,18 @@ function showMesh(canvas, mesh) {
   attach(gl, program, "normal", mesh.normals, 3, gl.BYTE);
   attach(gl, program, "uv", mesh.uv, 2, gl.UNSIGNED_SHORT);
   attach(gl, program, "tint", mesh.colors, 3, gl.UNSIGNED_BYTE);
-  gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+  const triangles = gl.createBuffer();
+  gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, triangles);
   gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, mesh.faces, gl.STATIC_DRAW);
+  const wires = gl.createBuffer();
+  let edges = 0; // filled when somebody first asks for them
   if (mesh.picture) paint(gl, mesh.picture);
   gl.uniform3fv(at("low"), mesh.low);
   gl.uniform3fv(at("span"), mesh.span);
   gl.uniform1i(at("textured"), mesh.picture ? 1 : 0);
   gl.enable(gl.DEPTH_TEST);
-  const state = { ...START, style: 0, spin: !matchMedia("(prefers-reduced-motion: reduce)").matches, asked: false };
+  const state = { ...START, style: 0, light: 1, wire: false, asked: false, over: false };
+  state.spin = !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   function draw() {
     state.asked = false;
@@ -65,21 +72,44 @@ function showMesh(canvas, mesh) {
     gl.uniform3fv(at("eye"), back);
     gl.uniform3fv(at("lamp"), unit(back.map((b, i) => b + 0.7 * up[i] - 0.55 * right[i])));
     gl.uniform1i(at("style"), state.style);
+    gl.uniform1f(at("light"), state.light);
+    gl.enable(gl.POLYGON_OFFSET_FILL);
+    gl.polygonOffset(1, 1); // the wires lie on the surface
     gl.drawElements(gl.TRIANGLES, mesh.faces.length, gl.UNSIGNED_INT, 0);
+    if (state.wire) wired();
   }
 
-  const redraw = () => { if (!state.asked) { state.asked = true; requestAnimationFrame(draw); } };
+  function wired() {
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, wires);
+    if (!edges) {
+      const lines = edgesOf(mesh.faces);
+      gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, lines, gl.STATIC_DRAW);
+      edges = lines.length;
+    }
+    gl.uniform1i(at("style"), 3);
+    gl.drawElements(gl.LINES, edges, gl.UNSIGNED_INT, 0);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, triangles);
+  }
+
+  const redraw = () => { if (!state.asked && !state.over) { state.asked = true; requestAnimationFrame(draw); } };
   const set = (change) => { Object.assign(state, change); redraw(); };
   follow(canvas, state, set);
   let before = 0;
   (function turn(now) {
+    if (state.over) return;
     if (state.spin) set({ azimuth: state.azimuth + Math.min(now - before, 50) * 0.0004 });
     before = now;
     requestAnimationFrame(turn);
   })(performance.now());
-  new ResizeObserver(redraw).observe(canvas);
+  const size = new ResizeObserver(redraw);
+  size.observe(canvas);
   draw();
-  return { set, state };
+  const stop = () => { // another mesh comes: browsers have few contexts
+    state.over = true;
+    size.disconnect();
+    gl.getExtension("WEBGL_lose_context")?.loseContext();
+  };
+  return { set, state, stop };
 }
 
 // Pointers, wheel and keys change the state; whoever touches stops the turning.
@@ -89,6 +119,10 @@ function follow(canvas, state, set) {
   const turn = (dx, dy) => set({
     azimuth: state.azimuth - dx * 0.008, elevation: bounded(state.elevation + dy * 0.008, -1.55, 1.55), spin: false,
   });
+  const move = (dx, dy) => { // so that the mesh follows the pointer
+    const step = (2 * state.distance) / FOCUS / Math.max(1, Math.min(canvas.clientWidth, canvas.clientHeight));
+    set({ across: bounded(state.across + dx * step, -3, 3), along: bounded(state.along - dy * step, -3, 3), spin: false });
+  };
   const nearer = (factor) => set({ distance: bounded(state.distance * factor, 1.4, 12) });
   canvas.addEventListener("pointerdown", (e) => {
     canvas.setPointerCapture(e.pointerId);
@@ -99,19 +133,22 @@ function follow(canvas, state, set) {
     const last = held.get(e.pointerId);
     if (!last) return;
     const here = [e.clientX, e.clientY];
-    if (held.size === 1) turn(here[0] - last[0], here[1] - last[1]);
+    const step = [here[0] - last[0], here[1] - last[1]];
+    if (held.size === 1) (e.shiftKey || e.buttons & 6 ? move : turn)(...step);
     else {
       const [, other] = [...held].find(([id]) => id !== e.pointerId);
       const gap = (p) => Math.hypot(p[0] - other[0], p[1] - other[1]);
       nearer(gap(last) / Math.max(gap(here), 1));
+      move(step[0] / 2, step[1] / 2); // the other finger brings the other half
     }
     held.set(e.pointerId, here);
   });
   canvas.addEventListener("wheel", (e) => { e.preventDefault(); nearer(Math.exp(e.deltaY * 0.001)); }, { passive: false });
+  canvas.addEventListener("contextmenu", (e) => e.preventDefault());
   canvas.addEventListener("dblclick", () => set({ ...START, spin: false }));
   const keys = { ArrowLeft: [-12, 0], ArrowRight: [12, 0], ArrowUp: [0, 12], ArrowDown: [0, -12] };
   canvas.addEventListener("keydown", (e) => {
-    if (keys[e.key]) { e.preventDefault(); turn(...keys[e.key]); }
+    if (keys[e.key]) { e.preventDefault(); (e.shiftKey ? move : turn)(...keys[e.key]); }
     if (e.key === "+" || e.key === "-") nearer(e.key === "+" ? 0.9 : 1.1);
   });
 }
@@ -126,8 +163,23 @@ function looking(state, aspect) {
   const a = (far + near) / (near - far), b = (2 * far * near) / (near - far);
   const m = [];
   for (let i = 0; i < 3; i++) m.push(fx * right[i], fy * up[i], a * back[i], -back[i]);
-  m.push(0, 0, -a * d + b, d);
+  m.push(fx * state.across, fy * state.along, -a * d + b, d);
   return [new Float32Array(m), right, up, back];
+}
+
+// Every edge once, as pairs of vertices.
+function edgesOf(faces) {
+  const seen = new Set(), out = [];
+  for (let i = 0; i < faces.length; i += 3) {
+    for (let k = 0; k < 3; k++) {
+      const a = faces[i + k], b = faces[i + ((k + 1) % 3)];
+      const edge = Math.min(a, b) * 4294967296 + Math.max(a, b);
+      if (Number.isSafeInteger(edge) && seen.has(edge)) continue;
+      seen.add(edge);
+      out.push(a, b);
+    }
+  }
+  return new Uint32Array(out);
 }
 
 function linked(gl) {
