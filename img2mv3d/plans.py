@@ -1,4 +1,4 @@
-"""Options of the six stages, and the three presets.
+"""Options of the stages, and the three presets.
 
 In: nothing. Out: one frozen `XOptions` per stage, `Plan`, `PLANS`. Plain numbers, no torch, so that flags and help can
 read the defaults.

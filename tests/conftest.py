@@ -29,6 +29,10 @@ class Told(Report):
 
     how: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    numbers: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def begin(self, stage: str, number: int, total: int) -> None:
+        self.numbers.append((stage, number, total))
 
     def end(self, stage: str, how: str, seconds: float) -> None:
         self.how[stage] = how

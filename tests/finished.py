@@ -8,6 +8,7 @@ from PIL import Image
 
 from img2mv3d.files.durable import digest_file
 from img2mv3d.files.formats import to_bytes, write_json
+from img2mv3d.flow.graph import STAGES
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.geometry.sdf import Torus, render_world, sample_grid, surface_color
@@ -18,7 +19,6 @@ from img2mv3d.values import Depth, Subject, Views, save_views
 
 SIDE = 96
 SOLID = Torus(ring=0.5, tube=0.2, axis=2)
-STAGES = ("prepare", "generate", "depth", "decode", "reconstruct", "export")
 
 
 def finished_run(folder: Path, *, name: str = "ring.png", **more: object) -> Path:

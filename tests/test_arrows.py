@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "stages": {"values", "files", "geometry", "nets", "diffusion", "neus", "mesh", "matting"},
     "bundles": {"nets", "geometry", "files", "values"},
     "flow": {"stages", "values", "files", "bundles", "readers", "nets", "mesh", "matting"},
-    "report": {"values", "files", "geometry", "mesh"},
+    "report": {"flow", "values", "files", "geometry", "mesh"},  # of flow the graph: names and order of the stages
     "serve": {"flow", "bundles", "readers", "report", "matting", "files"},
     "client": set(),  # standard library alone: add-ons copy it
     # wing 3, learning and measuring

@@ -1,6 +1,10 @@
 """The stages of the flow, one record each: what a stage takes and leaves, who computes it, what people are told of it.
 
-    Photo -prepare-> Subject -generate-> Latents -depth-> Depth -decode-> Views -reconstruct-> Surface -export-> Mesh
+    Photo -prepare-> Subject -shape-> Body -generate-> Latents -depth-> Depth -decode-> Views -reconstruct-> Surface
+    -export-> Mesh
+
+Not in every run: `shape`, where the bundle has a shape network; `back`, a photo of the back -> BackSubject, which decode
+and export take; `encode`, pictures -> Latents, in place of generate.
 
 Commands, cache, screen and pipeline read these records, and nothing about a stage is written down twice. Runners and
 values are named by their import path, so that help and a cached run stay light.
@@ -224,7 +228,7 @@ OTHER_SOURCES = {"photo": "a photo", "pictures": "a folder of views", "run": "a 
 
 
 def order_of(stage: str) -> int:
-    """The stage's place in the flow, 0 to 5; a variant has the place of what it stands for."""
+    """The stage's place among STAGES; a variant has the place of what it stands for."""
     return STAGES.index(GRAPH[stage].variant_of or stage)
 
 

@@ -168,6 +168,11 @@ class Flow:
         """The long side of the silhouette in px of 256: the plan's, else the bundle's."""
         return self.plan.prepare.framing_px or self.bundle.framing_px
 
+    @cached_property
+    def path(self) -> tuple[str, ...]:
+        """The stages that this run goes through, in their order."""
+        return tuple(stage for stage in GRAPH if self._goes_through(stage))
+
     def provenance(self, made_of: Mapping[str, Node | None]) -> Node:
         """What the mesh's file says about where it comes from; part of the mesh's key, since it is part of the file."""
         edited = [stage for stage in self.folder.record["stages"] if stage != "export" and self.folder.edited(stage)]
@@ -179,9 +184,7 @@ class Flow:
 
     def cached(self, stage: str, **inputs: Node | None) -> Node | None:
         """The stage's output, from wherever it comes cheapest; None where this run does not go."""
-        if order_of(stage) > order_of(self.until) or (
-            self.source.kind == "pictures" and stage in ("prepare", "shape", "generate")
-        ):
+        if stage not in self.path:
             return None
         started = time.perf_counter()
         record = GRAPH[stage]
@@ -201,25 +204,19 @@ class Flow:
         """The user's own photo of the back, where there is one. A run of the photo alone forgets an earlier one; what
         stands in a run's folder, or beside the file that a run begins with, goes on.
         """
-        source = self.source
-        if source.kind == "photo" and source.back is None:
-            self.folder.forget("back")
+        if "back" not in self.path:
+            if self.source.kind == "photo":
+                self.folder.forget("back")
             return None
-        if source.kind == "pictures" or (source.kind != "photo" and not source.files("back")):
-            return None
-        model = back_matting(source, self.plan.prepare.remover)
-        return self.cached("back", photo=back(source), subject=subject, matting=model)
+        model = back_matting(self.source, self.plan.prepare.remover)
+        return self.cached("back", photo=back(self.source), subject=subject, matting=model)
 
     def body(self, subject: Node | None) -> Node | None:
         """The body that the bundle's shape network predicts, or the one that lies beside what the run begins with; None
         where there is neither. A run that was made without one stays so."""
-        source = self.source
-        if source.kind in ("photo", "subject"):
-            if "shape" in self.bundle.parts():
-                return self.cached("shape", subject=subject)
-            self.folder.forget("shape")
-            return None
-        if not source.files("shape"):
+        if "shape" not in self.path:
+            if self.source.kind in ("photo", "subject") and self.until != "prepare":
+                self.folder.forget("shape")
             return None
         return self.cached("shape", subject=subject)
 
@@ -248,6 +245,20 @@ class Flow:
             entry = None if key is None else self._store.get(key, Path(kept))
             original = None if entry is None else imported("img2mv3d.values:Views").load(Path(kept))
         return replace(views, painted=paint_on(views, original, colors))
+
+    def _goes_through(self, stage: str) -> bool:
+        source = self.source
+        if order_of(stage) > order_of(self.until):
+            return False
+        if source.kind == "pictures" or stage == "encode":
+            return source.kind == "pictures" and (stage == "encode" or order_of(stage) > order_of("encode"))
+        if source.stage is not None and order_of(stage) <= order_of(source.stage):
+            return bool(source.files(stage))  # given, or lying beside what was given
+        if stage == "back":
+            return source.back is not None if source.kind == "photo" else bool(source.files("back"))
+        if stage == "shape":
+            return bool(source.files("shape")) if source.kind == "run" else "shape" in self.bundle.parts()
+        return True
 
     def finish(self) -> Result:
         """Write the last of run.json and say where the result is."""
@@ -297,7 +308,7 @@ class Flow:
 
     def _compute(self, stage: Stage, inputs: dict[str, Node], draft: Path) -> dict[str, Any]:
         """Call the stage's runner, leave its files in `draft`, and say what there is to know about them."""
-        self._report.begin(stage.name, order_of(stage.name) + 1, order_of(self.until) + 1)
+        self._report.begin(stage.name, self.path.index(stage.name) + 1, len(self.path))
         machine.reset_peak_memory()
         started = time.perf_counter()
         runner = self._runners.get(stage.name) or imported(stage.run)

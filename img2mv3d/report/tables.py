@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from img2mv3d.conventions import FRONT
+from img2mv3d.flow.graph import GRAPH
 from img2mv3d.geometry.similarity import LEVEL_DB, psnr
 from img2mv3d.report.gather import Story
 
@@ -35,7 +36,7 @@ def spent(record: dict[str, Any]) -> list[tuple[str, float, str, str]]:
     """(stage, seconds it took when it was computed, peak memory, where it came from this time) by stage."""
     last = record.get("last") or {}
     rows = []
-    for stage in ("prepare", "back", "encode", "generate", "depth", "decode", "reconstruct", "export"):
+    for stage in GRAPH:
         about = (record.get("stages") or {}).get(stage)
         if not isinstance(about, dict) or "seconds" not in about:
             continue

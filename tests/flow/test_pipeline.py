@@ -514,6 +514,21 @@ def test_a_bundle_with_a_shape_network_begins_with_a_body(workshop: Workshop) ->
     assert not workshop.runners.calls
 
 
+def test_lines_are_numbered_by_the_stages_that_the_run_goes_through(workshop: Workshop) -> None:
+    def numbered(source: Source | None = None, **more: Any) -> list[tuple[str, int, int]]:
+        workshop.run(source, **more)
+        assert list(workshop.told.how) == [stage for stage, *_ in workshop.told.numbers]
+        return workshop.told.numbers
+
+    workshop.cached = False
+    assert numbered() == [(stage, n, 6) for n, stage in enumerate(STAGES, 1)]
+    with_body = [("prepare", 1, 4), ("shape", 2, 4), ("generate", 3, 4), ("depth", 4, 4)]
+    assert numbered(bundle=WITH_SHAPE, until="depth", out=workshop.folder / "body") == with_body
+    six = workshop.folder / "six"
+    (workshop.out / "views").rename(six)
+    assert numbered(Source("pictures", six), until="depth", out=six) == [("encode", 1, 2), ("depth", 2, 2)]
+
+
 def test_another_depth_gives_another_body_and_all_that_follows(workshop: Workshop) -> None:
     workshop.run(bundle=WITH_SHAPE)
     before = contents(workshop.out)

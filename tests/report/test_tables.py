@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from img2mv3d.flow.graph import GRAPH
 from img2mv3d.report.gather import gather
 from img2mv3d.report.tables import figures, front_psnr, spent
 from tests.finished import finished_run
@@ -32,6 +33,11 @@ def test_seconds_and_memory_are_those_of_the_computing() -> None:
     }
     assert spent(record) == [("decode", 1.0, "", ""), ("export", 2.5, "1.25 GB", "from the cache")]
     assert spent({}) == [] and spent({"stages": {"export": None}}) == []
+
+
+def test_every_stage_of_the_flow_has_its_row_in_order() -> None:
+    record = {"stages": {stage: {"seconds": 1.0} for stage in sorted(GRAPH)}}  # run.json sorts by name
+    assert [stage for stage, *_ in spent(record)] == list(GRAPH) and "shape" in GRAPH
 
 
 def test_a_story_without_views_has_the_figures_of_its_mesh(tmp_path: Path) -> None:
