@@ -1,4 +1,8 @@
-"""The fit along rays, for rigs without rays through the nodes (other angles, perspective): autograd, and slow."""
+"""The fit along rays, for rigs without rays through the nodes (other angles, perspective): autograd, and slow.
+
+It has its own loss (`_data_loss`, `_field_loss`), with fewer terms than the fit through the nodes. That one stands
+readable in `losses` and compiled in `kernels`: who changes a term in one of the three changes it in all.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +136,11 @@ def _data_loss(
     sharp: float,
     outlier_fraction: float,
 ) -> Float[Tensor, ""]:
-    """Mask and normal terms of some rays, as `reference.view_loss`."""
+    """The mask and normal terms of `losses.view_loss` on some rays.
+
+    Unlike there: no silhouette term (`_shift` corrects the size at the end), the mask term counts everywhere, and the
+    largest errors are left out by batch, not by view.
+    """
     cell = 2 / (values.shape[0] - 1)
     near, far = targets.near[chosen], targets.far[chosen]
     count = int((far - near).max() / (SPACING * cell)) + 2
@@ -158,7 +166,7 @@ def _data_loss(
 
 
 def _field_loss(values: Float[Tensor, "N N N"], level: Level, options: FitOptions) -> Float[Tensor, ""]:
-    """Eikonal and curvature terms over the nodes near the surface, as `reference.field_loss`."""
+    """The eikonal and curvature terms of `losses.field_loss` over the nodes near the surface; no hull prior."""
     near = values.detach().abs() < NEAR
     slope = _gradient(values)[:, near].square().sum(dim=0).clamp(min=1e-12).sqrt()
     padded = F.pad(values[None, None], (1,) * 6, mode="replicate")[0, 0]

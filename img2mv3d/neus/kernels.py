@@ -1,8 +1,11 @@
 """The steps of a fit as compiled loops (numba, kept on disk): over the nodes, over the rays of each view, over the
 nodes.
 
-`reference` is the readable twin that the tests compare with. Rays of one view share no node, so threads take ranges and
-the result does not depend on how many there are. Letters: M nodes, K entries, R rays.
+The loss stands here compiled, in `node_terms` and `view_terms`. It stands readable in `losses`, and once more for other
+rigs in `anyrig`: all three change together. `losses` and `reference` are the twins that the tests compare with.
+
+Rays of one view share no node, so threads take ranges and the result does not depend on how many there are. Letters: M
+nodes, K entries, R rays.
 """
 
 from __future__ import annotations
@@ -78,7 +81,7 @@ def node_terms(
     """Phi, raw gradients and the field's own losses of nodes first..last.
 
     Written: phi [M] = sigmoid(sharp * value), gradient [M, 3] (per cell), d_gradient [M + 2, 3] and d_curvature [M +
-    2]; added to: d_field [M]: the gradients of the loss, which is returned (`reference.field_loss`).
+    2]; added to: d_field [M]: the gradients of the loss, which is returned (`losses.field_loss`).
 
     values: float32 [M + 2], cells, the last two FAR and -FAR.
     near: int32 [M, 6], `Band.neighbours` transposed.
@@ -118,11 +121,11 @@ def view_terms(
     """One view's losses on rays first..last, and their gradients times `scale` added to d_field and d_gradient.
 
     Written: error [R], how far the normals are off where they are trusted, else 0. Returns the loss. The formulas are
-    those of `reference.composite`, `backward` and `view_loss`.
+    those of `reference.composite`, `reference.backward` and `losses.view_loss`.
 
     node: int32 [K], start: int32 [R + 1];
     mask, trust: float32 [R], normal: float32 [R, 3], the targets of the rays.
-    silhouette_weight, limit: of `reference.view_loss`.
+    silhouette_weight, limit: of `losses.view_loss`.
     """
     longest = 0
     for r in range(first, last):

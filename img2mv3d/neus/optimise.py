@@ -1,4 +1,8 @@
-"""One level of the fit: Adam on the nodes of a narrow band, with gradients by hand."""
+"""One level of the fit: Adam on the nodes of a narrow band, with gradients by hand.
+
+The loss that a step lowers is not here. It stands readable in `losses`, compiled in `kernels` (which the steps call),
+and for other rigs in `anyrig`: all three change together. Their weights stand in `options`.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +121,7 @@ class LevelFit:
         return losses
 
     def disagreement(self) -> float:
-        """How far the normals of the last steps are off (`reference.ViewLoss.error`), mean over trust; only of rays
+        """How far the normals of the last steps are off (`losses.ViewLoss.error`), mean over trust; only of rays
         that lie more than DEEP inside of their silhouettes: at thin parts a coarse grid is wrong, not the views.
         """
         errors, weights = 0.0, 0.0

@@ -6,8 +6,8 @@ import torch
 
 from img2mv3d.geometry.sdf import Box, Sphere, sample_grid
 from img2mv3d.neus import kernels, narrow_band, reference
+from img2mv3d.neus.losses import field_loss, view_loss
 from img2mv3d.neus.raygrid import NodeRays
-from img2mv3d.neus.reference import field_loss, view_loss
 
 N = 20
 S = 2.0

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from img2mv3d.neus.losses import field_loss, view_loss
 from img2mv3d.neus.options import CHARBONNIER, ENOUGH, NEAR
-from img2mv3d.neus.reference import field_loss, view_loss
 
 RIM = 0.7
 
