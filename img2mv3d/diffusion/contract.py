@@ -1,4 +1,7 @@
-"""The one contract between networks and solvers: a denoiser takes (noisy, t) and gives a prediction."""
+"""What solvers ask of a denoiser, `(noisy, t) -> prediction`, and how a network under its condition becomes one.
+
+The stage `generate` asks more of a network than this: docs/how-it-works.md, "Another denoiser, another stage".
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Network(Protocol):
-    """What `conditioned` wants: see `nets.multiview.MultiViewUNet.forward`."""
+    """What `conditioned` wants: see `nets.multiview.MultiViewUNet.forward`, whose keyword arguments `window` and `draft`
+    the stage `generate` has bound before.
+    """
 
     def __call__(self, noisy: Tensor, t: Tensor, tokens: Tensor, camera: Tensor) -> Tensor:
         """Rows of latents with the condition beside them -> prediction."""

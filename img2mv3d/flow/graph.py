@@ -3,8 +3,8 @@
     Photo -prepare-> Subject -shape-> Body -generate-> Latents -depth-> Depth -decode-> Views -reconstruct-> Surface
     -export-> Mesh
 
-Not in every run: `shape`, where the bundle has a shape network; `back`, a photo of the back -> BackSubject, which decode
-and export take; `encode`, pictures -> Latents, in place of generate.
+Not in every run: `shape`, where the bundle has a shape network; `back`, a photo of the back -> BackSubject, which
+decode and export take; `encode`, pictures -> Latents, in place of generate.
 
 Commands, cache, screen and pipeline read these records, and nothing about a stage is written down twice. Runners and
 values are named by their import path, so that help and a cached run stay light.
