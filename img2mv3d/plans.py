@@ -85,7 +85,7 @@ class ReconstructOptions:
 class ExportOptions:
     """How the mesh is written.
 
-    format: glb, obj, ply, stl, 3mf or usdz.
+    format: a name of `mesh.formats.FORMATS`.
     faces: at most so many triangles.
     texture_size: px, 0 for vertex colours.
     elevation_deg: of the photo's camera above the horizon; None: as predicted, where that is sure.

@@ -1,7 +1,7 @@
 """The values of the flow, frozen: what each stage takes and gives, and how each lies on disk.
 
 In and out: numpy arrays and plain numbers; `save(folder)` writes the files of its stage, `load(folder)` reads and
-checks them; `files.formats` knows the bytes.
+checks them; `files.contents` knows the bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from img2mv3d.conventions import IMAGE_SIZE
 from img2mv3d.errors import DepthError, PhotoError, SurfaceError, ViewsError
-from img2mv3d.files.formats import (
+from img2mv3d.files.contents import (
     MAX_VIEWS,
     decode_normals,
     encode_normals,

@@ -1,11 +1,25 @@
 """An ellipsoid with random colours, as a mesh for the tests of files."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
+import pytest
 import trimesh
 
 from img2mv3d.mesh.arrays import MeshArrays
+from img2mv3d.mesh.formats import FORMATS, Format
+
+
+def missing(format: Format) -> str | None:
+    """The package that this installation lacks for the format."""
+    return format.needs[1] if format.needs and not find_spec(format.needs[0]) else None
+
+
+WRITABLE = [  # every format, skipped where its package is not installed
+    pytest.param(name, marks=pytest.mark.skipif(bool(missing(f)), reason=f"{missing(f)} is not installed"))
+    for name, f in FORMATS.items()
+]
 
 
 def ball(textured: bool = False) -> MeshArrays:

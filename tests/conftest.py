@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from img2mv3d.flow import nodes, pipeline
+from img2mv3d.flow import inputs, pipeline
 from img2mv3d.flow.entry import Source
 from img2mv3d.flow.pipeline import Result
 from img2mv3d.flow.progress import Report
@@ -83,5 +83,5 @@ class Workshop:
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     """Stages of a millisecond with all the care that real ones get; only the disk is not waited for."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr(nodes, "matting_digest", lambda remover: None)
+    monkeypatch.setattr(inputs, "matting_digest", lambda remover: None)
     return Workshop(tmp_path)

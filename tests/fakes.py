@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from img2mv3d.files.formats import write_json
+from img2mv3d.files.contents import write_json
 from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.graph import GRAPH
 from img2mv3d.geometry.cameras import SIX_VIEWS

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from img2mv3d.files.contents import to_bytes, write_json
 from img2mv3d.files.durable import digest_file
-from img2mv3d.files.formats import to_bytes, write_json
 from img2mv3d.flow.graph import STAGES
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing

@@ -34,12 +34,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from img2mv3d.errors import Img2mv3dError, InputError
-from img2mv3d.files.formats import read_latents, write_latents
+from img2mv3d.files.contents import read_latents, write_latents
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.mesh.arrays import MeshArrays
 from img2mv3d.mesh.files import read_mesh, write_mesh
+from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.readers.photos import read_mask, read_photo
 from img2mv3d.values import Views, load_views, save_views
+from tests.balls import missing
 
 SLOW_S = 20.0  # of one case: an honest file of this size takes a tenth of a second
 LARGE = 100 << 20  # bytes by which one case may raise the peak without being kept for a look
@@ -223,11 +225,8 @@ def ball() -> MeshArrays:
 
 def meshes(folder: Path) -> dict[str, dict[str, bytes]]:
     """The ball in every format, with the files that lie beside it."""
-    import importlib.util
-
-    formats = ["glb", "obj", "ply", "stl", "3mf"] + (["usdz"] if importlib.util.find_spec("pxr") else [])
     found = {}
-    for name in formats:
+    for name in (name for name, format in FORMATS.items() if not missing(format)):
         (folder / name).mkdir(parents=True)
         write_mesh(ball(), folder / name / f"mesh.{name}")
         found[name] = {p.name: p.read_bytes() for p in sorted((folder / name).iterdir())}

@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 
 from img2mv3d.errors import InputError, UsageError
-from img2mv3d.files.formats import read_latents, read_npz, write_latents
+from img2mv3d.files.contents import read_latents, read_npz, write_latents
 from img2mv3d.mesh.files import read_mesh
 from img2mv3d.readers.photos import read_photo
 from img2mv3d.values import load_views, save_views

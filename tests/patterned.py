@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from img2mv3d.eval.comparison import Case, Result
-from img2mv3d.files.formats import encode_normals, to_bytes
+from img2mv3d.files.contents import encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.values import Depth, Latents, Views
 

@@ -50,7 +50,7 @@ def test_damaged_files_are_read_or_refused(reader: str) -> None:
 def test_a_pipe_is_no_latents_file(tmp_path: Path) -> None:
     """Opening one would wait for ever."""
     from img2mv3d.errors import LatentsError
-    from img2mv3d.files.formats import read_latents
+    from img2mv3d.files.contents import read_latents
 
     os.mkfifo(tmp_path / "latents.pt")
     with pytest.raises(LatentsError, match="not a regular file"):

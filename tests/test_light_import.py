@@ -42,11 +42,11 @@ RUN = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from img2mv3d.flow import nodes, pipeline
+from img2mv3d.flow import inputs, pipeline
 from img2mv3d.plans import Plan
 from img2mv3d.flow.entry import Source
 from img2mv3d.flow.store import Store
-nodes.matting_digest = lambda remover: None
+inputs.matting_digest = lambda remover: None
 class Bundle:
     name, digest, framing_px, licence, manifest = "fake", "0" * 64, 144, None, {{}}
     parts = staticmethod(lambda: ("unet",))

@@ -29,7 +29,7 @@ COVERED = {
     "files.durable": "flow/test_store",
     "bundles.parts": "bundles/test_weights: every part is written, made again and probed",
     "bundles.hub": "bundles/test_fetch: a hub that breaks off, lies and refuses",
-    "flow.nodes": "flow/test_pipeline: every kind of source",
+    "flow.inputs": "flow/test_pipeline: every kind of source",
     "flow.resolve": "flow/test_pipeline",
     "flow.progress": "cli/test_screen",
     "cli.guard": "cli/test_app",

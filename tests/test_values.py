@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from img2mv3d.errors import DepthError, InputError, LatentsError, PhotoError, SurfaceError, ViewsError
-from img2mv3d.files.formats import read_json, write_json, write_npz, write_png
+from img2mv3d.files.contents import read_json, write_json, write_npz, write_png
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import frame
 from img2mv3d.values import Depth, Framing, Latents, Subject, Surface, Views, load_depth, load_views, paint_on

@@ -19,7 +19,7 @@ from img2mv3d.conventions import FRONT
 from img2mv3d.data.perturbation import perturb_latents
 from img2mv3d.data.renders import RenderSet, Sample, write_atomically
 from img2mv3d.errors import InputError, NothingFoundError
-from img2mv3d.files.formats import read_npz
+from img2mv3d.files.contents import read_npz
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.nets.window import around
 from img2mv3d.plans import DepthOptions

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from img2mv3d.conventions import FRONT
 from img2mv3d.eval.comparison import Case, Method, Planned
 from img2mv3d.eval.scores import NEAR_DEG
-from img2mv3d.files.formats import to_bytes
+from img2mv3d.files.contents import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS, project, unproject
 from img2mv3d.geometry.rings import ring_pairs
 from img2mv3d.geometry.warp import seen_by_both

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from img2mv3d.data.corpus import Entry, Solid, load_solid
 from img2mv3d.data.scene import Light, render
 from img2mv3d.eval.objects import held_out
-from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.files.contents import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.mesh.base import FLAT, Base, base_of
 from img2mv3d.mesh.extract import extract

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.conventions import FRONT
-from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.files.contents import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.masks import view_masks
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.values import Views

@@ -11,7 +11,7 @@ from img2mv3d.data.corpus import Solid
 from img2mv3d.data.raycast import Raycaster, sphere_directions
 from img2mv3d.data.scene import Light, place, render
 from img2mv3d.eval.surface import DIRECTIONS, SurfacePoints, centre_size, seen_along, visible_surface
-from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.files.contents import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, SIX_VIEWS, Rig
 from img2mv3d.values import Views
 

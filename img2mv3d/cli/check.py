@@ -16,6 +16,7 @@ import typer
 from img2mv3d.cli.flags import LOOKING, MM, TEXT, command, typed_in
 from img2mv3d.cli.lines import draws
 from img2mv3d.errors import UnsoundError
+from img2mv3d.mesh.formats import FORMATS, READABLE, listed, those
 
 if TYPE_CHECKING:
     from img2mv3d.mesh.health import Health
@@ -42,12 +43,16 @@ MUST_BE_ZERO = {
 
 app = typer.Typer(**TEXT)
 
-MeshFile = Annotated[Path, typer.Argument(help="glb, gltf, obj, ply, stl, off, 3mf or usdz.")]
+MeshFile = Annotated[Path, typer.Argument(help=f"{listed(READABLE, 'or')}.")]
 Mend = Annotated[bool, typer.Option("--repair", help="Write a repaired copy beside it, even if faults remain.")]
 Printable = Annotated[bool, typer.Option("--printable", help="Repair it if needed, and require walls of 0.8mm.")]
 Unit = Annotated[
     Literal[*MM] | None,
-    typer.Option("--unit", help="What one unit of the file is.", show_default="mm in stl and 3mf, else m"),
+    typer.Option(
+        "--unit",
+        help="What one unit of the file is.",
+        show_default=f"mm in {those(lambda f: f.unit == 'mm')}, else m",
+    ),
 ]
 
 
@@ -100,14 +105,15 @@ def check_file(path: Path, *, mend: bool, printable: bool, unit: str | None, as_
 
 def default_unit(path: Path) -> str:
     """What one unit is in a file of this ending: millimetres for printers' formats, metres for the others."""
-    return "mm" if path.suffix.lower() in (".stl", ".3mf") else "m"
+    known = FORMATS.get(path.suffix.lower().lstrip("."))
+    return "m" if known is None else known.unit
 
 
 def write_beside(path: Path, mesh: Any) -> Path:
     """Write the mesh as NAME_repaired next to `path`, under a number where that name is taken; where it is."""
-    from img2mv3d.mesh.files import WRITERS, write_mesh
+    from img2mv3d.mesh.files import write_mesh
 
-    suffix = path.suffix if path.suffix.lower().lstrip(".") in WRITERS else ".glb"
+    suffix = path.suffix if path.suffix.lower().lstrip(".") in FORMATS else ".glb"
     number, target = 1, path.with_name(f"{path.stem}_repaired{suffix}")
     while target.exists():
         number += 1

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from img2mv3d.cli.help import Command, Group
+from img2mv3d.mesh.formats import FORMATS, those
 from img2mv3d.plans import DECODERS, PLANS, STANDARD
 
 # of every group
@@ -27,7 +28,6 @@ TEXT: dict[str, Any] = {
     "add_completion": False,
 }
 REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut", "rembg")
-FORMATS = ("glb", "obj", "ply", "stl", "3mf", "usdz")
 LAYOUTS = ("wonder3d", "era3d", "syncdreamer", "zero123plus", "zero123plus-1.2")  # of third-party views
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
 
@@ -240,7 +240,9 @@ FLAGS = {
     "effort": _number(
         float, "--effort", "Multiplies the steps of the final NeuS fit.", SURFACE, "reconstruct.effort", 0.01, 100
     ),
-    "format": Flag(str, ("--format",), "File format of the mesh.", MESH, "export.format", FORMATS, metavar="NAME"),
+    "format": Flag(
+        str, ("--format",), "File format of the mesh.", MESH, "export.format", tuple(FORMATS), metavar="NAME"
+    ),
     "faces": _number(int, "--faces", "Maximum number of triangles.", MESH, "export.faces", 100, 2_000_000),
     "texture_size": _number(
         int,
@@ -269,7 +271,7 @@ FLAGS = {
         MESH,
         "export.up",
         ("y", "z"),
-        otherwise="z in stl and 3mf, y elsewhere, as their readers expect",
+        otherwise=f"z in {those(lambda f: f.up == 'Z')}, y elsewhere, as their readers expect",
     ),
     "size": Flag(
         float,
@@ -279,7 +281,8 @@ FLAGS = {
         "export.size_mm",
         parse=parse_length,
         metavar="LENGTH",
-        otherwise="100mm in stl, 3mf and usdz; about 1m, the world's own unit, in glb, obj and ply",
+        otherwise=f"100mm in {those(lambda f: f.default_mm)}; "
+        f"about 1m, the world's own unit, in {those(lambda f: not f.default_mm)}",
     ),
     "height": Flag(
         float,

@@ -63,7 +63,7 @@ def pick_seed(source: Source, out: Path, plan: Plan, until: str, tries: Seeds, s
     the likeliest; else that of `agreement` of the plain views with the depth fitted to them (the views that are decoded
     together would agree because they are made to). Raises UsageError when that makes no sense.
     """
-    from img2mv3d.files.formats import write_json
+    from img2mv3d.files.contents import write_json
     from img2mv3d.flow.pipeline import run
 
     seeds = [plan.seed + i for i in range(tries.count)]
@@ -109,7 +109,7 @@ def _sheet(out: Path, choice: Choice) -> Any:
     """A row of views for every seed, best first, its figures in the captions."""
     from PIL import Image
 
-    from img2mv3d.files.formats import to_bytes
+    from img2mv3d.files.contents import to_bytes
     from img2mv3d.report.sheet import grid
     from img2mv3d.values import load_views
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from img2mv3d.cli.flags import FORMATS
 from img2mv3d.errors import UsageError
+from img2mv3d.mesh.formats import FORMATS
 
 
 def target_of(typed: Mapping[str, Any], until: str) -> tuple[Mapping[str, Any], Path | None]:

@@ -18,7 +18,7 @@ from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest, withou
 from img2mv3d.data.scene import place, random_framing, random_light, random_pose
 from img2mv3d.data.scene import render as render_scene
 from img2mv3d.errors import InputError, NothingFoundError
-from img2mv3d.files.formats import encode_normals, read_npz, to_bytes, write_npz
+from img2mv3d.files.contents import encode_normals, read_npz, to_bytes, write_npz
 
 INDEX_COLUMNS = ("id", "pose", "split", "source", "licence", "weight")
 SET_KEYS = ("color", "mask", "normal", "z", "photo", "framing_px")

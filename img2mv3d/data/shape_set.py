@@ -24,7 +24,7 @@ from img2mv3d.data.splits import ids, learners
 from img2mv3d.data.turned import turned_part
 from img2mv3d.data.variation import JOIN_SHARE, Deformation, Part, beside, random_deformation
 from img2mv3d.errors import InputError, NothingFoundError
-from img2mv3d.files.formats import read_npz, write_npz
+from img2mv3d.files.contents import read_npz, write_npz
 
 SHARD = 64  # pictures
 USED_LONG_SIDE = 144 * WORLD_WIDTH / IMAGE_SIZE  # of the outline, as `prepare` frames it

@@ -28,8 +28,8 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Network(Protocol):
-    """What `conditioned` wants: see `nets.multiview.MultiViewUNet.forward`, whose keyword arguments `window` and `draft`
-    the stage `generate` has bound before.
+    """What `conditioned` wants: see `nets.multiview.MultiViewUNet.forward`, whose keyword arguments `window` and
+    `draft` the stage `generate` has bound before.
     """
 
     def __call__(self, noisy: Tensor, t: Tensor, tokens: Tensor, camera: Tensor) -> Tensor:

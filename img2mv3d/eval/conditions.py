@@ -18,7 +18,7 @@ from img2mv3d.data.renders import RenderSet, Sample, world_vertices
 from img2mv3d.eval import CONDITIONS
 from img2mv3d.eval.comparison import Case, Mesh, Planned
 from img2mv3d.eval.objects import front_photo, views_of
-from img2mv3d.files.formats import to_bytes
+from img2mv3d.files.contents import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.framing import Framing

@@ -14,7 +14,7 @@ from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest, withou
 from img2mv3d.data.held_out import TUNED
 from img2mv3d.data.scene import Renders, place, random_light, random_pose, render
 from img2mv3d.eval.comparison import Case, Planned
-from img2mv3d.files.formats import decode_normals, encode_normals, to_bytes
+from img2mv3d.files.contents import decode_normals, encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.compositing import from_white
 from img2mv3d.values import Views

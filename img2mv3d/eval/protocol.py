@@ -23,8 +23,8 @@ from img2mv3d.errors import InputError
 from img2mv3d.eval import PROTOCOLS
 from img2mv3d.eval.comparison import Case, Planned
 from img2mv3d.eval.objects import first_surface, front_photo, untouched, views_of
+from img2mv3d.files.contents import encode_normals, to_bytes, write_json, write_png
 from img2mv3d.files.durable import digest_file
-from img2mv3d.files.formats import encode_normals, to_bytes, write_json, write_png
 from img2mv3d.geometry.cameras import SIX_VIEWS
 
 VERSION = 1

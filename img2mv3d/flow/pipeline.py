@@ -23,7 +23,7 @@ from img2mv3d.files.durable import digest_of
 from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.entry import Source, digest_files, digest_input, stage_files
 from img2mv3d.flow.graph import GRAPH, STAGES, Stage, imported, order_of
-from img2mv3d.flow.nodes import Node, back, back_matting, given_depth, mask, matting, photo, pictures
+from img2mv3d.flow.inputs import Node, back, back_matting, given_depth, mask, matting, photo, pictures
 from img2mv3d.flow.progress import Report, Silence
 from img2mv3d.flow.provenance import provenance
 from img2mv3d.flow.resolve import Outputs

@@ -13,7 +13,7 @@ from typing import Any
 from img2mv3d.errors import InputError
 from img2mv3d.flow.entry import Source, digest_files, same_place, stage_files
 from img2mv3d.flow.graph import GRAPH, order_of
-from img2mv3d.flow.nodes import Node
+from img2mv3d.flow.inputs import Node
 from img2mv3d.flow.run_folder import RunFolder
 from img2mv3d.flow.store import Store
 

@@ -20,6 +20,7 @@ from img2mv3d import machine
 from img2mv3d.errors import ResourceError, UsageError, WeightsError
 from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.watch import with_less
+from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.plans import ExportOptions, GenerateOptions
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def matting_digest(remover: str = "auto") -> str | None:
 
 def check_format(format: str) -> None:
     """Raises UsageError when this installation cannot write the format: better now than after all the work."""
-    if format == "usdz" and importlib.util.find_spec("pxr") is None:
-        raise UsageError("usdz files need usd-core, which is not installed; pip install 'img2mv3d[usd]'")
+    if (needs := FORMATS[format].needs) is not None and importlib.util.find_spec(needs[0]) is None:
+        _, package, extra = needs
+        raise UsageError(f"{format} files need {package}, which is not installed; pip install 'img2mv3d[{extra}]'")
 
 
 def check_device(device: str) -> None:
@@ -248,7 +250,7 @@ class Written:
 
     def save(self, folder: Path) -> None:
         """Write mesh.<format> and mesh.json into `folder`."""
-        from img2mv3d.files.formats import write_json
+        from img2mv3d.files.contents import write_json
         from img2mv3d.mesh.files import write_mesh
 
         asked = self.options

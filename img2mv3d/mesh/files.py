@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,22 @@ import trimesh
 from img2mv3d.errors import Img2mv3dError, InputError, ResourceError, UsageError
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike, face_normals
 from img2mv3d.mesh.extract import volume
+from img2mv3d.mesh.formats import FORMATS, READABLE, Format
 from img2mv3d.mesh.headers import check_header
-from img2mv3d.mesh.placement import PLACINGS, Placing, place
+from img2mv3d.mesh.placement import place
 from img2mv3d.mesh.raster import sample_bilinear
-from img2mv3d.mesh.threemf import read_threemf, threemf_files
-from img2mv3d.mesh.usdz import read_usdz, usdz_files
-from img2mv3d.mesh.writers import glb_files, obj_files, ply_files, srgb_of_linear, stl_files
+from img2mv3d.mesh.writers import srgb_of_linear
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
+
 
 WRITERS: dict[str, Callable[[MeshLike, str, dict[str, Any]], dict[str, bytes]]] = {
-    "glb": glb_files,
-    "obj": obj_files,
-    "ply": ply_files,
-    "stl": stl_files,
-    "3mf": threemf_files,
-    "usdz": usdz_files,
+    name: _imported(format.writer) for name, format in FORMATS.items()
 }
-READERS = {"3mf": read_threemf, "usdz": read_usdz}  # the rest is trimesh's
-READABLE = (".glb", ".gltf", ".obj", ".ply", ".stl", ".off", ".3mf", ".usdz")
+READERS = {name: _imported(format.reader) for name, format in FORMATS.items() if format.reader}  # the rest is trimesh's
 MAX_BYTES = 1 << 30
 MAX_FACES = 5_000_000
 MAX_TEXTURE = 8192  # px a side, as many as we write
@@ -60,7 +60,7 @@ def write_mesh(
     be written, ResourceError when the disk is full or gives back something else; then nothing is left behind and an
     older file stays as it was.
 
-    format: glb, obj (with .mtl and a picture beside it), ply, stl, 3mf or usdz; None: by the path's ending.
+    format: one of `formats.FORMATS`; None: by the path's ending. Obj has .mtl and a picture beside it.
     size_mm, height_mm, up: as `placement.place` takes them; volume and box are in the file's units.
     placed: the mesh stands in the file's axes and units already. Everything is written into a folder of its own next to
         `path`, synced, read back, compared and only then renamed.
@@ -74,7 +74,7 @@ def write_mesh(
     from img2mv3d import __version__
 
     facts = {"name": "img2mv3d", "version": __version__, **(provenance or {})}
-    stem, rule = path.stem, PLACINGS[kind]
+    stem, rule = path.stem, FORMATS[kind]
     mesh, file_from_world = (mesh, np.eye(4)) if placed else place(mesh, kind, size_mm, height_mm, up)
     files = WRITERS[kind](mesh, stem, facts)
     if path.suffix.lstrip(".").lower() != kind:  # the user's own name, with our format in it
@@ -114,8 +114,8 @@ def write_mesh(
 
 
 def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
-    """The triangles of a glb, gltf, obj, ply, stl, off, 3mf or usdz file, in its own axes and units (ours are glTF's);
-    a 3mf, which may name any unit, in millimetres, a usdz in metres and +Y up.
+    """The triangles of a file of one of `formats.READABLE`, in its own axes and units (ours are glTF's); a 3mf, which
+    may name any unit, in millimetres, a usdz in metres and +Y up.
 
     Several parts become one; colours come from the texture or the vertices, middle grey where there are none.
     Raises `error` when the file is missing, empty, of another kind, larger than 1 GiB or 5 million faces, or holds
@@ -123,8 +123,8 @@ def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
     UsageError when the reader's package is missing.
     """
     path = Path(path)
-    if path.suffix.lower() not in READABLE:
-        raise error(f"{path}: not a mesh file that can be read; expected one of {', '.join(READABLE)}")
+    if path.suffix.lower() not in (endings := [f".{name}" for name in READABLE]):
+        raise error(f"{path}: not a mesh file that can be read; expected one of {', '.join(endings)}")
     try:
         size = path.stat().st_size
     except OSError as reason:
@@ -246,7 +246,7 @@ def _check_arrays(mesh: MeshLike, path: Path) -> None:
         raise ValueError(f"{path}: {count} vertices, but colors {mesh.colors.shape}")
 
 
-def _compare(mesh: MeshLike, again: MeshArrays, path: Path, rule: Placing) -> None:
+def _compare(mesh: MeshLike, again: MeshArrays, path: Path, rule: Format) -> None:
     """Raises ResourceError unless the file says what the mesh is: triangles in order, side, colours of some points (as
     far as the format has them). Both in the file's axes and units.
     """

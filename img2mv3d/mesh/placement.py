@@ -3,46 +3,14 @@ axes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 
 from img2mv3d.mesh.arrays import MeshArrays, MeshLike
+from img2mv3d.mesh.formats import FORMATS
 
 MM_PER_UNIT = {"mm": 1.0, "m": 1000.0}
 Z_UP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # +Y up, front +Z -> +Z up, front -Y; no mirror image
-
-
-@dataclass(frozen=True)
-class Placing:
-    """How a format is meant.
-
-    unit: mm or m, what one unit in the file is.
-    up: Y or Z.
-    default_mm: longest side when nobody says a size; None: one world unit is one unit of the file.
-    standing: on the ground, above the origin.
-    texture, colors: can the file hold them?
-    shared: do faces share their vertices in it?
-    """
-
-    unit: str
-    up: str = "Y"
-    default_mm: float | None = None
-    standing: bool = False
-    texture: bool = False
-    colors: bool = True
-    shared: bool = True
-
-
-PLACINGS = {
-    "glb": Placing("m", texture=True),
-    "obj": Placing("m", texture=True),
-    "ply": Placing("m"),
-    "stl": Placing("mm", "Z", 100.0, standing=True, colors=False, shared=False),
-    "3mf": Placing("mm", "Z", 100.0, standing=True),
-    "usdz": Placing("m", default_mm=100.0, standing=True, texture=True),
-}
 
 
 def place(
@@ -56,7 +24,7 @@ def place(
     height_mm: of the vertical one, which wins. With neither, the format's own default.
     up: y or z, the file's axis that points up where that shall not be the format's own.
     """
-    rule = PLACINGS[format]
+    rule = FORMATS[format]
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
     side = high - low
     wanted = height_mm or size_mm or rule.default_mm

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from img2mv3d.conventions import IMAGE_SIZE, VIEW_NAMES
 from img2mv3d.errors import ViewsError
-from img2mv3d.files.formats import decode_normals, read_png
+from img2mv3d.files.contents import decode_normals, read_png
 from img2mv3d.geometry.cameras import PERSPECTIVE, SIX_VIEWS, Rig
 from img2mv3d.geometry.masks import cover_on_even
 from img2mv3d.values import Views

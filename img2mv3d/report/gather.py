@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from img2mv3d.errors import Img2mv3dError, InputError, PhotoError
-from img2mv3d.files.formats import read_json, read_png
+from img2mv3d.files.contents import read_json, read_png
 from img2mv3d.geometry.agreement import Agreement, agreement
+from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.values import Views, load_depth, load_views
 
 if TYPE_CHECKING:
     from img2mv3d.mesh.arrays import MeshArrays
 
 PHOTO_SIDE = 900  # px: what a report keeps of the photo
-FORMATS = ("glb", "usdz", "obj", "ply", "3mf", "stl")  # of meshes, the best to look at first
+BEST_FIRST = sorted(FORMATS.values(), key=lambda f: (not f.texture, not f.colors))  # of meshes, to look at
 T = TypeVar("T")
 
 
@@ -106,14 +107,15 @@ def mesh_of(place: Path) -> tuple[MeshArrays, str]:
     """The mesh of a run's folder, or of a mesh file, turned to +Y up (in its own unit), and its file's name. Raises
     InputError when there is none or it cannot be read.
     """
-    names = [place / f"mesh.{f}" for f in FORMATS] if place.is_dir() else [place]
+    names = [place / f"mesh.{f.name}" for f in BEST_FIRST] if place.is_dir() else [place]
     path = next((p for p in names if p.exists()), None)
     if path is None:  # before the readers are loaded
         raise InputError(f"{place}: no mesh in there; `img2mv3d export {place}` makes one")
     from img2mv3d.mesh.files import read_mesh
 
     mesh = read_mesh(path)
-    if path.suffix.lower() in (".stl", ".3mf"):  # formats of printers stand on the plate, +Z up
+    known = FORMATS.get(path.suffix.lower().lstrip("."))
+    if known is not None and known.up == "Z":  # formats of printers stand on the plate
         turned = mesh.vertices[:, [0, 2, 1]] * np.array([1.0, 1.0, -1.0])
         mesh = replace(mesh, vertices=turned)
     return mesh, path.name

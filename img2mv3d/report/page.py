@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from img2mv3d.files.formats import encode_normals, to_bytes
+from img2mv3d.files.contents import encode_normals, to_bytes
 from img2mv3d.geometry.agreement import SAME_SURFACE
 from img2mv3d.report.gather import Story
 from img2mv3d.report.pack import packed_mesh, packed_rig, picture

@@ -7,19 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+from img2mv3d.mesh.formats import FORMATS
+
 LOOPBACK = "127.0.0.1"
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".glb": "model/gltf-binary",
-    ".usdz": "model/vnd.usdz+zip",
-    ".obj": "text/plain; charset=utf-8",
-    ".mtl": "text/plain; charset=utf-8",
-    ".png": "image/png",
-    ".ply": "application/octet-stream",
-    ".stl": "model/stl",
-    ".3mf": "model/3mf",
+MESHES = {f".{f.name}": f.media_type for f in FORMATS.values()} | {
+    f".{ending}": media_type for f in FORMATS.values() for ending, media_type in f.beside.items()
 }
-OFFERED = re.compile(r"report\.html|mesh\.(glb|usdz|obj|mtl|ply|stl|3mf)|mesh[\w-]*\.png")
+TYPES = {".html": "text/html; charset=utf-8", ".png": "image/png", **MESHES}
+OFFERED = re.compile(rf"report\.html|mesh({'|'.join(map(re.escape, MESHES))})|mesh[\w-]*\.png")
 
 
 def server_for(folder: Path, port: int = 0) -> http.server.ThreadingHTTPServer:

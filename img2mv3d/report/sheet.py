@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from img2mv3d.errors import PhotoError, ViewsError
-from img2mv3d.files.formats import read_png, to_bytes
+from img2mv3d.files.contents import read_png, to_bytes
 from img2mv3d.geometry.cameras import Camera
 from img2mv3d.geometry.compositing import over_white
 from img2mv3d.values import Subject, Views, load_depth, load_views

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import DepthError, LatentsError
-from img2mv3d.files.formats import decode_normals, to_bytes
+from img2mv3d.files.contents import decode_normals, to_bytes
 from img2mv3d.geometry.agreement import reprojection_error
 from img2mv3d.geometry.antipodal import antipodal_views, inpaint_nearest
 from img2mv3d.geometry.cameras import Rig

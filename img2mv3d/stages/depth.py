@@ -14,7 +14,7 @@ from scipy.ndimage import binary_erosion
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import LatentsError
-from img2mv3d.files.formats import decode_normals, to_bytes
+from img2mv3d.files.contents import decode_normals, to_bytes
 from img2mv3d.geometry.antipodal import inpaint_nearest, symmetrised_silhouettes
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.completion import complete_silhouettes

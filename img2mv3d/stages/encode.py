@@ -12,7 +12,7 @@ import torch
 
 from img2mv3d.conventions import FRONT, LATENT_FACTOR
 from img2mv3d.errors import ViewsError
-from img2mv3d.files.formats import encode_normals, to_bytes
+from img2mv3d.files.contents import encode_normals, to_bytes
 from img2mv3d.nets.vae import EncodesPictures
 from img2mv3d.values import Latents, Views
 

@@ -13,8 +13,8 @@ from img2mv3d.geometry.cameras import Rig
 from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
+from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.mesh.photographs import behind, mirrored_source, photo_source
-from img2mv3d.mesh.placement import PLACINGS
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.mesh.upright import elevation, upright
@@ -60,7 +60,7 @@ def export(
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
     shown = len(sources)
     sources += [*mirrored, *painted_sources(views)]
-    texture_size = options.texture_size if PLACINGS[options.format].texture else 0
+    texture_size = options.texture_size if FORMATS[options.format].texture else 0
     painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
     overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
     notes = dict(solid.notes)

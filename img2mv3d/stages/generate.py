@@ -16,7 +16,7 @@ from img2mv3d.diffusion.contract import Condition, conditioned
 from img2mv3d.diffusion.refine import refine
 from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
-from img2mv3d.files.formats import encode_normals
+from img2mv3d.files.contents import encode_normals
 from img2mv3d.mesh.draft import Draft, draft
 from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.drafted import draft_input, draft_maps

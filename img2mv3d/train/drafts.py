@@ -14,7 +14,7 @@ import torch
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.data.renders import RenderSet, write_atomically
 from img2mv3d.errors import InputError, NothingFoundError
-from img2mv3d.files.formats import read_npz
+from img2mv3d.files.contents import read_npz
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import draft

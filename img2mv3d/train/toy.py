@@ -11,7 +11,7 @@ from img2mv3d.conventions import LATENT_FACTOR
 from img2mv3d.data.renders import INDEX_COLUMNS, RenderSet
 from img2mv3d.data.shape_pictures import PICTURE, random_picture
 from img2mv3d.data.turned import turned_part
-from img2mv3d.files.formats import write_npz
+from img2mv3d.files.contents import write_npz
 
 SIDE = 64  # px
 SETS = 4  # the last one is held out

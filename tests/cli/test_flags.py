@@ -55,13 +55,11 @@ def test_every_preset_lies_inside_of_the_ranges() -> None:
 
 def test_choices_are_those_that_the_stages_know() -> None:
     from img2mv3d.diffusion.sampler import SOLVERS
-    from img2mv3d.mesh.files import READABLE
     from img2mv3d.readers.third_party_views import LAYOUTS
     from img2mv3d.stages.prepare import REMOVERS
 
     assert set(flags.LAYOUTS) == set(LAYOUTS)
     assert set(flags.SOLVERS) == set(SOLVERS) and flags.REMOVERS == REMOVERS
-    assert {f".{name}" for name in flags.FORMATS} <= set(READABLE)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import trimesh
 from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.data.corpus import Solid
 from img2mv3d.data.scene import Light, place, random_framing, random_light, random_pose, render
-from img2mv3d.files.formats import encode_normals
+from img2mv3d.files.contents import encode_normals
 from img2mv3d.geometry.cameras import SIX_VIEWS, pixel_centres, project, unproject
 
 FLAT = Light(ambient=1.0, sky=0.0, key=0.0, fill=0.0, occlusion=0.0)

@@ -9,7 +9,7 @@ import pytest
 from img2mv3d.data.renders import RenderSet, Sample
 from img2mv3d.eval import conditions
 from img2mv3d.eval.conditions import held_out_sets, make_case, planned
-from img2mv3d.files.formats import encode_normals, to_bytes
+from img2mv3d.files.contents import encode_normals, to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.sdf import Sphere, render_world
 from img2mv3d.values import Depth

@@ -8,7 +8,7 @@ import pytest
 from img2mv3d.eval import own_surface
 from img2mv3d.eval.comparison import Case, Result
 from img2mv3d.eval.own_surface import Fits, OwnSurface, rerendered
-from img2mv3d.files.formats import to_bytes
+from img2mv3d.files.contents import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.sdf import Sphere, render_world
 from img2mv3d.geometry.similarity import mask_iou, psnr

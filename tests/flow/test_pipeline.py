@@ -410,12 +410,12 @@ KILLED = """
 import os, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from img2mv3d.flow import nodes, pipeline
+from img2mv3d.flow import inputs, pipeline
 from img2mv3d.plans import Plan
 from img2mv3d.flow.entry import Source
 from img2mv3d.flow.store import Store
 from tests.fakes import FakeBundle, FakeRunners
-nodes.matting_digest, os.fsync = lambda remover: None, lambda handle: None
+inputs.matting_digest, os.fsync = lambda remover: None, lambda handle: None
 folder = Path({folder!r})
 print("ready", flush=True)
 sys.stdin.readline()

@@ -5,7 +5,6 @@ import json
 import os
 import struct
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,20 @@ from img2mv3d.mesh import files
 from img2mv3d.mesh.arrays import MeshArrays
 from img2mv3d.mesh.extract import volume
 from img2mv3d.mesh.files import read_mesh, write_mesh
-from img2mv3d.mesh.placement import PLACINGS, moved
-from tests.balls import ball
+from img2mv3d.mesh.formats import FORMATS
+from img2mv3d.mesh.placement import moved
+from tests.balls import WRITABLE, ball
 
-usdz = pytest.param("usdz", marks=pytest.mark.skipif(not find_spec("pxr"), reason="usd-core is not installed"))
-FORMATS = ("glb", "obj", "ply", "stl", "3mf", usdz)
 FUZZED = ("glb", "obj", "ply", "stl", "3mf")  # usdz is read by usd-core alone
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WRITABLE)
 @pytest.mark.parametrize("textured", [False, True])
 def test_what_is_written_is_read(format: str, textured: bool, tmp_path: Path) -> None:
     mesh = ball(textured)
     facts = write_mesh(mesh, tmp_path / f"ball.{format}")
     again = read_mesh(tmp_path / f"ball.{format}")
-    rule, world_from_file = PLACINGS[format], np.linalg.inv(facts["file_from_world"])
+    rule, world_from_file = FORMATS[format], np.linalg.inv(facts["file_from_world"])
     corners = moved(again.vertices[again.faces.ravel()], world_from_file)
     np.testing.assert_allclose(corners, mesh.vertices[mesh.faces.ravel()], atol=2e-6)
     assert facts["volume"] == pytest.approx(volume(again.vertices, again.faces), rel=1e-4) and facts["volume"] > 0
@@ -51,7 +49,7 @@ def test_what_is_written_is_read(format: str, textured: bool, tmp_path: Path) ->
     assert sorted(os.listdir(tmp_path)) == facts["files"]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WRITABLE)
 def test_equal_meshes_give_equal_bytes_whatever_the_folder(format: str, tmp_path: Path) -> None:
     contents = []
     for folder in ("a", "b"):
@@ -109,12 +107,12 @@ def other_colours(mesh: MeshArrays) -> MeshArrays:
     return replace(mesh, colors=255 - mesh.colors)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WRITABLE)
 @pytest.mark.parametrize("damage", [mirrored, inside_out, one_face_less, other_colours])
 def test_a_file_that_says_something_else_gets_no_name(
     damage: object, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if damage is other_colours and not PLACINGS[format].colors:
+    if damage is other_colours and not FORMATS[format].colors:
         pytest.skip("a format without colours")
     writer = files.WRITERS[format]
     monkeypatch.setitem(files.WRITERS, format, lambda mesh, stem, facts: writer(damage(mesh), stem, facts))

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from img2mv3d.mesh.files import WRITERS
-from img2mv3d.mesh.placement import PLACINGS, moved, place
+from img2mv3d.mesh.formats import FORMATS
+from img2mv3d.mesh.placement import moved, place
 from tests.balls import ball
 
 
-@pytest.mark.parametrize("format", PLACINGS)
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("size", [{}, {"size_mm": 80.0}, {"height_mm": 50.0}])
 def test_right_hands_stay_right_hands_and_the_matrix_tells_the_truth(format: str, size: dict[str, float]) -> None:
     mesh = ball()
@@ -54,11 +54,7 @@ def test_a_point_cannot_be_scaled() -> None:
         place(type(mesh)(mesh.vertices * 0, mesh.faces, mesh.colors), "stl")
 
 
-def test_every_writer_has_its_place() -> None:
-    assert set(PLACINGS) == set(WRITERS)
-
-
-@pytest.mark.parametrize("format", PLACINGS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_up_may_be_said_and_turns_without_mirroring(format: str) -> None:
     mesh = ball()
     for up, axis in (("y", [0, 1, 0]), ("z", [0, 0, 1])):
@@ -66,5 +62,5 @@ def test_up_may_be_said_and_turns_without_mirroring(format: str) -> None:
         turn = matrix[:3, :3] / np.cbrt(np.linalg.det(matrix[:3, :3]))
         np.testing.assert_allclose(turn @ [0, 1, 0], axis, atol=1e-12)
         assert np.linalg.det(turn) == pytest.approx(1)
-    own = PLACINGS[format].up.lower()
+    own = FORMATS[format].up.lower()
     np.testing.assert_array_equal(place(mesh, format, up=own)[1], place(mesh, format)[1])

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from img2mv3d.cli.app import app
 from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.errors import ViewsError
-from img2mv3d.files.formats import encode_normals, to_bytes
+from img2mv3d.files.contents import encode_normals, to_bytes
 from img2mv3d.geometry.cameras import project
 from img2mv3d.geometry.sdf import Box, render_world
 from img2mv3d.readers.third_party_views import LAYOUTS, layout_of, read_foreign, resized

@@ -1,7 +1,6 @@
 """The exported file, read by another program's reader and rendered again, is what the six views show."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +10,17 @@ from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, project
 from img2mv3d.geometry.sdf import Box, render_world, sample_grid
 from img2mv3d.mesh.files import read_mesh, write_mesh
-from img2mv3d.mesh.placement import PLACINGS, moved
+from img2mv3d.mesh.formats import FORMATS
+from img2mv3d.mesh.placement import moved
 from img2mv3d.mesh.preview import render_mesh
 from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.plans import ExportOptions
 from img2mv3d.stages.export import export
 from img2mv3d.values import Body, Mesh, Surface, Views
+from tests.balls import WRITABLE
 from tests.lettered import Lettered, letter_image, lettered_block
 
 OPTIONS = ExportOptions(faces=4_000, texture_size=512)
-usdz = pytest.param("usdz", marks=pytest.mark.skipif(not find_spec("pxr"), reason="usd-core is not installed"))
-FORMATS = ("glb", "obj", "ply", "stl", "3mf", usdz)
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +44,12 @@ def correlation(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float:
     return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WRITABLE)
 def test_the_file_rendered_again_is_the_six_views_and_not_their_mirror_images(
     format: str, lettered: Lettered, meshes: dict[str, Mesh], tmp_path: Path
 ) -> None:
     path = tmp_path / f"block.{format}"
-    rule = PLACINGS[format]
+    rule = FORMATS[format]
     facts = write_mesh(meshes["glb" if rule.texture else "ply"], path)
     mesh = read_mesh(path)
     assert (mesh.texture is None) == (not rule.texture)

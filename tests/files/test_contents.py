@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from img2mv3d.errors import LatentsError, ViewsError
-from img2mv3d.files.formats import (
+from img2mv3d.files.contents import (
     decode_normals,
     encode_normals,
     pack_notes,
