@@ -27,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "bundles": {"nets", "geometry", "files", "values"},
     "flow": {"stages", "values", "files", "bundles", "readers", "nets", "mesh", "matting"},
     "report": {"flow", "values", "files", "geometry", "mesh"},  # of flow the graph: names and order of the stages
-    "serve": {"flow", "bundles", "readers", "report", "matting", "files"},
+    "serve": {"flow", "bundles", "readers", "report", "matting", "mesh", "files"},
     "client": set(),  # standard library alone: add-ons copy it
     # wing 3, learning and measuring
     "data": {"files", "geometry", "nets", "diffusion", "mesh"},  # perturbed latents; scans from mesh files

@@ -22,6 +22,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from img2mv3d import __version__
 from img2mv3d.errors import UsageError
+from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.serve.access import Guard, RefusedError, Rules, drain
 from img2mv3d.serve.bell import Bell
 from img2mv3d.serve.crew import Crew
@@ -45,12 +46,8 @@ TYPES = {  # our own table: some systems call scripts text/plain, and browsers r
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".jpg": "image/jpeg",
-    ".glb": "model/gltf-binary",
-    ".usdz": "model/vnd.usdz+zip",
     ".zip": "application/zip",
-    ".ply": "application/octet-stream",
-    ".stl": "model/stl",
-    ".3mf": "model/3mf",
+    **{f".{format.name}": format.media_type for format in FORMATS.values()},
 }
 # A report is one file with its scripts inside: it gets no origin, so that it can reach nothing here.
 REPORT_POLICY = (

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from img2mv3d.errors import UsageError
+from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.plans import PLANS, Plan
 
 
@@ -23,7 +24,7 @@ class RunOptions(BaseModel):
         None, ge=0.05, le=2, description="How deep the object is, over the long side of its outline."
     )
     size_mm: float | None = Field(None, ge=1, le=100_000, description="The longest side of the mesh in its file.")
-    format: Literal["glb", "obj", "ply", "stl", "3mf", "usdz"] = "glb"
+    format: Literal[*FORMATS] = "glb"
     faces: int | None = Field(None, ge=100, le=2_000_000, description="Triangles, at most.")
     texture_size: int | None = Field(None, ge=0, le=8192, description="px a side; 0 for colours at the vertices.")
     elevation_deg: float | None = Field(None, ge=-89, le=89, description="How far from above the photo was taken.")

@@ -14,6 +14,7 @@ from img2mv3d.report.serve import OFFERED, TYPES
 from tests import opened_elsewhere
 
 ROOT = Path(__file__).parents[2]
+PAGE_OF_THE_SERVER = (ROOT / "img2mv3d" / "serve" / "page" / "index.html").read_text(encoding="utf-8")
 IN_THE_MANUAL = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
@@ -26,6 +27,7 @@ def test_a_format_can_be_typed_written_read_shown_and_served(name: str) -> None:
     assert name in FLAGS["format"].choices and name in READABLE
     assert callable(WRITERS[name]) and (FORMATS[name].reader is None or callable(READERS[name]))
     assert FORMATS[name] in BEST_FIRST
+    assert f'<option value="{name}">' in PAGE_OF_THE_SERVER
     for ending in (name, *FORMATS[name].beside):
         assert OFFERED.fullmatch(f"mesh.{ending}") and TYPES[f".{ending}"], ending
 
