@@ -79,7 +79,8 @@ main()
 def test_an_interrupt_gives_the_prompt_back_at_once(tmp_path: Path) -> None:
     """While a thread still imports, which cannot be stopped."""
     code = """
-import sys, threading, time
+import signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 from img2mv3d.cli import app as program
 def slow(*_, **__):
     threading.Thread(target=lambda: time.sleep(300)).start()

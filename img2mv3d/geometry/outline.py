@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 CHANNELS = 8  # of `outline_maps`
+FRONTAL = 0.775  # IoU of an outline and its mirror image from which on a picture shows a front, or a round thing
+SHIFTS_PX = range(-8, 9, 2)  # of 256, tried for it
 
 
 def runs(mask: Bool[np.ndarray, "H W"]) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
@@ -30,6 +32,23 @@ def revolved(mask: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
     middle, half = runs(mask)
     x = np.arange(mask.shape[1], dtype=np.float32) + 0.5
     return np.sqrt(np.maximum(half**2 - (x - middle) ** 2, 0)).astype(np.float32)
+
+
+def is_frontal(alpha: Float32[np.ndarray, "H W"]) -> bool:
+    """Whether the picture's outline is nearly its own mirror image, as those of things seen from the front are: their
+    back looks otherwise, where that of things seen from the side looks alike."""
+    mask = alpha >= 0.5
+    columns = np.nonzero(mask.any(0))[0]
+    if not len(columns):
+        return False
+    best, width = 0.0, mask.shape[1]
+    for shift in SHIFTS_PX:
+        other = columns[0] + columns[-1] + round(shift * width / 256) - np.arange(width)
+        there = (other >= 0) & (other < width)
+        flipped = np.zeros_like(mask)
+        flipped[:, there] = mask[:, other[there]]
+        best = max(best, float((mask & flipped).sum() / (mask | flipped).sum()))
+    return best >= FRONTAL
 
 
 def outline_maps(alpha: Float32[np.ndarray, "H W"], width: float) -> Float32[np.ndarray, "8 H W"]:

@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
+from img2mv3d.geometry.outline import is_frontal
 from img2mv3d.mesh.arrays import vertex_normals
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.photographs import behind, mirrored_source
@@ -23,6 +24,7 @@ from img2mv3d.mesh.texture import paint
 
 FINE = 2  # samples a pixel, each way
 FACES = 40_000
+SMOOTH = 1 / 16  # of the picture's width: what is smaller on a front's predicted back is a ghost of the front
 
 
 class Maps(NamedTuple):
@@ -98,12 +100,24 @@ def draft(
 
 
 def far_source(far: Float32[np.ndarray, "T T 3"], alpha: Float32[np.ndarray, "H W"], rig: Rig) -> Source:
-    """The predicted colour of the far side, as the picture of a camera straight behind."""
+    """The predicted colour of the far side, as the picture of a camera straight behind; of things seen from the front
+    only its large parts, since its details are those of the front."""
+    if is_frontal(alpha):
+        far = _smoothed(far, alpha)
     side = 2 * round(IMAGE_SIZE * CROP / WORLD_WIDTH)
     margin = (IMAGE_SIZE - side) // 2
     color = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 0.5, np.float32)
     color[margin : margin + side, margin : margin + side] = cv2.resize(far, (side, side)).clip(0, 1)
     return Source(behind(rig), np.ascontiguousarray(color[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1]))
+
+
+def _smoothed(far: Float32[np.ndarray, "T T 3"], alpha: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "T T 3"]:
+    margin = round(alpha.shape[0] * (1 - CROP * 2 / WORLD_WIDTH) / 2)
+    inside = alpha[margin : alpha.shape[0] - margin, margin : alpha.shape[1] - margin]
+    weight = cv2.resize(inside, far.shape[:2], interpolation=cv2.INTER_AREA)
+    share = cv2.GaussianBlur(weight, (0, 0), SMOOTH * far.shape[0])
+    smooth = cv2.GaussianBlur(far * weight[..., None], (0, 0), SMOOTH * far.shape[0])
+    return (smooth / np.maximum(share, 1e-3)[..., None]).astype(np.float32)
 
 
 def _seen(

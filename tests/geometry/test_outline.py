@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from img2mv3d.geometry.outline import CHANNELS, outline_maps, revolved, runs
+from img2mv3d.geometry.outline import CHANNELS, is_frontal, outline_maps, revolved, runs
 
 
 def _disc(size: int, radius: float) -> np.ndarray:
@@ -41,3 +41,12 @@ def test_maps_are_in_world_units_and_mirror_with_the_picture():
 
 def test_an_empty_picture_has_no_runs():
     assert not outline_maps(np.zeros((8, 8), np.float32), 1.0)[4:].any()
+
+
+def test_an_outline_that_is_its_own_mirror_image_is_a_fronts():
+    disc = np.roll(_disc(256, 60.0), 30, axis=1).astype(np.float32)  # wherever it stands
+    assert is_frontal(disc)
+    side = disc.copy()
+    side[:, 158:] = 0
+    side[100:110, 158:250] = 1  # a beak, or a tail
+    assert not is_frontal(side) and not is_frontal(np.zeros_like(disc))

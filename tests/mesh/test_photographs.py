@@ -1,5 +1,7 @@
 """The photo mirrored: it shows at a point what the photo shows at the point's mirror image."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,8 +16,9 @@ FRONT_CAMERA = SIX_VIEWS.cameras(256)[0]
 
 
 def _photo() -> Source:
-    """300 x 200 px, every pixel another colour, framed smaller and off the middle."""
+    """300 x 200 px, every pixel another colour, framed smaller and off the middle; a corner is missing."""
     full = np.full((200, 300, 4), 255, np.uint8)
+    full[:80, :200, 3] = 0
     full[..., 0], full[..., 1] = np.linspace(0, 255, 300)[None], np.linspace(0, 255, 200)[:, None]
     return photo_source(full, Framing((0.6, 0.6), (30.0, 50.0), 150), FRONT_CAMERA)
 
@@ -43,8 +46,10 @@ def test_a_back_that_is_predicted_to_look_otherwise_gets_no_second_face() -> Non
     photo, facing = _photo(), (0.0, 0.0, 1.0, 0.0)
     alike = mirrored_source(photo, facing, _looking_like(photo)).alpha
     other = mirrored_source(photo, facing, 1 - _looking_like(photo)).alpha
-    assert alike[60:140, 90:210].mean() > 0.9
-    assert other[:40].mean() < 0.1 and other[-40:].mean() < 0.1
+    assert alike[100:150, 90:210].mean() > 0.9
+    assert other[100:130].mean() < 0.35 and other[-40:].mean() < 0.1
+    whole = replace(photo, alpha=np.ones_like(photo.alpha))  # its own mirror image: a front
+    assert not mirrored_source(whole, facing, _looking_like(photo)).alpha.any()
     sideways = mirrored_source(photo, (1.0, 0.0, 0.0, 0.0), 1 - _looking_like(photo)).alpha
     assert np.array_equal(sideways, photo.alpha[:, ::-1])
 
