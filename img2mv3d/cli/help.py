@@ -21,32 +21,26 @@ WORDS = {"str": "TEXT", "int": "N", "float": "X", "path": "PATH", "file": "PATH"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class Command(TyperCommand):
+class Page:
+    """What the help pages of commands and of groups have in common; stands before typer's own class."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its own flags, False where they are not typed. typer has None there and asks pydantic what that means, which
+        costs 0.1 s before any help page."""
+        return _settled(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Draw it, or write it."""
+        with _told(self.get_params(ctx), ctx, formatter):
+            super().format_help(ctx, formatter)
+
+
+class Command(Page, TyperCommand):
     """A command with such a page."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Its own flags, False where they are not typed. typer has None there and asks pydantic what that means, which
-        costs 0.1 s before any help page."""
-        return _settled(super().get_params(ctx))
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Draw it, or write it."""
-        with _told(self.get_params(ctx), ctx, formatter):
-            super().format_help(ctx, formatter)
-
-
-class Group(TyperGroup):
+class Group(Page, TyperGroup):
     """A group of commands with such a page."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Its own flags, False where they are not typed. typer has None there and asks pydantic what that means, which
-        costs 0.1 s before any help page."""
-        return _settled(super().get_params(ctx))
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Draw it, or write it."""
-        with _told(self.get_params(ctx), ctx, formatter):
-            super().format_help(ctx, formatter)
 
 
 def _settled(params: list[Any]) -> list[Any]:
