@@ -18,7 +18,6 @@ from img2mv3d.files.contents import (
     MAX_VIEWS,
     decode_normals,
     encode_normals,
-    has_alpha,
     pack_notes,
     read_json,
     read_latents,
@@ -31,12 +30,11 @@ from img2mv3d.files.contents import (
     write_npz,
     write_png,
 )
+from img2mv3d.files.edits import EDIT, agreed_pictures, modified, view_masks_of
 from img2mv3d.geometry.cameras import Rig
-from img2mv3d.geometry.framing import Framing, frame, with_framed
-from img2mv3d.geometry.masks import cover_on_even
+from img2mv3d.geometry.framing import Framing
 
 BODY_CUT = 0.15  # world units
-EDIT = 10  # levels of 255 by which a pixel differs from what was written where somebody painted
 LATER = 1.0  # s; two files of one stage are written closer together than that
 
 
@@ -94,8 +92,8 @@ class Subject:
         if image.shape != (IMAGE_SIZE, IMAGE_SIZE, 4):
             raise PhotoError(f"{folder / 'subject.png'}: {image.shape[1]} x {image.shape[0]} px, expected 256 x 256")
         full = read_png(folder / "subject_full.png", "RGBA", PhotoError)
-        newer = _modified(folder / "subject_full.png") > _modified(folder / "subject.png") + LATER
-        image, full, framing, said = _agreed(image, full, framing, folder, full_is_newer=newer)
+        newer = modified(folder / "subject_full.png") > modified(folder / "subject.png") + LATER
+        image, full, framing, said = agreed_pictures(image, full, framing, folder, full_is_newer=newer)
         return cls(image, full, framing, remover, (*warnings, *said))
 
 
@@ -387,7 +385,7 @@ def load_views(folder: Path) -> Views:
     if len(shapes) != 1 or pictures[0].shape[0] != pictures[0].shape[1]:
         raise ViewsError(f"{folder}: views must be square and of one size, found {sorted(s[1::-1] for s in shapes)}")
     stack = np.stack(pictures)
-    mask, said = _view_alpha(stack, folder, rig.names)
+    mask, said = view_masks_of(stack, folder, rig.names)
     normal = None
     with_normals = [(folder / f"normal_{name}.png").exists() for name in rig.names]
     if any(with_normals):
@@ -431,78 +429,6 @@ def load_depth(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.
         raise DepthError(f"{path}: holds NaN or infinite values; write 0 where nothing was hit")
     notes = unpack_notes(arrays, path, DepthError)
     return np.where(hit > 0, z, 0).astype(np.float32), hit.clip(0, 1), notes
-
-
-def _modified(path: Path) -> float:
-    """Seconds since 1970, 0 where that cannot be told."""
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _agreed(
-    image: np.ndarray, full: np.ndarray, framing: Framing, folder: Path, *, full_is_newer: bool
-) -> tuple[np.ndarray, np.ndarray, Framing, tuple[str, ...]]:
-    """Framed picture and cut-out that show the same, and what had to be done for it."""
-    lost = [name for name, picture in (("subject.png", image), ("subject_full.png", full)) if _opaque(picture)]
-    if len(lost) == 2:
-        raise PhotoError(
-            f"{folder / lost[0]}: has no transparency; save it with an alpha channel, or delete it to undo"
-        )
-    said: tuple[str, ...] = ()
-    if lost:
-        other = "subject_full.png" if lost[0] == "subject.png" else "subject.png"
-        said = (f"{lost[0]} has lost its transparency: that of {other} is taken",)
-    if lost == ["subject_full.png"]:
-        shape = np.zeros_like(full)
-        shape = with_framed(shape, image, np.ones(image.shape[:2], bool), framing)
-        full = np.dstack([full[..., :3], shape[..., 3]])
-    expected, place = frame(full, framing.framing_px)
-    if place != framing:  # not of one making, or the cut-out has another box
-        return (expected, full, place, said) if full_is_newer and not lost else (image, full, framing, said)
-    if lost == ["subject.png"]:
-        image = np.dstack([image[..., :3], expected[..., 3]])
-    share = (image[..., 3:].astype(np.float32) / 255, expected[..., 3:].astype(np.float32) / 255)
-    apart = np.abs(image[..., :3] * share[0] - expected[..., :3] * share[1]).max(-1)
-    changed = np.maximum(apart, np.abs(share[0] - share[1])[..., 0] * 255) > EDIT
-    if lost:  # what lay behind the object shines through its rim
-        changed &= (image[..., 3] > 250) & (expected[..., 3] > 250)
-    if not changed.any():
-        return image, full, framing, said
-    if full_is_newer:
-        return expected, full, framing, said
-    return image, with_framed(full, image, changed, framing), framing, said
-
-
-def _opaque(picture: np.ndarray) -> bool:
-    return bool(picture[..., 3].min() == 255)
-
-
-def _view_alpha(stack: np.ndarray, folder: Path, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Masks [V, H, W] in [0, 1] of pictures uint8 [V, H, W, 4], and what had to be done for them: a picture that an
-    editor saved without transparency gets that of its normals, or is cut from an even background. Raises ViewsError."""
-    alpha, lost = stack[..., 3].astype(np.float32) / 255, []
-    for i, name in enumerate(names):
-        path = folder / f"color_{name}.png"
-        if not _opaque(stack[i]):
-            continue
-        beside = folder / f"normal_{name}.png"
-        normal = read_png(beside, "RGBA", ViewsError) if beside.exists() else None
-        if normal is not None and normal.shape == stack[i].shape and not _opaque(normal):
-            alpha[i] = normal[..., 3].astype(np.float32) / 255
-        elif normal is None or not has_alpha(path):
-            found = cover_on_even(stack[i, ..., :3].astype(np.float32) / 255)
-            if found is None:
-                raise ViewsError(f"{path}: has no transparency and no even background; save it with an alpha channel")
-            alpha[i] = found
-        else:
-            continue
-        lost.append(path.name)
-    if not lost:
-        return alpha, ()
-    some = lost[0] if len(lost) == 1 else f"{lost[0]} and {len(lost) - 1} more"
-    return alpha, (f"{some} without transparency: cut out anew; save views with an alpha channel",)
 
 
 def _grid(arrays: dict[str, np.ndarray], path: Path) -> np.ndarray:

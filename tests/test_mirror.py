@@ -27,6 +27,7 @@ COVERED = {
     "errors": "cli/test_app meets every kind",
     "plans": "cli/test_flags compares every field",
     "files.durable": "flow/test_store",
+    "files.edits": "test_values: paint on each picture, lost transparency",
     "bundles.parts": "bundles/test_weights: every part is written, made again and probed",
     "bundles.hub": "bundles/test_fetch: a hub that breaks off, lies and refuses",
     "flow.inputs": "flow/test_pipeline: every kind of source",

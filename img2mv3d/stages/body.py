@@ -73,8 +73,7 @@ def predict_body(
         body = _body(photo, net, ratio, SEARCH_GRID, told=True)
         return misfit(smallest_box(_upright_surface(body)), box_mm)
 
-    ratio, _ = _least(tried)
-    body = _body(photo, net, ratio, GRID, told=True)
+    body = _body(photo, net, _least(tried), GRID, told=True)
     return replace(body, box_misfit=misfit(smallest_box(_upright_surface(body)), box_mm))
 
 
@@ -148,8 +147,8 @@ def _upright_surface(body: Body) -> Float[np.ndarray, "P 3"]:
     return upright(points * (2 / (nodes - 1)) - 1, elevation(None, body.pitch)[0])
 
 
-def _least(value: Callable[[float], float]) -> tuple[float, float]:
-    """(ratio, value) of the smallest value among SEARCHED, to about a hundredth."""
+def _least(value: Callable[[float], float]) -> float:
+    """The ratio of the smallest value among SEARCHED, to about a tenth of their coarse step."""
     tries = {float(r): value(float(r)) for r in np.geomspace(*SEARCHED, COARSE)}
     step = (SEARCHED[1] / SEARCHED[0]) ** (1 / (COARSE - 1))
     for _ in range(FINER // 2):
@@ -158,8 +157,7 @@ def _least(value: Callable[[float], float]) -> tuple[float, float]:
         for near in (best / step, best * step):
             if SEARCHED[0] <= near <= SEARCHED[1]:
                 tries[near] = value(near)
-    best = min(tries, key=tries.__getitem__)
-    return best, tries[best]
+    return min(tries, key=tries.__getitem__)
 
 
 def _merged(maps: Float[Tensor, "2 ..."]) -> Float32[np.ndarray, "..."]:

@@ -49,4 +49,6 @@ def test_an_outline_that_is_its_own_mirror_image_is_a_fronts():
     side = disc.copy()
     side[:, 158:] = 0
     side[100:110, 158:250] = 1  # a beak, or a tail
+    for shape, answer in ((disc, True), (side, False)):  # as large as a photo is, and small in it
+        assert is_frontal(np.kron(np.pad(shape, (0, 256)), np.ones((3, 3), np.float32))) == answer
     assert not is_frontal(side) and not is_frontal(np.zeros_like(disc))
