@@ -44,6 +44,10 @@ class Light:
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
+# Even and white: the colours of the texture, nothing of the shape.
+EVEN_LIGHT = Light(ambient=1.0, sky=0.0, key=0.0, fill=0.0, occlusion=0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class Renders:
     """The six views of one pose. color float32 [V, H, W, 3] in [0, 1] over white; mask float32 [V, H, W], the covered

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float32, Int
 
 from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.data.raycast import Raycaster
-from img2mv3d.data.scene import Light, brightness, face_normals, random_light, rgba_at, turned
+from img2mv3d.data.scene import EVEN_LIGHT, Light, brightness, face_normals, random_light, rgba_at, turned
 from img2mv3d.data.variation import Part, repainted
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.columns import BIN, BINS, COLUMNS, CROP, SIZE
@@ -30,6 +30,7 @@ ORTHOGRAPHIC_SHARE = 0.35
 MOST_DEPTH = 1.65  # extent in depth over the outline's long side; deeper things would leave the six views
 LEAST_PIXELS = 150  # of the outline
 REPAINT_SHARE = 0.2
+EVEN_SHARE = 0.3  # pictures that no light shades: what is learnt may not hang on shading alone
 SMOOTH_SHARE = 0.6  # pictures shaded as if faces were bent, as scans are and low meshes are not
 
 PICTURE = np.dtype(
@@ -97,7 +98,8 @@ def random_picture(name: str, parts: list[Part], rng: np.random.Generator) -> np
     yaw, pitch, roll = rng.uniform(0, 360), rng.uniform(*PITCH_DEG), rng.uniform(*ROLL_DEG)
     distance = np.inf if rng.random() < ORTHOGRAPHIC_SHARE else float(np.exp(rng.uniform(*np.log(DISTANCE))))
     long_side = rng.uniform(*LONG_SIDE_PX) * WORLD_WIDTH / IMAGE_SIZE
-    return picture(name, parts, (yaw, pitch, roll), long_side, distance, random_light(rng), rng)
+    light = EVEN_LIGHT if rng.random() < EVEN_SHARE else random_light(rng)
+    return picture(name, parts, (yaw, pitch, roll), long_side, distance, light, rng)
 
 
 def picture(
@@ -159,7 +161,8 @@ class _Scene:
         self.paint = repainted(rng) if rng is not None and rng.random() < REPAINT_SHARE else None
         self.smooth = float(rng.uniform(1.0, 3.5)) if rng is not None and rng.random() < SMOOTH_SHARE else 0.0
         self.shade = float(rng.uniform(0.2, 0.9)) if rng is not None else 0.5
-        self.gloss = float(rng.exponential(0.08)) if rng is not None and rng.random() < 0.5 else 0.0
+        glossy = rng is not None and light is not EVEN_LIGHT and rng.random() < 0.5
+        self.gloss = float(rng.exponential(0.08)) if glossy else 0.0
         self.hardness = float(np.exp(rng.uniform(1.5, 4))) if rng is not None else 10.0
 
     def seen(

@@ -17,7 +17,7 @@ from jaxtyping import Bool
 
 from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
-from img2mv3d.data.scene import random_light
+from img2mv3d.data.scene import EVEN_LIGHT, random_light
 from img2mv3d.data.shape_pictures import PICTURE, picture, random_picture
 from img2mv3d.data.solids import carve
 from img2mv3d.data.splits import ids, learners
@@ -30,7 +30,7 @@ SHARD = 64  # pictures
 USED_LONG_SIDE = 144 * WORLD_WIDTH / IMAGE_SIZE  # of the outline, as `prepare` frames it
 POSES = ((0.0, 0.0), (30.0, 0.0), (60.0, 20.0), (120.0, 20.0))  # yaw, pitch (degrees) of a held-out object
 TRIES = 20
-TURNED_SHARE = 0.06  # pictures of bodies turned on a lathe
+TURNED_SHARE = 0.1  # pictures of bodies turned on a lathe
 
 
 class Objects:
@@ -107,17 +107,17 @@ def make_shards(
 
 
 def make_held_out(objects: Objects, names: list[str], path: Path) -> None:
-    """Pictures of held-out objects in fixed poses, orthographic, plainly lit, undeformed."""
+    """Pictures of held-out objects in fixed poses, orthographic, undeformed, each shaded by a lamp and evenly lit."""
     path.parent.mkdir(parents=True, exist_ok=True)
     records = []
     for name in names:
         for yaw, pitch in POSES:
-            light = random_light(np.random.default_rng(len(records)))
-            try:
-                pose = (yaw, pitch, 0.0)
-                records.append(picture(name, [objects.part(name)], pose, USED_LONG_SIDE, np.inf, light, None))
-            except NothingFoundError:
-                continue  # seen end-on
+            for light in (random_light(np.random.default_rng(len(records))), EVEN_LIGHT):
+                try:
+                    pose = (yaw, pitch, 0.0)
+                    records.append(picture(name, [objects.part(name)], pose, USED_LONG_SIDE, np.inf, light, None))
+                except NothingFoundError:
+                    continue  # seen end-on
     _write(path, np.array(records, PICTURE))
 
 

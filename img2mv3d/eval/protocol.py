@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from img2mv3d.conventions import IMAGE_SIZE
 from img2mv3d.data import scans
 from img2mv3d.data.corpus import Solid, load_solid
-from img2mv3d.data.scene import Light, place, random_pose, render
+from img2mv3d.data.scene import EVEN_LIGHT, place, random_pose, render
 from img2mv3d.data.shape_pictures import turned_by
 from img2mv3d.data.splits import ids
 from img2mv3d.errors import InputError
@@ -30,7 +30,6 @@ from img2mv3d.geometry.cameras import SIX_VIEWS
 VERSION = 1
 FRAMING_PX = 144  # long side of the front silhouette, px of 256: all six views stay inside of their frames
 ELEVATION_DEG = 30.0  # from which a photo of GSO-30 is taken: SyncDreamer's; the six views stand round that camera
-LIGHT = Light(ambient=1.0, sky=0.0, key=0.0, fill=0.0, occlusion=0.0)  # even and white: colours of the texture
 VAL_COUNT = 60
 LISTED_PITCHES = (0.0, 20.0)  # degrees from above: a level photo, and one as people take them
 
@@ -111,7 +110,7 @@ def planned(
 def case_of(subject: Subject, which: str) -> tuple[Case, str]:
     """The true views and the photo, and a digest of the six pictures' bytes with alpha and normals."""
     solid, pose = subject.solid, subject.rotation
-    renders = render(solid, pose, FRAMING_PX, LIGHT, np.random.default_rng(0))
+    renders = render(solid, pose, FRAMING_PX, EVEN_LIGHT, np.random.default_rng(0))
     color, mask, coded = to_bytes(renders.color), to_bytes(renders.mask), encode_normals(renders.normal, renders.mask)
     digest = hashlib.sha256(b"".join(a.tobytes() for a in (color, mask, coded))).hexdigest()
     truth = views_of(color.astype(np.float32) / 255, mask, coded)
@@ -119,7 +118,7 @@ def case_of(subject: Subject, which: str) -> tuple[Case, str]:
     def reframed(framing_px: int) -> UInt8[np.ndarray, "H W 4"]:
         if framing_px == FRAMING_PX:
             return photo
-        again = render(solid, pose, framing_px, LIGHT, np.random.default_rng(0))
+        again = render(solid, pose, framing_px, EVEN_LIGHT, np.random.default_rng(0))
         return front_photo(again.color, again.mask)
 
     placed = place(solid.vertices, pose, FRAMING_PX)[0], solid.faces
@@ -154,4 +153,10 @@ def digest_of(objects: Mapping[str, Any]) -> str:
 def settings(which: str) -> dict[str, Any]:
     """All that decides what is rendered, in plain numbers."""
     pose = {"elevation_deg": ELEVATION_DEG} if which == "gso30" else {"pose": "drawn from the name"}
-    return {"rig": SIX_VIEWS.to_dict(), "framing_px": FRAMING_PX, "size_px": IMAGE_SIZE, "light": asdict(LIGHT), **pose}
+    return {
+        "rig": SIX_VIEWS.to_dict(),
+        "framing_px": FRAMING_PX,
+        "size_px": IMAGE_SIZE,
+        "light": asdict(EVEN_LIGHT),
+        **pose,
+    }

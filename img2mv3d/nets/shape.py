@@ -61,12 +61,14 @@ class Layers(NamedTuple):
     log_half: log of half its thickness.
     log_spread: of the Laplace distributions of both (nats).
     fill: logits of how solid each of K cells between front and back is, front first.
+    follows: logits of how far middle and thickness follow the outline's revolution; None: nobody asks.
     """
 
     middle: Float[Tensor, "B s s"]
     log_half: Float[Tensor, "B s s"]
     log_spread: Float[Tensor, "B 2 s s"]
     fill: Float[Tensor, "B K s s"]
+    follows: Float[Tensor, "B 2 s s"] | None = None
 
 
 class ShapeMaps(NamedTuple):
@@ -143,7 +145,7 @@ class ShapeNet(nn.Module):
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B 2"]]:
         """(ratio_logits, pitch) as `ShapeMaps` has them."""
         pooled = features[4].mean(dim=(2, 3))
-        raw = self.ratio(pooled)
+        raw = self.ratio(pooled).float()
         bins = ratio_bins(raw.shape[1] - 1).to(raw)
         step = bins[1] - bins[0]
         # The revolution's depth lies between two bins, which share its chance such that it is their median.
@@ -152,7 +154,7 @@ class ShapeNet(nn.Module):
         as_revolved = torch.where(apart <= 0.5, nearest, second)
         round_ = raw[:, -1:].sigmoid()
         chance = raw[:, :-1].softmax(1) * (1 - round_) + as_revolved * round_
-        return chance.clamp(min=1e-6).log(), self.pitch(pooled)
+        return chance.clamp(min=1e-6).log(), self.pitch(pooled).float()
 
     def decode(
         self,
@@ -172,18 +174,20 @@ class ShapeNet(nn.Module):
             tokens = layer(tokens)
         x = tokens.transpose(1, 2).reshape(batch, wide, height, width)
         x = self.up32(self.up16(x, features[2]), features[1])
-        raw = self.head(x)
+        raw = self.head(x).float()
         revolved = revolution(outline)
         coarse = _layers(raw, F.avg_pool2d(revolved, 2)[:, 0])
         if not fine:
             return ShapeMaps(ratio_logits, pitch, coarse, None, None, None)
         x = self.up64(x, features[0])
-        more = self.fine_head(x)
+        more = self.fine_head(x).float()
         fine_layers = _layers(_twice(raw) + more[:, :-3], revolved[:, 0])
         under = F.avg_pool2d(picture[:, :3], 2)
         far = (under + more[:, -3:]).clamp(-0.1, 1.1)  # begins as the photo seen from behind
         x = F.silu(self.full(torch.cat([_twice(x), picture], dim=1)))
-        normal = F.normalize(self.normal_head(x) + x.new_tensor([0.0, 0.0, 1.0])[:, None, None], dim=1, eps=1e-4)
+        normal = F.normalize(
+            self.normal_head(x).float() + x.new_tensor([0.0, 0.0, 1.0])[:, None, None], dim=1, eps=1e-4
+        )
         return ShapeMaps(ratio_logits, pitch, coarse, fine_layers, far, normal)
 
 
@@ -259,9 +263,10 @@ def _span(filled: Float[Tensor, "B n"]) -> Float[Tensor, " B"]:
 
 def _layers(raw: Float[Tensor, "B C s s"], revolved: Float[Tensor, "B s s"]) -> Layers:
     """Middle, log thickness, both spreads, how far each of the first two follows the revolution, fill."""
-    follows = raw[:, 4:6].sigmoid()
+    gates = raw[:, 4:6]
+    follows = gates.sigmoid()
     half = raw[:, 1].clamp(-6, 0.0).exp() * (1 - follows[:, 1]) + revolved * follows[:, 1]
-    return Layers(raw[:, 0] * (1 - follows[:, 0]), half.log(), raw[:, 2:4].clamp(-6, 2), raw[:, 6:])
+    return Layers(raw[:, 0] * (1 - follows[:, 0]), half.log(), raw[:, 2:4].clamp(-6, 2), raw[:, 6:], gates)
 
 
 def _told(ratio: Float[Tensor, " B"], known: Bool[Tensor, " B"]) -> Float[Tensor, "B 8"]:

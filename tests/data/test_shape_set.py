@@ -42,7 +42,7 @@ def test_a_set_is_resumed_and_repeats_itself(corpus: Path, tmp_path: Path) -> No
     make_set([corpus], tmp_path / "b", 6, report=lambda line: None)
     for name in ("00000", "00001", "00002"):
         one, two = (np.load(tmp_path / side / "train" / f"{name}.npy") for side in "ab")
-        assert one.tobytes() == two.tobytes() and set(one["id"]) <= {"own-0", "own-1"}
+        assert one.tobytes() == two.tobytes() and set(one["id"]) <= {"own-0", "own-1", "turned"}
     assert set(np.load(tmp_path / "a" / "dev" / "00000.npy")["id"]) == {"own-2"}
 
 

@@ -86,7 +86,7 @@ def test_a_column_thinner_than_a_cell_is_not_lost():
 def test_what_is_not_filled_is_hollow_and_all_of_it_has_gradients():
     layers = _layers(0.0, 0.4)
     layers.fill[:, 3:5] = -9
-    for tensor in layers:
+    for tensor in layers[:4]:
         tensor.requires_grad_(True)
     solid = columns(layers, torch.tensor([1.0]), BINS, BIN)
     assert solid[0, 0, 0, BINS // 2] < 0.1 and solid[0, 0, 0, BINS // 2 - 8] > 0.5

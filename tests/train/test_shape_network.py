@@ -25,6 +25,7 @@ from img2mv3d.train.shape_network import (
     likely_ratio,
     outlines,
     pooled,
+    roundness,
     stacked,
 )
 
@@ -63,6 +64,21 @@ def test_true_layers_cost_less_than_wrong_ones(records):
         true._replace(fill=-true.fill),
     ):
         assert layers_loss(wrong, batch, 4, solid, ShapeLosses()) > best + 0.05
+
+
+def test_a_ball_is_its_revolution_and_a_leaning_box_is_not(records):
+    ball, box = roundness(stacked([clean_sample(r) for r in records]), 4)
+    assert ball == 1 and box == 0
+
+
+def test_gates_that_follow_a_round_body_cost_less(records):
+    batch = stacked([clean_sample(records[0])])
+    open_ = torch.full((1, 2, 32, 32), 3.0)
+    costs = [
+        layers_loss(_true_layers(batch, 4)._replace(follows=gate), batch, 4, pooled(batch.solid, 2), ShapeLosses())
+        for gate in (open_, -open_)
+    ]
+    assert costs[0] < costs[1]
 
 
 def test_the_body_of_true_layers_is_the_true_solid(records):
