@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Camera, project
+from img2mv3d.geometry.compiled import compiled
 
-CHUNK = 1 << 21  # candidate pixels looked at together: about 200 MB of temporaries
 INCLUSIVE = 1e-9  # a pixel centre on an edge belongs to both triangles, so that no seam stays open
 
 
@@ -59,16 +59,8 @@ def cover(
     points: (u, v) in px.
     key: affine over a triangle; the smallest wins a pixel.
     """
-    plane, found = _candidates(points, key, faces, height, width)
-    face = np.full(height * width, -1, np.int64)
-    if found:
-        pixel, value, index = (np.concatenate(part) for part in zip(*found, strict=True))
-        best = np.full(height * width, np.inf)
-        np.minimum.at(best, pixel, value)
-        first = np.full(height * width, len(faces), np.int64)
-        nearest = value == best[pixel]
-        np.minimum.at(first, pixel[nearest], index[nearest])
-        face = np.where(first < len(faces), first, -1)
+    plane, low, span = _setup(points, key, faces, height, width)
+    face = _nearest(plane, low, span, height, width)
     bary = np.zeros((height * width, 3))
     pixel = np.flatnonzero(face >= 0)
     centre = np.stack([pixel % width + 0.5, pixel // width + 0.5, np.ones(len(pixel))], axis=1)
@@ -81,8 +73,8 @@ def claims(
     points: Float[np.ndarray, "N 2"], faces: Int[np.ndarray, "F 3"], height: int, width: int
 ) -> Int[np.ndarray, "F"]:
     """How many pixel centres lie inside of each triangle of the plane (px), whether or not others lie there, too."""
-    _, found = _candidates(points, np.zeros(len(points)), faces, height, width)
-    return sum((np.bincount(index, minlength=len(faces)) for _, _, index in found), np.zeros(len(faces), np.int64))
+    plane, low, span = _setup(points, np.zeros(len(points)), faces, height, width)
+    return _covered(plane, low, span)
 
 
 def sample_bilinear(image: Float[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "P C"]:
@@ -95,22 +87,6 @@ def sample_bilinear(image: Float[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 
     upper = image[top, left] * (1 - a) + image[top, right] * a
     lower = image[bottom, left] * (1 - a) + image[bottom, right] * a
     return upper * (1 - b) + lower * b
-
-
-def _candidates(points, key, faces, height, width):
-    """(planes of the faces, list of (pixel, key, face) of all pixel centres inside of faces)."""
-    plane, low, span = _setup(points, key, faces, height, width)
-    kept = np.flatnonzero(span.prod(1) > 0)
-    counts = span[kept].prod(1)
-    ends = np.cumsum(counts)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    start = 0
-    while start < len(kept):
-        base = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, base + CHUNK, "right")))
-        found.append(_inside(kept[start:stop], counts[start:stop], plane, low, span, width))
-        start = stop
-    return plane, found
 
 
 def _setup(points, key, faces, height, width):
@@ -135,17 +111,41 @@ def _setup(points, key, faces, height, width):
     return plane, low, span
 
 
-def _inside(kept, counts, plane, low, span, width):
-    """(pixel, key, face) of every pixel centre inside of the faces `kept`."""
-    face = np.repeat(kept, counts)
-    local = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
-    row, column = np.divmod(local, span[face, 0])
-    column += low[face, 0]
-    row += low[face, 1]
-    u, v = column + 0.5, row + 0.5
-    inside = np.ones(len(face), bool)
-    for i in range(3):
-        inside &= plane[face, i, 0] * u + plane[face, i, 1] * v + plane[face, i, 2] >= -INCLUSIVE
-    face, u, v = face[inside], u[inside], v[inside]
-    key = plane[face, 3, 0] * u + plane[face, 3, 1] * v + plane[face, 3, 2]
-    return row[inside] * width + column[inside], key, face
+@compiled
+def _nearest(plane, low, span, height, width):
+    """The face with the smallest key at each pixel centre, int64 [height * width], -1 where there is none."""
+    best = np.full(height * width, np.inf)
+    face = np.full(height * width, -1, np.int64)
+    for f in range(len(plane)):
+        a, b, c, key = plane[f, 0], plane[f, 1], plane[f, 2], plane[f, 3]
+        for row in range(low[f, 1], low[f, 1] + span[f, 1]):
+            v = row + 0.5
+            for column in range(low[f, 0], low[f, 0] + span[f, 0]):
+                u = column + 0.5
+                if a[0] * u + a[1] * v + a[2] < -INCLUSIVE:
+                    continue
+                if b[0] * u + b[1] * v + b[2] < -INCLUSIVE or c[0] * u + c[1] * v + c[2] < -INCLUSIVE:
+                    continue
+                value = key[0] * u + key[1] * v + key[2]
+                pixel = row * width + column
+                if value < best[pixel]:  # of equal ones the first stays
+                    best[pixel] = value
+                    face[pixel] = f
+    return face
+
+
+@compiled
+def _covered(plane, low, span):
+    """How many pixel centres lie inside of each face, int64 [F]."""
+    count = np.zeros(len(plane), np.int64)
+    for f in range(len(plane)):
+        a, b, c = plane[f, 0], plane[f, 1], plane[f, 2]
+        for row in range(low[f, 1], low[f, 1] + span[f, 1]):
+            v = row + 0.5
+            for column in range(low[f, 0], low[f, 0] + span[f, 0]):
+                u = column + 0.5
+                if a[0] * u + a[1] * v + a[2] < -INCLUSIVE or b[0] * u + b[1] * v + b[2] < -INCLUSIVE:
+                    continue
+                if c[0] * u + c[1] * v + c[2] >= -INCLUSIVE:
+                    count[f] += 1
+    return count

@@ -11,29 +11,21 @@ nodes, K entries, R rays.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from img2mv3d.geometry.compiled import compiled
 from img2mv3d.neus.narrow_band import CUT, FAR, OPAQUE
 from img2mv3d.neus.options import CHARBONNIER, ENOUGH, NEAR, SURE
 
 SMALL = 12_000  # items (nodes or entries) below which a second thread costs more than it brings
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled when first called. Unwrapped: the tests' shape checker wraps every function of the package."""
-    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
-    function = inspect.unwrap(function)
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written: compile every time
-        return njit(**options)(function)
-
+# Sums may be regrouped: a fit's digits are those of one machine anyway.
+_compiled = functools.partial(compiled, fastmath={"contract", "nsz", "arcp"})
 
 # compiled code keeps these as constants
 _FAR, _OPAQUE, _CUT = np.float32(FAR), np.float32(OPAQUE), CUT
