@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut", "rembg")
+WITHOUT_NETWORK = ("alpha", "plain", "grabcut")  # of them
+
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """remover: auto, alpha, plain, u2netp, grabcut, rembg or the path of an .onnx file.
+    """remover: a name of REMOVERS or the path of an .onnx file.
 
     framing_px: the silhouette's long side in px of 256; None: the
     bundle's own.

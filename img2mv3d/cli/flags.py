@@ -18,7 +18,7 @@ import typer
 
 from img2mv3d.cli.help import Command, Group
 from img2mv3d.mesh.formats import FORMATS, those
-from img2mv3d.plans import DECODERS, PLANS, STANDARD
+from img2mv3d.plans import DECODERS, PLANS, REMOVERS, STANDARD
 
 # of every group
 TEXT: dict[str, Any] = {
@@ -27,7 +27,6 @@ TEXT: dict[str, Any] = {
     "rich_markup_mode": "rich",
     "add_completion": False,
 }
-REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut", "rembg")
 LAYOUTS = ("wonder3d", "era3d", "syncdreamer", "zero123plus", "zero123plus-1.2")  # of third-party views
 SOLVERS = ("ddim", "dpmpp", "dpmpp1")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from img2mv3d.cli.flags import LAYOUTS, STAGE_BY_STAGE, TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.wanted import ENDINGS
 from img2mv3d.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -168,8 +169,14 @@ def _taken(stage: str, source: Source) -> Source:
         source = replace(source, kind="pictures")
     if source.kind not in takes:
         wanted = " or ".join(map(name_of, takes))
-        more = f"; `img2mv3d run {source.path} --until {stage}` starts from a photo" if source.kind == "photo" else ""
-        raise UsageError(f"{stage} takes {wanted}; {source.path} is {name_of(source.kind)}{more}")
+        if source.kind != "photo":
+            raise UsageError(f"{stage} takes {wanted}; {source.path} is {name_of(source.kind)}")
+        if source.path.suffix.lower() not in ENDINGS:  # what is of no other kind counts as a photo
+            raise UsageError(f"{stage} takes {wanted}; {source.path} is none of these")
+        raise UsageError(
+            f"{stage} takes {wanted}; {source.path} is a photo; `img2mv3d run {source.path} --until {stage}` starts"
+            " from a photo"
+        )
     return source
 
 

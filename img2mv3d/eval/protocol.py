@@ -153,10 +153,5 @@ def digest_of(objects: Mapping[str, Any]) -> str:
 def settings(which: str) -> dict[str, Any]:
     """All that decides what is rendered, in plain numbers."""
     pose = {"elevation_deg": ELEVATION_DEG} if which == "gso30" else {"pose": "drawn from the name"}
-    return {
-        "rig": SIX_VIEWS.to_dict(),
-        "framing_px": FRAMING_PX,
-        "size_px": IMAGE_SIZE,
-        "light": asdict(EVEN_LIGHT),
-        **pose,
-    }
+    fixed = {"rig": SIX_VIEWS.to_dict(), "framing_px": FRAMING_PX, "size_px": IMAGE_SIZE, "light": asdict(EVEN_LIGHT)}
+    return fixed | pose

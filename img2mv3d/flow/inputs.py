@@ -14,6 +14,7 @@ from typing import Any
 
 from img2mv3d.flow.entry import Source, digest_files, digest_input
 from img2mv3d.flow.runners import matting_digest
+from img2mv3d.plans import WITHOUT_NETWORK
 from img2mv3d.values import load_views
 
 
@@ -70,7 +71,7 @@ def given_depth(source: Source) -> Node:
 
 
 def _matting(wanted: bool, remover: str) -> Node:
-    return Node(matting_digest(remover) if wanted and remover not in ("alpha", "plain", "grabcut") else None)
+    return Node(matting_digest(remover) if wanted and remover not in WITHOUT_NETWORK else None)
 
 
 def _file(path: Path | None) -> Node:

@@ -1,7 +1,8 @@
 """The mesh formats, one record each: how a file is meant, what it can hold, who writes and reads it.
 
-Flags, writers, report and server derive from these records. A new format is one record here and the module that its
-`writer` names. Writers and readers are named by import path, so that this module and help stay light.
+Flags, writers, report and the server's API derive from these records; the served page lists their names once more. A
+new format is one record here and the module that its `writer` names. Writers and readers are named by import path, so
+that this module and help stay light.
 """
 
 from __future__ import annotations

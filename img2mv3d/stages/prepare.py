@@ -12,10 +12,9 @@ from jaxtyping import Float32, UInt8
 from img2mv3d.errors import NothingFoundError, PhotoError, UsageError
 from img2mv3d.geometry.framing import frame
 from img2mv3d.matting import choice, edges, keying, model
-from img2mv3d.plans import PrepareOptions
+from img2mv3d.plans import REMOVERS, PrepareOptions
 from img2mv3d.values import Photo, Subject
 
-REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut", "rembg")
 WORK_SIDE = 1024  # px of the long side at which backgrounds are judged; edges are then drawn at the photo's size
 TINY_PX, FEW_PX = 32, 8  # an object smaller than this is unsharp / cannot be used
 SPECK = 0.002  # share of the main piece; smaller pieces are dirt

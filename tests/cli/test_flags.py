@@ -56,10 +56,9 @@ def test_every_preset_lies_inside_of_the_ranges() -> None:
 def test_choices_are_those_that_the_stages_know() -> None:
     from img2mv3d.diffusion.sampler import SOLVERS
     from img2mv3d.readers.third_party_views import LAYOUTS
-    from img2mv3d.stages.prepare import REMOVERS
 
     assert set(flags.LAYOUTS) == set(LAYOUTS)
-    assert set(flags.SOLVERS) == set(SOLVERS) and flags.REMOVERS == REMOVERS
+    assert set(flags.SOLVERS) == set(SOLVERS)
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,13 @@ from tests.conftest import Workshop
         (["prepare", "out"], "prepare takes a photo; out is a run's folder"),
         (["decode", "out/surface.npz"], "decode takes latents.pt or depth.npz or a folder of views or a run's folder"),
         (["generate", "out/latents.pt"], "; out/latents.pt is latents.pt"),
+        (["export", "photo.png"], "photo.png is a photo; `img2mv3d run photo.png --until export` starts from a photo"),
+        (["export", "out/latents.pt.txt"], "out/latents.pt.txt is none of these"),
     ],
 )
 def test_a_stage_says_what_it_takes(img2mv3d: Run, workshop: Workshop, words: list[str], says: str) -> None:
     img2mv3d("run", "photo.png")
+    Path("out/latents.pt.txt").write_text("notes")
     result = img2mv3d(*words)
     assert result.exit_code == 2 and says in result.stderr
 

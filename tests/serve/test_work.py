@@ -65,7 +65,8 @@ def test_options_become_the_plan_of_the_command_line() -> None:
 
 
 def test_ranges_are_those_of_the_command_line() -> None:
-    from img2mv3d.cli.flags import FLAGS, REMOVERS, SIZE_MM
+    from img2mv3d.cli.flags import FLAGS, SIZE_MM
+    from img2mv3d.plans import REMOVERS
 
     told = RunOptions.model_json_schema()["properties"]
     for option, flag in {
