@@ -156,7 +156,8 @@ class Body:
     over the outline's long side. ratios: float32 [K, 2], log ratio and chance of each. pitch_deg, pitch_spread_deg: how
     far from above the photo was taken, and the Laplace spread of that guess. told: whether somebody gave the ratio.
     box_misfit: by how much (0.1: a tenth) its box misses the proportions that somebody gave; None: nobody did.
-    mirror: normal and offset of the plane in which it is nearly its own mirror image; None: there is none.
+    mirror: normal and offset of the plane in which it is nearly its own mirror image; None: there is none. frontal:
+    whether the photo shows a front, so that far is no prediction but what the rim's colours say.
     """
 
     field: np.ndarray
@@ -169,6 +170,7 @@ class Body:
     told: bool = False
     box_misfit: float | None = None
     mirror: tuple[float, float, float, float] | None = None
+    frontal: bool = False
 
     @property
     def likelihood(self) -> float:
@@ -190,6 +192,7 @@ class Body:
             "told": self.told,
             "box_misfit": self.box_misfit,
             "mirror": self.mirror,
+            "frontal": self.frontal,
         }
         half = {"field": self.field.clip(-BODY_CUT, BODY_CUT), "far": self.far, "normal": self.normal}
         arrays = {name: array.astype(np.float16) for name, array in half.items()}
@@ -214,8 +217,8 @@ class Body:
             raise SurfaceError(
                 f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again"
             ) from None
-        told = bool(notes.get("told", False))
-        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, misfit, mirror)
+        told, frontal = (bool(notes.get(name, False)) for name in ("told", "frontal"))
+        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, misfit, mirror, frontal)
 
 
 def _plane(numbers: Any) -> tuple[float, float, float, float]:

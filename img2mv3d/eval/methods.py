@@ -200,7 +200,8 @@ def body_methods(bundle: Bundle) -> dict[str, Method]:
         body = predict_body(case.photo, net=net, depth_ratio=ratio)
         front = SIX_VIEWS.cameras(case.photo.shape[0])[FRONT]
         photo = photo_source(case.photo, Framing((1.0, 1.0), (0.0, 0.0), bundle.framing_px), front)
-        views = draft(body.field, body.far, photo, white(case.photo)[1], SIX_VIEWS, body.mirror)
+        alpha = white(case.photo)[1]
+        views = draft(body.field, body.far, photo, alpha, SIX_VIEWS, body.mirror, body.frontal)
         drafted = Views(views.color, views.maps.normal, views.maps.mask, SIX_VIEWS, "draft")
         return Result(drafted, mesh=isosurface(body.field))
 

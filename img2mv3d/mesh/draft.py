@@ -14,7 +14,6 @@ from jaxtyping import Float32
 from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
-from img2mv3d.geometry.outline import is_frontal
 from img2mv3d.mesh.arrays import vertex_normals
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.photographs import behind, mirrored_source
@@ -24,7 +23,6 @@ from img2mv3d.mesh.texture import paint
 
 FINE = 2  # samples a pixel, each way
 FACES = 40_000
-SMOOTH = 1 / 16  # of the picture's width: what is smaller on a front's predicted back is a ghost of the front
 
 
 class Maps(NamedTuple):
@@ -74,6 +72,7 @@ def draft(
     alpha: Float32[np.ndarray, "H W"],
     rig: Rig,
     mirror: tuple[float, float, float, float] | None = None,
+    frontal: bool = False,
 ) -> Draft:
     """The views of a body, its near side coloured by the photo, its far side by the photo's mirror image and as
     predicted, and by its neighbours where nobody looks.
@@ -83,13 +82,14 @@ def draft(
     photo: as the front camera saw it.
     alpha: of the framed photo, over the whole picture.
     mirror: normal and offset of the plane in which the body is its own mirror image, if there is one.
+    frontal: whether the photo shows a front, which has no second one behind.
 
     Raises NothingFoundError when the body is empty.
     """
     surface = extract(field, faces=FACES)
     sources = [photo, far_source(far, alpha, rig)]
     if mirror is not None:
-        sources.append(mirrored_source(photo, mirror, far))
+        sources.append(mirrored_source(photo, mirror, far, frontal))
     painting = paint(surface.vertices, surface.faces, sources, texture_size=0)
     normals = vertex_normals(surface.vertices, surface.faces)
     values = np.concatenate([normals, painting.mesh.colors / 255, painting.by_photo[:, None]], axis=1)
@@ -100,24 +100,12 @@ def draft(
 
 
 def far_source(far: Float32[np.ndarray, "T T 3"], alpha: Float32[np.ndarray, "H W"], rig: Rig) -> Source:
-    """The predicted colour of the far side, as the picture of a camera straight behind; of things seen from the front
-    only its large parts, since its details are those of the front."""
-    if is_frontal(alpha):
-        far = _smoothed(far, alpha)
+    """The colour of the far side, as the picture of a camera straight behind."""
     side = 2 * round(IMAGE_SIZE * CROP / WORLD_WIDTH)
     margin = (IMAGE_SIZE - side) // 2
     color = np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 0.5, np.float32)
     color[margin : margin + side, margin : margin + side] = cv2.resize(far, (side, side)).clip(0, 1)
     return Source(behind(rig), np.ascontiguousarray(color[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1]))
-
-
-def _smoothed(far: Float32[np.ndarray, "T T 3"], alpha: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "T T 3"]:
-    margin = round(alpha.shape[0] * (1 - CROP * 2 / WORLD_WIDTH) / 2)
-    inside = alpha[margin : alpha.shape[0] - margin, margin : alpha.shape[1] - margin]
-    weight = cv2.resize(inside, far.shape[:2], interpolation=cv2.INTER_AREA)
-    share = cv2.GaussianBlur(weight, (0, 0), SMOOTH * far.shape[0])
-    smooth = cv2.GaussianBlur(far * weight[..., None], (0, 0), SMOOTH * far.shape[0])
-    return (smooth / np.maximum(share, 1e-3)[..., None]).astype(np.float32)
 
 
 def _seen(

@@ -12,7 +12,6 @@ from img2mv3d.conventions import FRONT, IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.geometry.framing import Framing
-from img2mv3d.geometry.outline import is_frontal
 from img2mv3d.mesh.sources import Source
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
@@ -38,14 +37,17 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
 
 
 def mirrored_source(
-    photo: Source, plane: tuple[float, float, float, float], far: Float32[np.ndarray, "T T 3"] | None = None
+    photo: Source,
+    plane: tuple[float, float, float, float],
+    far: Float32[np.ndarray, "T T 3"] | None = None,
+    frontal: bool = False,
 ) -> Source:
     """The photo as its mirror image in a plane (normal, offset) would show it: what the other half looks like if both
     are alike.
 
     far: predicted colour of the far side in the front camera's pixels, over +-CROP. Where the plane faces the camera,
-    so that the mirror image would be the back, it counts only where it agrees with that, and not at all for things
-    seen from the front: a face has no second one.
+    so that the mirror image would be the back, it counts only where it agrees with that. frontal: whether the photo
+    shows a front; then it does not count there at all: a face has no second one.
     """
     normal, offset = np.array(plane[:3]), plane[3]
     reflect = np.eye(4)
@@ -56,7 +58,7 @@ def mirrored_source(
     pose = reflect @ camera.world_from_cam @ np.diag([-1.0, 1, 1, 1])
     alpha = photo.alpha
     if far is not None and abs(normal @ camera.world_from_cam[:3, 2]) > FACING:
-        alpha = alpha * (0 if is_frontal(alpha) else _alike(photo, far))
+        alpha = alpha * (0 if frontal else _alike(photo, far))
     width = photo.color.shape[1]
     return replace(
         photo,

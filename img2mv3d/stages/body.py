@@ -17,7 +17,9 @@ from torch import Tensor
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
 from img2mv3d.geometry.hull import mask_distance
+from img2mv3d.geometry.outline import is_frontal
 from img2mv3d.geometry.proportions import misfit, smallest_box
+from img2mv3d.geometry.rim import rim_colours
 from img2mv3d.geometry.solid import body_field
 from img2mv3d.geometry.symmetry import completed, mirror_plane
 from img2mv3d.mesh.upright import elevation, upright
@@ -33,12 +35,14 @@ COARSE, FINER = 9, 6  # tries over all of them, and then around the best
 
 
 class _Photo(NamedTuple):
-    """What is known of a photo before its extent in depth is chosen; a photo and its mirror image, one behind the
-    other."""
+    """What is known of a photo before its extent in depth is chosen; tensors hold it and its mirror image, one behind
+    the other. color, cut: colour and alpha as the network's crop has them; alpha: of the whole framed photo."""
 
     picture: Tensor
     outline: Tensor
     features: list[Tensor]
+    color: Float32[np.ndarray, "S S 3"]
+    cut: Float32[np.ndarray, "S S"]
     cover: Bool[np.ndarray, "s s"]
     alpha: Float[np.ndarray, "256 256"]
     long_side: float
@@ -103,6 +107,8 @@ def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
         picture,
         outline,
         features,
+        color,
+        alpha,
         alpha.reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)) >= KNOWN,
         image[..., 3].astype(np.float32) / 255,
         float((max(np.ptp(rows), np.ptp(columns)) + 1) * 2 * CROP / SIZE),
@@ -124,10 +130,14 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]
     field = body_field(middle - half, middle + half, photo.cover, solid, photo.alpha, nodes, CROP)
     outside = mask_distance(photo.alpha) * (2 / photo.alpha.shape[1])
+    frontal = is_frontal(photo.alpha)
+    far = _merged(maps.far).transpose(1, 2, 0)
+    if frontal:  # a network knows no better than the front's middle, which no back shows
+        far = rim_colours(photo.color, photo.cut, far.shape[0])
     plane = mirror_plane(field, outside, elevation(None, photo.pitch)[0])
     return Body(
         field=field if plane is None else completed(field, outside, plane),
-        far=_merged(maps.far).transpose(1, 2, 0).clip(0, 1),
+        far=far.clip(0, 1),
         normal=_merged(normal).transpose(1, 2, 0),
         depth_ratio=float(ratio),
         ratios=torch.stack([ratio_bins(photo.ratios.shape[1]), photo.ratios[0].softmax(0)], dim=1).numpy(),
@@ -135,6 +145,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         pitch_spread_deg=photo.pitch[1],
         told=told,
         mirror=None if plane is None else plane.numbers,
+        frontal=frontal,
     )
 
 

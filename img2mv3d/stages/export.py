@@ -55,7 +55,7 @@ def export(
     if subject is not None:
         sources.append(photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT]))
         if body is not None and body.mirror is not None:
-            mirrored = [mirrored_source(sources[-1], body.mirror, body.far)]
+            mirrored = [mirrored_source(sources[-1], body.mirror, body.far, body.frontal)]
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
     shown = len(sources)

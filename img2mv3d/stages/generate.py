@@ -102,7 +102,7 @@ def from_body(
     like = generator.camera
     photo = photo_source(subject.full, subject.framing, generator.rig.cameras(IMAGE_SIZE)[FRONT])
     alpha = subject.image[..., 3].astype(np.float32) / 255
-    views = draft(body.field, body.far, photo, alpha, generator.rig, body.mirror)
+    views = draft(body.field, body.far, photo, alpha, generator.rig, body.mirror, body.frontal)
     mask = views.maps.mask
     latents = encoded(views, generator.encoder).to(like)
     levels = _levels(generator.refine_steps, options.steps)

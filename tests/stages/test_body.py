@@ -51,6 +51,14 @@ def test_a_body_has_the_photos_outline(body, subject):
     assert inside[radius < 72 / 128 - 0.05].mean() > 0.95
 
 
+def test_the_back_of_a_front_has_the_colours_of_its_rim(net, subject, body):
+    assert body.frontal and np.abs(body.far - np.array([200, 40, 30]) / 255).max() < 0.02
+    side = subject.image.copy()
+    side[:, 150:, 3] = 0
+    side[100:110, 150:240] = (10, 10, 200, 255)
+    assert not predict_body(side, net=net).frontal
+
+
 def test_a_told_depth_is_used_and_remembered(net, subject):
     flat, deep = (predict_body(subject.image, net=net, depth_ratio=r) for r in (0.2, 1.0))
     assert flat.told and flat.depth_ratio == 0.2
