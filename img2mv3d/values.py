@@ -6,6 +6,7 @@ checks them; `files.contents` knows the bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,36 @@ class BackSubject(Subject):
     def load(cls, folder: Path) -> BackSubject:
         """Read what `save` wrote. Raises PhotoError when a file is missing or not of that form."""
         return cls(**vars(Subject.load(folder / "back")))
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """The object on a user's own photos of other sides, by azimuth in degrees (90: what is right in the first photo is
+    looked at), each as `Subject`; their files stand in sides/AZIMUTH/.
+    """
+
+    parts: Mapping[float, Subject]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Of all photos."""
+        return tuple(line for subject in self.parts.values() for line in subject.warnings)
+
+    def save(self, folder: Path) -> None:
+        """Write sides/AZIMUTH/subject.png, subject_full.png, prepare.json of each."""
+        for azimuth, subject in self.parts.items():
+            place = folder / "sides" / f"{azimuth:g}"
+            place.mkdir(parents=True, exist_ok=True)
+            subject.save(place)
+
+    @classmethod
+    def load(cls, folder: Path) -> Sides:
+        """Read what `save` wrote. Raises PhotoError when a file is missing or not of that form."""
+        try:
+            places = {float(place.name): place for place in (folder / "sides").iterdir() if place.is_dir()}
+        except (OSError, ValueError):
+            raise PhotoError(f"{folder / 'sides'}: expected a folder for each photo, called by its azimuth") from None
+        return cls({azimuth: Subject.load(places[azimuth]) for azimuth in sorted(places)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.graph import GRAPH
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
-from img2mv3d.values import BackSubject, Body, Depth, Latents, Subject, Surface, Views
+from img2mv3d.values import BackSubject, Body, Depth, Latents, Sides, Subject, Surface, Views
 
 SIDE = 32
 
@@ -78,9 +79,19 @@ class FakeRunners:
         image = np.broadcast_to(color, (256, 256, 4)).copy()
         return BackSubject(image, image[:64, :64].copy(), subject.framing, "alpha", ("behind",))
 
-    def shape(self, context: StageContext, subject: Subject) -> Body:
+    def sides(self, context: StageContext, photos: Mapping[float, Path], subject: Subject, matting: Any) -> Sides:
+        self.calls["sides"] += 1
+        parts = {}
+        for azimuth, photo in photos.items():
+            color = numbers(photo.read_bytes(), azimuth).integers(0, 256, 4, np.uint8)
+            image = np.broadcast_to(color, (256, 256, 4)).copy()
+            parts[azimuth] = Subject(image, image[:64, :64].copy(), subject.framing, "alpha", ("beside",))
+        return Sides(parts)
+
+    def shape(self, context: StageContext, subject: Subject, sides: Sides | None = None) -> Body:
         self.calls["shape"] += 1
-        rng = numbers(subject.image, context.options)
+        seen = [] if sides is None else [part.image for part in sides.parts.values()]
+        rng = numbers(subject.image, context.options, *seen)
         field_ = rng.random((8, 8, 8), np.float32)
         maps = rng.random((4, 4, 3), np.float32)
         return Body(field_, maps, maps, context.options.depth_ratio or 0.5, maps[0, :, :2], 10.0, 3.0)
@@ -126,6 +137,7 @@ class FakeRunners:
         subject: Subject | None,
         back: BackSubject | None,
         body: Body | None,
+        sides: Sides | None,
         provenance: dict[str, Any],
     ) -> FakeMesh:
         self.calls["export"] += 1

@@ -14,8 +14,9 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from img2mv3d.cli.flags import FLAGS
+from img2mv3d.cli.flags import FLAGS, ONE_PHOTO
 from img2mv3d.cli.seeds import ONE, Seeds, pick_seed
+from img2mv3d.cli.sides import sides_of
 from img2mv3d.cli.target import put
 from img2mv3d.errors import Img2mv3dError, UsageError
 from img2mv3d.plans import PLANS, STANDARD, Plan, ShapeOptions
@@ -84,10 +85,11 @@ def carry_one(
 
 
 def with_photos(source: Source, typed: Mapping[str, Any]) -> Source:
-    """The source with the mask and the photo of the back that go with it. Raises UsageError."""
-    if "back" in typed and source.kind != "photo":
-        raise UsageError("--back needs a photo, not --from; give both photos")
-    return replace(source, mask=typed.get("mask"), back=typed.get("back"))
+    """The source with the mask and the photos of other sides that go with it. Raises InputError, UsageError."""
+    others = [f"--{name}" for name in ONE_PHOTO if name in typed and name != "mask"]
+    if others and source.kind != "photo":
+        raise UsageError(f"{others[0]} needs a photo, not --from; give both photos")
+    return replace(source, mask=typed.get("mask"), back=typed.get("back"), sides=sides_of(typed))
 
 
 def facts_of(result: Result) -> dict[str, Any]:

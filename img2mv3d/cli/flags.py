@@ -168,6 +168,15 @@ FLAGS = {
     ),
     "mask": Flag(Path, ("--mask",), "Mask of the object: white on it, black elsewhere.", PHOTO),
     "back": Flag(Path, ("--back",), "Your own photo of the back. It gives colours, not shape.", PHOTO),
+    "left": Flag(Path, ("--left",), "Your own photo of what is left in the photo, after a quarter turn.", PHOTO),
+    "right": Flag(Path, ("--right",), "The same of what is right. They give colours, outlines and depth.", PHOTO),
+    "views": Flag(
+        Path,
+        ("--views",),
+        "Folder of your own photos of other sides, named by azimuth: 45.jpg, -90.jpg, or right.jpg.",
+        PHOTO,
+        metavar="DIR",
+    ),
     # fields of the options of the stages
     "remover": Flag(
         str,
@@ -318,6 +327,9 @@ FLAGS = {
 def flags_of(*stages: str) -> tuple[str, ...]:
     """The flags that are fields of the options of these stages, in the order of FLAGS."""
     return tuple(name for name, flag in FLAGS.items() if flag.home.rpartition(".")[0] in stages)
+
+
+ONE_PHOTO = ("mask", "back", "left", "right", "views")  # flags that go with a single photo
 
 
 def of_a_run(*names: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 from img2mv3d.cli.carry import carry_one, facts_of, plan_of
+from img2mv3d.cli.flags import ONE_PHOTO
 from img2mv3d.cli.guard import as_known, one_line
 from img2mv3d.cli.lines import draws, say
 from img2mv3d.cli.pools import Lost, in_processes
@@ -90,8 +91,8 @@ def run_many(
 
     if "mask" in typed:
         raise UsageError("--mask takes one photo; for many photos, give PNG files with transparency")
-    if "back" in typed:
-        raise UsageError("--back takes one photo; run the photos one by one")
+    if given := [f"--{name}" for name in ONE_PHOTO if name in typed]:
+        raise UsageError(f"{given[0]} is for one photo; run the photos one by one")
     plan = plan_of(typed, Source("photo", photos[0]))
     if until == "export":
         check_format(plan.export.format)

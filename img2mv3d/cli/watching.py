@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from img2mv3d.cli.flags import ONE_PHOTO
 from img2mv3d.cli.seeds import Seeds
 from img2mv3d.errors import UsageError
 
@@ -29,8 +30,8 @@ def watch(folder: Path, until: str, typed: Mapping[str, Any], seeds: Seeds, *, r
         raise UsageError(f"--watch {folder}: no such folder")
     if out.absolute() == folder.absolute():
         raise UsageError(f"--watch {folder}: results need another folder; name it with -o")
-    if {"mask", "back"} & set(typed):
-        raise UsageError("--mask and --back are for one photo, not for --watch")
+    if given := [f"--{name}" for name in ONE_PHOTO if name in typed]:
+        raise UsageError(f"{given[0]} is for one photo, not for --watch")
     print(f"watching {folder}; Ctrl-C ends it", file=sys.stderr, flush=True)
     names: dict[str, str] = {}
     for photo in arrivals(folder, lambda: time.sleep(SECONDS)):

@@ -25,6 +25,7 @@ class Source:
     mask: a file that goes with a photo.
     depth: None or "neus" (the quick fit), "none", or a file that replaces it.
     back: a photo of the back that goes with the photo.
+    sides: photos of other sides that go with it, each with its azimuth in degrees.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Source:
     mask: Path | None = None
     depth: str | None = None
     back: Path | None = None
+    sides: tuple[tuple[float, Path], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("path", "mask", "back"):  # words are paths, too

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from img2mv3d.files.durable import digest_of
 from img2mv3d.flow.entry import Source, digest_files, digest_input
 from img2mv3d.flow.runners import matting_digest
 from img2mv3d.plans import WITHOUT_NETWORK
@@ -43,6 +44,13 @@ def back(source: Source) -> Node:
     return _file(source.back)
 
 
+def sides(source: Source) -> Node:
+    """The files of photos of other sides, by azimuth. Raises PhotoError when one cannot be read."""
+    if not source.sides:
+        return Node()
+    return Node(digest_of({f"{a:g}": digest_input(path) for a, path in source.sides}), lambda: dict(source.sides))
+
+
 def mask(source: Source) -> Node:
     """The mask's file that came with the photo. Raises PhotoError when it cannot be read."""
     return _file(source.mask)
@@ -56,6 +64,11 @@ def matting(source: Source, remover: str) -> Node:
 def back_matting(source: Source, remover: str) -> Node:
     """The same for the photo of the back."""
     return _matting(source.back is not None, remover)
+
+
+def side_matting(source: Source, remover: str) -> Node:
+    """The same for photos of other sides."""
+    return _matting(bool(source.sides), remover)
 
 
 def pictures(source: Source) -> Node:

@@ -6,6 +6,7 @@ In: a path, bytes, a PIL image or an array. Out: `Reconstruction`.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,7 @@ class Pipeline:
         *,
         mask: Any = None,
         back: Any = None,
+        sides: Mapping[float, Any] | None = None,
         plan: Plan = STANDARD,
         out: str | Path | None = None,
         report: Report | None = None,
@@ -70,6 +72,7 @@ class Pipeline:
 
         photo, mask, back: each a path, the bytes of a picture file, a PIL image, or an array uint8 [H, W], [H, W, 3]
             (RGB, not BGR) or [H, W, 4]. They are not changed.
+        sides: photos of other sides likewise, by azimuth in degrees: 90 looks at what is right in the photo.
         plan: its bundle and device are those of this pipeline, its format is glb.
         out: a folder that keeps the run's files, as `img2mv3d run` does; None keeps none.
         report: told what goes on.
@@ -83,7 +86,9 @@ class Pipeline:
                 for name, picture in (("photo", photo), ("mask", mask), ("back", back))
                 if picture is not None
             }
-            source = Source("photo", pictures["photo"], mask=pictures.get("mask"), back=pictures.get("back"))
+            others = tuple((a, file_of(p, Path(place) / f"side{i}")) for i, (a, p) in enumerate((sides or {}).items()))
+            mask, back = pictures.get("mask"), pictures.get("back")
+            source = Source("photo", pictures["photo"], mask=mask, back=back, sides=others)
             folder = Path(place) / "out" if out is None else Path(out)
             result = run(source, folder, plan, report=report, bundle=self._bundle)
             return _read(folder, result)

@@ -23,7 +23,18 @@ from img2mv3d.files.durable import digest_of
 from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.entry import Source, digest_files, digest_input, stage_files
 from img2mv3d.flow.graph import GRAPH, STAGES, Stage, imported, order_of
-from img2mv3d.flow.inputs import Node, back, back_matting, given_depth, mask, matting, photo, pictures
+from img2mv3d.flow.inputs import (
+    Node,
+    back,
+    back_matting,
+    given_depth,
+    mask,
+    matting,
+    photo,
+    pictures,
+    side_matting,
+    sides,
+)
 from img2mv3d.flow.progress import Report, Silence
 from img2mv3d.flow.provenance import provenance
 from img2mv3d.flow.resolve import Outputs
@@ -58,8 +69,8 @@ def run(
         subject = flow.cached(
             "prepare", photo=photo(source), mask=mask(source), matting=matting(source, plan.prepare.remover)
         )
-        behind = flow.back(subject)
-        body = flow.body(subject)
+        behind, others = flow.back(subject), flow.sides(subject)
+        body = flow.body(subject, others)
         latents = flow.cached("generate", subject=subject, body=body)
         if source.kind == "pictures":
             latents = flow.cached("encode", pictures=pictures(source))
@@ -67,7 +78,8 @@ def run(
         depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
         views = flow.cached("decode", latents=latents, depth=depth, back=behind, body=body)
         surface, views = flow.cached("reconstruct", views=views), flow.with_paint(views)
-        made_of = {"surface": surface, "views": views, "subject": subject, "back": behind, "body": body}
+        made_of = {"surface": surface, "views": views, "subject": subject, "back": behind}
+        made_of |= {"body": body, "sides": others}
         flow.cached("export", **made_of, provenance=flow.provenance(made_of))
         return flow.finish()
 
@@ -211,14 +223,23 @@ class Flow:
         model = back_matting(self.source, self.plan.prepare.remover)
         return self.cached("back", photo=back(self.source), subject=subject, matting=model)
 
-    def body(self, subject: Node | None) -> Node | None:
+    def sides(self, subject: Node | None) -> Node | None:
+        """The user's own photos of other sides, where there are any; as `back`."""
+        if "sides" not in self.path:
+            if self.source.kind == "photo":
+                self.folder.forget("sides")
+            return None
+        model = side_matting(self.source, self.plan.prepare.remover)
+        return self.cached("sides", photos=sides(self.source), subject=subject, matting=model)
+
+    def body(self, subject: Node | None, sides: Node | None) -> Node | None:
         """The body that the bundle's shape network predicts, or the one that lies beside what the run begins with; None
         where there is neither. A run that was made without one stays so."""
         if "shape" not in self.path:
             if self.source.kind in ("photo", "subject") and self.until != "prepare":
                 self.folder.forget("shape")
             return None
-        return self.cached("shape", subject=subject)
+        return self.cached("shape", subject=subject, sides=sides)
 
     def still_meant(self, body: Node | None) -> Node | None:
         """The body, unless somebody put other latents in the place of those that were made from it."""
@@ -256,6 +277,8 @@ class Flow:
             return bool(source.files(stage))  # given, or lying beside what was given
         if stage == "back":
             return source.back is not None if source.kind == "photo" else bool(source.files("back"))
+        if stage == "sides":
+            return bool(source.sides if source.kind == "photo" else source.files("sides"))
         if stage == "shape":
             return bool(source.files("shape")) if source.kind == "run" else "shape" in self.bundle.parts()
         return True

@@ -49,7 +49,7 @@ class Outputs:
         folder, source = self.folder, self.source
         if source.stage is not None and order_of(stage) <= order_of(source.stage):
             return self._take(stage)  # given, or lying beside what was given
-        if stage in ("prepare", "back") and source.kind == "run":
+        if stage in ("prepare", "back", "sides") and source.kind == "run":
             return "kept" if stage_files(folder.folder, stage) else None
         digests = {name: node.digest for name, node in inputs.items()}
         missing = [i.name for i in GRAPH[stage].inputs if not i.optional and digests[i.name] is None]

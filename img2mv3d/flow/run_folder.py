@@ -71,7 +71,8 @@ def held(folder: Path) -> Iterator[None]:
 def check_outside(source: Source, out: Path) -> None:
     """Raises UsageError when a picture that a run begins with has the place of one that the run writes."""
     base = Path(os.path.realpath(out))
-    for path in (source.path if source.kind == "photo" else None, source.mask, source.back):
+    others = (path for _, path in source.sides)
+    for path in (source.path if source.kind == "photo" else None, source.mask, source.back, *others):
         place = None if path is None else Path(os.path.realpath(path))
         if place is None or not place.is_relative_to(base):
             continue

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from img2mv3d.nets.generator import GeneratorNets
-    from img2mv3d.values import BackSubject, Body, Depth, Latents, Mesh, Subject, Surface, Views
+    from img2mv3d.values import BackSubject, Body, Depth, Latents, Mesh, Sides, Subject, Surface, Views
 
 
 LARGE = 100_000_000  # parameters of a denoiser from which the branches of the guidance go one after the other
@@ -121,7 +122,18 @@ def back(context: StageContext, photo: Path, subject: Subject, matting: Any) -> 
     return back(found, subject, picture.name)
 
 
-def shape(context: StageContext, subject: Subject) -> Body:
+def sides(context: StageContext, photos: Mapping[float, Path], subject: Subject, matting: Any) -> Sides:
+    """Read photos of other sides, cut the object out of each."""
+    from img2mv3d.readers.photos import read_photo
+    from img2mv3d.stages.prepare import prepare
+    from img2mv3d.values import Sides
+
+    framing_px = subject.framing.framing_px
+    options = replace(context.options, framing_px=framing_px)
+    return Sides({a: prepare(read_photo(p), framing_px=framing_px, options=options) for a, p in photos.items()})
+
+
+def shape(context: StageContext, subject: Subject, sides: Sides | None = None) -> Body:
     """One closed solid with the photo's outline."""
     ready_torch("cpu")  # a second of work: not worth a transfer
     from img2mv3d.stages.body import predict_body
@@ -129,7 +141,9 @@ def shape(context: StageContext, subject: Subject) -> Body:
     options = context.options
     box_mm = tuple(options.box_mm) if options.box_mm else None  # a list, where run.json said it
     net = context.networks.shape()
-    return predict_body(subject.image, net=net, depth_ratio=options.depth_ratio, box_mm=box_mm, seed=context.seed)
+    seen = {} if sides is None else {azimuth: part.image for azimuth, part in sides.parts.items()}
+    told = {"depth_ratio": options.depth_ratio, "box_mm": box_mm, "sides": seen}
+    return predict_body(subject.image, net=net, seed=context.seed, **told)
 
 
 def generate(context: StageContext, subject: Subject, body: Body | None = None) -> Latents:
@@ -272,12 +286,13 @@ def export(
     subject: Subject | None,
     back: BackSubject | None,
     body: Body | None,
+    sides: Sides | None,
     provenance: dict[str, Any],
 ) -> Written:
     """The mesh of the surface (vertices in world units), textured from the views and the photos."""
     from img2mv3d.stages.export import export
 
-    mesh = export(surface, views, subject, back=back, body=body, options=context.options)
+    mesh = export(surface, views, subject, back=back, body=body, sides=sides, options=context.options)
     if offer := mesh.notes.get("offer"):
         context.note(offer)
     return Written(mesh, context.options, provenance)

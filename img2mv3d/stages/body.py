@@ -5,7 +5,7 @@ In: the framed photo, the shape network, a wanted extent in depth or proportions
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from img2mv3d.geometry.hull import mask_distance
 from img2mv3d.geometry.outline import is_frontal
 from img2mv3d.geometry.proportions import misfit, smallest_box
 from img2mv3d.geometry.rim import rim_colours
+from img2mv3d.geometry.sides import carved, side_camera, side_misfit, side_tells
 from img2mv3d.geometry.solid import body_field
 from img2mv3d.geometry.symmetry import completed, mirror_plane
 from img2mv3d.mesh.upright import elevation, upright
@@ -58,6 +59,7 @@ def predict_body(
     depth_ratio: float | None = None,
     box_mm: tuple[float, float, float] | None = None,
     seed: int = 0,
+    sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]] | None = None,
 ) -> Body:
     """The body of the framed photo (straight alpha), mean over the photo and its mirror image.
 
@@ -65,19 +67,28 @@ def predict_body(
     box_mm: width, height, depth of the object, instead: the extent in depth at which the upright body's smallest box
         comes nearest to these proportions.
     seed: 0: the median of the predicted depths; others spread evenly over the likely ones, see `quantile_of`.
+    sides: other framed photos by azimuth (degrees): their widths give the extent in depth where nobody told it, and
+        their outlines carve the body.
 
     Raises NothingFoundError when the photo shows nothing.
     """
-    photo = _seen(image, net)
+    photo, sides = _seen(image, net), sides or {}
+    if box_mm is None and depth_ratio is None and any(side_tells(azimuth) for azimuth in sides):
+
+        def wider(ratio: float) -> float:
+            body = _body(photo, net, ratio, SEARCH_GRID, told=True)
+            return _wider(body, sides)
+
+        return _carved(_body(photo, net, _least(wider), GRID, told=True), sides)
     if box_mm is None:
         ratio = depth_ratio or float(likely_ratio(photo.ratios, quantile_of(seed)))
-        return _body(photo, net, ratio, GRID, told=depth_ratio is not None)
+        return _carved(_body(photo, net, ratio, GRID, told=depth_ratio is not None), sides)
 
     def tried(ratio: float) -> float:
         body = _body(photo, net, ratio, SEARCH_GRID, told=True)
         return misfit(smallest_box(_upright_surface(body)), box_mm)
 
-    body = _body(photo, net, _least(tried), GRID, told=True)
+    body = _carved(_body(photo, net, _least(tried), GRID, told=True), sides)
     return replace(body, box_misfit=misfit(smallest_box(_upright_surface(body)), box_mm))
 
 
@@ -149,13 +160,32 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     )
 
 
+def _wider(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> float:
+    """By how much (logarithm) the body is wider or narrower than other photos show it."""
+    points, elevation_deg = _surface(body), elevation(None, body.pitch)[0]
+    return max(abs(side_misfit(image, points, azimuth, elevation_deg)) for azimuth, image in sides.items())
+
+
+def _carved(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> Body:
+    """What the outlines of other photos leave of it."""
+    field, points, elevation_deg = body.field, _surface(body), elevation(None, body.pitch)[0]
+    for azimuth, image in sides.items():
+        field = carved(field, image, points, side_camera(azimuth, elevation_deg))
+    return replace(body, field=field)
+
+
 def _upright_surface(body: Body) -> Float[np.ndarray, "P 3"]:
     """Points of its surface as `export` turns it (world units)."""
+    return upright(_surface(body), elevation(None, body.pitch)[0])
+
+
+def _surface(body: Body) -> Float[np.ndarray, "P 3"]:
+    """Points of its surface (world units)."""
     from mcubes import marching_cubes
 
-    nodes = body.field.shape[0]
     points, _ = marching_cubes(body.field.astype(np.float32), 0.0)
-    return upright(points * (2 / (nodes - 1)) - 1, elevation(None, body.pitch)[0])
+    surface: np.ndarray = points * (2 / (body.field.shape[0] - 1)) - 1
+    return surface
 
 
 def _least(value: Callable[[float], float]) -> float:

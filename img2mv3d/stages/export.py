@@ -7,9 +7,11 @@ In: `Surface`, the `Views` it was fitted to, the `Subject` if there is a photo. 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.sides import aligned, side_camera
 from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import extract
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
@@ -19,7 +21,7 @@ from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.plans import ExportOptions
-from img2mv3d.values import Body, Mesh, Subject, Surface, Views
+from img2mv3d.values import Body, Mesh, Sides, Subject, Surface, Views
 
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 MISFIT = 0.1  # of a body's proportions against those that were asked for: more is worth a sentence
@@ -35,19 +37,20 @@ def export(
     options: ExportOptions,
     back: Subject | None = None,
     body: Body | None = None,
+    sides: Sides | None = None,
 ) -> Mesh:
     """The coloured mesh, in world axes and units, turned upright by options.elevation_deg (about the x axis), or by how
     far from above the body says that the photo was taken, where it is sure.
 
     The front of `subject` is painted from its photo at the photo's own resolution, what a camera straight behind sees
     from the photo of `back` (a user's own) likewise, the other half of a symmetric body from the photo's mirror image,
-    the rest from `views`. Formats without textures (ply, stl, 3mf) and texture_size 0 get vertex colours. notes: what
-    `Extraction.notes` has
-    (watertight, faces, pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou
-    (of each view, mean, min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the
-    mesh from the front against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45
-    degrees: `mesh.fidelity`; with a back: back_db and back_covered),
-    base (elevation_deg and share: `mesh.base`), offer (a sentence, where the base leans), warnings (sentences).
+    what photos of other `sides` show from those, the rest from `views`. Formats without textures (ply, stl, 3mf) and
+    texture_size 0 get vertex colours. notes: what `Extraction.notes` has (watertight, faces, pieces, pieces_dropped,
+    ...), seen (shares of the area by photos, views, none), silhouette_iou (of each view, mean, min), color_shift (of
+    each picture), likeness (with a subject: front_db and front_covered, the mesh from the front against the photo;
+    seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45 degrees: `mesh.fidelity`; with a back:
+    back_db and back_covered), base (elevation_deg and share: `mesh.base`), offer (a sentence, where the base leans),
+    warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     solid = extract(surface.sdf, faces=options.faces)
@@ -58,6 +61,9 @@ def export(
             mirrored = [mirrored_source(sources[-1], body.mirror, body.far, body.frontal)]
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
+    predicted = None if body is None else body.pitch
+    if sides is not None:  # aligned as the body was carved by them, whatever a user says of the elevation
+        sources += side_sources(sides, solid.vertices, elevation(None, predicted)[0])
     shown = len(sources)
     sources += [*mirrored, *painted_sources(views)]
     texture_size = options.texture_size if FORMATS[options.format].texture else 0
@@ -74,6 +80,7 @@ def export(
         "views": {name: round(float(v), 4) for name, v in zip(views.rig.names, overlap, strict=True)},
     }
     photos = [name for name, given in (("photo", subject), ("back photo", back)) if given is not None]
+    photos += [f"photo at {azimuth:g}" for azimuth in (() if sides is None else sides.parts)]
     names = [*views.rig.names, *photos]
     notes["color_shift"] = {
         name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts[:shown], strict=True)
@@ -86,7 +93,7 @@ def export(
         notes["likeness"] = notes.get("likeness", {}) | told
     notes["vertices"] = len(painting.mesh.vertices)
     notes["texture_coverage"] = round(painting.coverage, 4)
-    elevation_deg, told_by = elevation(options.elevation_deg, None if body is None else body.pitch)
+    elevation_deg, told_by = elevation(options.elevation_deg, predicted)
     notes["elevation_deg"], notes["elevation_from"] = elevation_deg, told_by
     if body is not None and body.box_misfit is not None:
         notes["box_misfit"] = round(body.box_misfit, 3)
@@ -114,6 +121,15 @@ def view_sources(views: Views) -> list[Source]:
     straight = ((views.color - (1 - alpha[..., None])) / share).clip(0, 1).astype(np.float32)
     cameras = views.rig.cameras(views.mask.shape[-1])
     return [Source(camera, c, a) for camera, c, a in zip(cameras, straight, alpha, strict=True)]
+
+
+def side_sources(sides: Sides, vertices: Float[np.ndarray, "N 3"], elevation_deg: float) -> list[Source]:
+    """A user's photos of other sides, each aligned to the mesh (world units) as its camera sees it."""
+    sources = []
+    for azimuth, part in sides.parts.items():
+        camera = side_camera(azimuth, elevation_deg)
+        sources.append(photo_source(part.full, aligned(part.framing, part.image, vertices, camera), camera))
+    return sources
 
 
 def painted_sources(views: Views) -> list[Source]:

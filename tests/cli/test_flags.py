@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from img2mv3d.cli import flags
-from img2mv3d.cli.flags import FLAGS, command, flags_of, flowing, of_a_run, parse_length, typed_in
+from img2mv3d.cli.flags import FLAGS, ONE_PHOTO, command, flags_of, flowing, of_a_run, parse_length, typed_in
 from img2mv3d.flow.graph import STAGES
 from img2mv3d.plans import PLANS, Plan
 from tests.cli.conftest import Run
@@ -109,11 +109,11 @@ def test_flags_join_a_commands_own_parameters() -> None:
 
 
 def test_all_flags_are_in_use() -> None:
-    assert set(FLAGS) == {*of_a_run("mask", "back"), *flags_of("shape", *STAGES)}
+    assert set(FLAGS) == {*of_a_run(*ONE_PHOTO), *flags_of("shape", *STAGES)}
 
 
 def test_every_flag_has_its_panel_and_panels_stand_together() -> None:
-    names = of_a_run("mask", "back", *flags_of(*STAGES))
+    names = of_a_run(*ONE_PHOTO, *flags_of(*STAGES))
     panels = [FLAGS[name].panel for name in names]
     assert [panel for panel, _ in itertools.groupby(panels)] == list(dict.fromkeys(panels))
 

@@ -8,7 +8,7 @@ import pytest
 from img2mv3d.flow.graph import GRAPH, OTHER_SOURCES, STAGES, imported, name_of, order_of, stage_of
 from img2mv3d.plans import Plan
 
-SOURCES = {"photo", "mask", "matting", "pictures", "given", "provenance"}  # what no stage gives
+SOURCES = {"photo", "photos", "mask", "matting", "pictures", "given", "provenance"}  # what no stage gives
 
 
 def test_the_flow_is_these_six_in_this_order() -> None:
@@ -33,7 +33,7 @@ def test_a_record_names_a_value_that_can_be_read_back(stage: str) -> None:
 @pytest.mark.parametrize("stage", GRAPH)
 def test_every_input_is_given_by_an_earlier_stage_or_by_the_source(stage: str) -> None:
     kinds = {GRAPH[s].kind for s in STAGES if order_of(s) < order_of(stage)}
-    beside = {"subject", "back", "body"}  # of the place before, whatever the order
+    beside = {"subject", "back", "sides", "body"}  # of the place before, whatever the order
     assert {i.name for i in GRAPH[stage].inputs} <= SOURCES | kinds | beside
 
 

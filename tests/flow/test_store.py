@@ -25,7 +25,8 @@ DEPTH = {
 GOLDEN_KEYS = {
     "prepare": "f6ad4c0d1ea837ce",
     "back": "8c4f46ecbeaebcf9",
-    "shape": "997eb0908220bfb4",
+    "sides": "fdcb3c42175867c4",
+    "shape": "2288731c85443560",
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
     "depth": "b77d44e0f039993e",

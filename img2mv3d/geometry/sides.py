@@ -1,0 +1,103 @@
+"""Photos of other sides of an object: which camera took each, where its picture lies, and what its outline leaves of a
+body.
+
+In: azimuths, outlines, a field. Out: `Camera`, `Framing`, a field. A photo from another side tells no distance and no
+scale: the object is as high in it as the body is, and stands in the middle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from scipy.ndimage import map_coordinates
+
+from img2mv3d.conventions import IMAGE_SIZE
+from img2mv3d.geometry.cameras import Camera, project
+from img2mv3d.geometry.framing import Framing
+from img2mv3d.geometry.hull import mask_distance
+
+SLACK = 0.02  # world units by which a body may leave another photo's outline: nobody turns an object exactly
+TELLING = 0.5  # sine of the azimuth from which on a photo's width says how deep the object is
+
+
+def side_camera(azimuth_deg: float, elevation_deg: float) -> Camera:
+    """The front camera carried round the object's upright axis, counter-clockwise seen from above: 90 looks at what is
+    right in the photo. elevation_deg: how far from above all photos were taken, which says where up is."""
+    front = Camera.orbit(0.0, size=IMAGE_SIZE)
+    elevation, turn = np.radians(elevation_deg), np.radians(azimuth_deg)
+    up = np.array([0.0, np.cos(elevation), np.sin(elevation)])
+    cross = np.cross(np.eye(3), up)
+    pose = np.eye(4)
+    pose[:3, :3] += np.sin(turn) * cross + (1 - np.cos(turn)) * cross @ cross  # Rodrigues
+    return replace(front, world_from_cam=pose @ front.world_from_cam)
+
+
+def aligned(
+    framing: Framing, image: UInt8[np.ndarray, "256 256 4"], points: Float[np.ndarray, "P 3"], camera: Camera
+) -> Framing:
+    """From the photo's px to those of the camera's picture: as high as the points (world units) appear there, and in
+    their middle. framing: of the framed picture `image`, which shows something."""
+    scale, offset = _moved(image, points, camera)
+    return Framing(
+        (framing.scale[0] * scale, framing.scale[1] * scale),
+        (framing.offset[0] * scale + offset[0], framing.offset[1] * scale + offset[1]),
+        max(1, round(framing.framing_px * scale)),
+    )
+
+
+def side_tells(azimuth_deg: float) -> bool:
+    """Whether a photo from there says by its width how deep the object is."""
+    return bool(abs(np.sin(np.radians(azimuth_deg))) >= TELLING)
+
+
+def side_misfit(
+    image: UInt8[np.ndarray, "256 256 4"], points: Float[np.ndarray, "P 3"], azimuth_deg: float, elevation_deg: float
+) -> float:
+    """By how much (logarithm) the points are wider than what the framed picture shows; 0 where that tells nothing."""
+    if not side_tells(azimuth_deg):
+        return 0.0
+    camera = side_camera(azimuth_deg, elevation_deg)
+    scale, _ = _moved(image, points, camera)
+    left, _, right, _ = _box(image)
+    return float(np.log(max(np.ptp(project(camera, points)[0][:, 0]), 1.0) / max((right - left) * scale, 1.0)))
+
+
+def carved(
+    field: Float32[np.ndarray, "N N N"],
+    image: UInt8[np.ndarray, "256 256 4"],
+    points: Float[np.ndarray, "P 3"],
+    camera: Camera,
+) -> Float32[np.ndarray, "N N N"]:
+    """What the framed picture's outline, aligned to the body's points, leaves of the body, to within SLACK.
+
+    field: world units, negative inside, nodes linspace(-1, 1, N) along x, y, z.
+    """
+    scale, offset = _moved(image, points, camera)
+    outside = mask_distance(image[..., 3].astype(np.float32) / 255)
+    line = np.linspace(-1, 1, field.shape[0])
+    grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
+    place = (project(camera, grid)[0] - offset) / scale - 0.5
+    distance = map_coordinates(outside, place.T[::-1], order=1, mode="nearest") * (
+        scale * 2 * camera.half_width / IMAGE_SIZE
+    )
+    left: np.ndarray = np.maximum(field, distance.reshape(field.shape) - SLACK).astype(np.float32)
+    return left if (left < 0).any() else field
+
+
+def _moved(
+    image: UInt8[np.ndarray, "256 256 4"], points: Float[np.ndarray, "P 3"], camera: Camera
+) -> tuple[float, Float[np.ndarray, " 2"]]:
+    """(scale, offset) from px of the framed picture to px of the camera's."""
+    low, high = (np.asarray(f(project(camera, points)[0], axis=0), float) for f in (np.min, np.max))
+    left, top, right, bottom = _box(image)
+    scale = float((high[1] - low[1]) / (bottom - top))
+    return scale, np.array([(low[0] + high[0]) / 2 - scale * (left + right) / 2, low[1] - scale * top])
+
+
+def _box(image: UInt8[np.ndarray, "256 256 4"]) -> tuple[int, int, int, int]:
+    """Edges (left, top, right, bottom) of what is shown, px."""
+    solid = image[..., 3] >= 128
+    rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
