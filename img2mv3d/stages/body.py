@@ -33,6 +33,7 @@ KNOWN = 0.25  # covered share of a column from which on its depth counts
 SEARCHED = (0.08, 1.65)  # extents in depth among which proportions are sought
 LIKELY = (0.1, 0.9)  # quantiles of the predicted depths between which seeds draw
 COARSE, FINER = 9, 6  # tries over all of them, and then around the best
+HALVINGS = 6  # of the searched range, where it is known on which side the answer lies
 
 
 class _Photo(NamedTuple):
@@ -79,7 +80,7 @@ def predict_body(
             body = _body(photo, net, ratio, SEARCH_GRID, told=True)
             return _wider(body, sides)
 
-        return _carved(_body(photo, net, _least(wider), GRID, told=True), sides)
+        return _carved(_body(photo, net, _crossing(wider), GRID, told=True), sides)
     if box_mm is None:
         ratio = depth_ratio or float(likely_ratio(photo.ratios, quantile_of(seed)))
         return _carved(_body(photo, net, ratio, GRID, told=depth_ratio is not None), sides)
@@ -161,9 +162,10 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
 
 
 def _wider(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> float:
-    """By how much (logarithm) the body is wider or narrower than other photos show it."""
+    """By how much (logarithm) the body is wider than other photos show it, in the mean."""
     points, elevation_deg = _surface(body), elevation(None, body.pitch)[0]
-    return max(abs(side_misfit(image, points, azimuth, elevation_deg)) for azimuth, image in sides.items())
+    telling = {azimuth: image for azimuth, image in sides.items() if side_tells(azimuth)}
+    return sum(side_misfit(image, points, a, elevation_deg) for a, image in telling.items()) / len(telling)
 
 
 def _carved(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> Body:
@@ -199,6 +201,15 @@ def _least(value: Callable[[float], float]) -> float:
             if SEARCHED[0] <= near <= SEARCHED[1]:
                 tries[near] = value(near)
     return min(tries, key=tries.__getitem__)
+
+
+def _crossing(value: Callable[[float], float]) -> float:
+    """The ratio among SEARCHED at which a growing value becomes positive, to 3 %."""
+    low, high = SEARCHED
+    for _ in range(HALVINGS):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if value(middle) > 0 else (middle, high)
+    return float((low * high) ** 0.5)
 
 
 def _merged(maps: Float[Tensor, "2 ..."]) -> Float32[np.ndarray, "..."]:

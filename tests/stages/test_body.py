@@ -78,6 +78,20 @@ def test_proportions_choose_the_depth(net, subject):
     assert from_box.depth_ratio == pytest.approx(0.8, rel=0.08)
 
 
+def test_a_photo_from_the_side_tells_the_depth_and_carves(net, subject):
+    deep = predict_body(subject.image, net=net, depth_ratio=0.8)
+    side = np.zeros((256, 256, 4), np.uint8)
+    half = round(72 * float(np.ptp(_nodes(deep)[:, 2]) / np.ptp(_nodes(deep)[:, 1])))
+    side[128 - 72 : 128 + 72, 128 - half : 128 + half] = 255
+    found = predict_body(subject.image, net=net, sides={90.0: side})
+    assert found.told and found.depth_ratio == pytest.approx(0.8, rel=0.12)
+    side[128 - 72 : 128, 128:] = (
+        0  # nothing above the middle, to the right of it: that is farther from the first camera
+    )
+    cut = _nodes(predict_body(subject.image, net=net, sides={90.0: side}))
+    assert (cut[cut[:, 1] > 0.1][:, 2] > -0.1).all()
+
+
 def test_proportions_that_no_depth_gives_are_told(net, subject):
     assert predict_body(subject.image, net=net, box_mm=(10.0, 100.0, 10.0)).box_misfit > 0.5
 
@@ -110,3 +124,8 @@ def test_a_body_survives_its_file_and_damage_is_told(body, tmp_path):
     (tmp_path / "shape.npz").write_bytes(b"no zip")
     with pytest.raises(SurfaceError, match=r"shape\.npz"):
         Body.load(tmp_path)
+
+
+def _nodes(body: Body) -> np.ndarray:
+    """Places of the nodes inside of it."""
+    return np.argwhere(body.field < 0) * (2 / (body.field.shape[0] - 1)) - 1
