@@ -7,11 +7,13 @@ scale: the object is as high in it as the body is, and stands in the middle.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
-from scipy.ndimage import map_coordinates
+from jaxtyping import Float, Float32, Int, UInt8
+from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from img2mv3d.conventions import IMAGE_SIZE
 from img2mv3d.geometry.cameras import Camera, project
@@ -19,6 +21,7 @@ from img2mv3d.geometry.framing import Framing
 from img2mv3d.geometry.hull import mask_distance
 
 SLACK = 0.02  # world units by which a body may leave another photo's outline: nobody turns an object exactly
+THIN = 0.025  # world units: half the thickness of a piece that a photo shows and the body lacks
 TELLING = 0.5  # sine of the azimuth from which on a photo's width says how deep the object is
 
 
@@ -64,26 +67,81 @@ def side_misfit(
     return float(np.log(max(np.ptp(project(camera, points)[0][:, 0]), 1.0) / max((right - left) * scale, 1.0)))
 
 
+class Outline(NamedTuple):
+    """What a camera saw of an object: distance to its outline (px of the framed picture, positive outside), and
+    px of the camera's picture = px of the framed one * scale + offset."""
+
+    camera: Camera
+    outside: Float32[np.ndarray, "256 256"]
+    scale: float
+    offset: Float[np.ndarray, " 2"]
+
+    def distance(self, points: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, " P"]:
+        """Of points (world units) to what the outline leaves, across the line of sight; positive outside."""
+        place = (project(self.camera, points)[0] - self.offset) / self.scale - 0.5
+        unit = self.scale * 2 * self.camera.half_width / IMAGE_SIZE
+        found: np.ndarray = map_coordinates(self.outside, place.T[::-1], order=1, mode="nearest") * unit
+        return found
+
+
+def front_outline(image: UInt8[np.ndarray, "256 256 4"]) -> Outline:
+    """Of the first photo, which lies where the front camera saw it."""
+    outside = mask_distance(image[..., 3].astype(np.float32) / 255)
+    return Outline(side_camera(0.0, 0.0), outside, 1.0, np.zeros(2))
+
+
+def side_outline(image: UInt8[np.ndarray, "256 256 4"], points: Float[np.ndarray, "P 3"], camera: Camera) -> Outline:
+    """Of another framed photo, aligned to the body's points (world units)."""
+    outside = mask_distance(image[..., 3].astype(np.float32) / 255)
+    return Outline(camera, outside, *_moved(image, points, camera))
+
+
 def carved(
-    field: Float32[np.ndarray, "N N N"],
-    image: UInt8[np.ndarray, "256 256 4"],
-    points: Float[np.ndarray, "P 3"],
-    camera: Camera,
+    field: Float32[np.ndarray, "N N N"], front: Outline, sides: Sequence[Outline]
 ) -> Float32[np.ndarray, "N N N"]:
-    """What the framed picture's outline, aligned to the body's points, leaves of the body, to within SLACK.
+    """What the outlines of other photos leave of a body, to within SLACK; where that is nothing although a photo shows
+    something, a thin piece as near to the body as all outlines allow. Where they contradict each other, the body stays
+    as it was on the first photo's lines of sight.
 
     field: world units, negative inside, nodes linspace(-1, 1, N) along x, y, z.
     """
-    scale, offset = _moved(image, points, camera)
-    outside = mask_distance(image[..., 3].astype(np.float32) / 255)
-    line = np.linspace(-1, 1, field.shape[0])
+    nodes = field.shape[0]
+    line = np.linspace(-1, 1, nodes)
     grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
-    place = (project(camera, grid)[0] - offset) / scale - 0.5
-    distance = map_coordinates(outside, place.T[::-1], order=1, mode="nearest") * (
-        scale * 2 * camera.half_width / IMAGE_SIZE
-    )
-    left: np.ndarray = np.maximum(field, distance.reshape(field.shape) - SLACK).astype(np.float32)
-    return left if (left < 0).any() else field
+    before = field.reshape(-1)
+    hull = np.maximum.reduce([side.distance(grid) for side in sides]) - SLACK
+    left = np.maximum(before, hull)
+    allowed = np.maximum(hull, front.distance(grid)) < 0
+    kept = np.zeros(len(grid), bool)
+    for outline in (front, *sides):
+        ray = _rays(outline.camera, grid, nodes)
+        lacking = _least(left, ray, nodes) > 0
+        shown = _least(outline.distance(grid), ray, nodes) < -SLACK
+        wanted = (lacking & shown)[ray]
+        possible = wanted & allowed
+        nearest = _least(np.where(possible, before, np.inf), ray, nodes)
+        kept |= possible & (before <= nearest[ray])
+        if outline is front:  # nothing is allowed there: what the first photo shows stays
+            kept |= wanted & ~np.isfinite(nearest)[ray] & (before < 0)
+    if not kept.any():
+        return left.reshape(field.shape).astype(np.float32)
+    piece = distance_transform_edt(~kept.reshape(field.shape)) * (line[1] - line[0]) - THIN
+    found: np.ndarray = np.minimum(left.reshape(field.shape), piece).astype(np.float32)
+    return found
+
+
+def _rays(camera: Camera, grid: Float[np.ndarray, "P 3"], nodes: int) -> Int[np.ndarray, " P"]:
+    """The line of sight, of nodes x nodes, on which each point lies."""
+    place = np.floor(project(camera, grid)[0] * (nodes / IMAGE_SIZE)).astype(int).clip(0, nodes - 1)
+    index: np.ndarray = place[:, 1] * nodes + place[:, 0]
+    return index
+
+
+def _least(values: Float[np.ndarray, " P"], ray: Int[np.ndarray, " P"], nodes: int) -> Float[np.ndarray, " R"]:
+    """The least value on each line of sight."""
+    least = np.full(nodes * nodes, np.inf)
+    np.minimum.at(least, ray, values)
+    return least
 
 
 def _moved(

@@ -20,7 +20,7 @@ from img2mv3d.geometry.hull import mask_distance
 from img2mv3d.geometry.outline import is_frontal
 from img2mv3d.geometry.proportions import misfit, smallest_box
 from img2mv3d.geometry.rim import rim_colours
-from img2mv3d.geometry.sides import carved, side_camera, side_misfit, side_tells
+from img2mv3d.geometry.sides import carved, front_outline, side_camera, side_misfit, side_outline, side_tells
 from img2mv3d.geometry.solid import body_field
 from img2mv3d.geometry.symmetry import completed, mirror_plane
 from img2mv3d.mesh.upright import elevation, upright
@@ -80,16 +80,16 @@ def predict_body(
             body = _body(photo, net, ratio, SEARCH_GRID, told=True)
             return _wider(body, sides)
 
-        return _carved(_body(photo, net, _crossing(wider), GRID, told=True), sides)
+        return _carved(_body(photo, net, _crossing(wider), GRID, told=True), image, sides)
     if box_mm is None:
         ratio = depth_ratio or float(likely_ratio(photo.ratios, quantile_of(seed)))
-        return _carved(_body(photo, net, ratio, GRID, told=depth_ratio is not None), sides)
+        return _carved(_body(photo, net, ratio, GRID, told=depth_ratio is not None), image, sides)
 
     def tried(ratio: float) -> float:
         body = _body(photo, net, ratio, SEARCH_GRID, told=True)
         return misfit(smallest_box(_upright_surface(body)), box_mm)
 
-    body = _carved(_body(photo, net, _least(tried), GRID, told=True), sides)
+    body = _carved(_body(photo, net, _least(tried), GRID, told=True), image, sides)
     return replace(body, box_misfit=misfit(smallest_box(_upright_surface(body)), box_mm))
 
 
@@ -168,12 +168,15 @@ def _wider(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) ->
     return sum(side_misfit(image, points, a, elevation_deg) for a, image in telling.items()) / len(telling)
 
 
-def _carved(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> Body:
-    """What the outlines of other photos leave of it."""
-    field, points, elevation_deg = body.field, _surface(body), elevation(None, body.pitch)[0]
-    for azimuth, image in sides.items():
-        field = carved(field, image, points, side_camera(azimuth, elevation_deg))
-    return replace(body, field=field)
+def _carved(
+    body: Body, image: UInt8[np.ndarray, "256 256 4"], sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]
+) -> Body:
+    """What the outlines of other photos leave of it. image: the first one."""
+    if not sides:
+        return body
+    points, elevation_deg = _surface(body), elevation(None, body.pitch)[0]
+    outlines = [side_outline(other, points, side_camera(a, elevation_deg)) for a, other in sides.items()]
+    return replace(body, field=carved(body.field, front_outline(image), outlines))
 
 
 def _upright_surface(body: Body) -> Float[np.ndarray, "P 3"]:

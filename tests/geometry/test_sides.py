@@ -5,7 +5,7 @@ import pytest
 
 from img2mv3d.geometry.cameras import Camera, project
 from img2mv3d.geometry.framing import Framing
-from img2mv3d.geometry.sides import aligned, carved, side_camera, side_misfit, side_tells
+from img2mv3d.geometry.sides import aligned, carved, front_outline, side_camera, side_misfit, side_outline, side_tells
 
 WIDE, HIGH, DEEP = 0.5, 0.8, 0.3  # half sides of a box
 LINE = np.linspace(-1, 1, 64)
@@ -60,9 +60,41 @@ def test_the_width_of_a_side_tells_the_depth_and_that_of_the_back_nothing() -> N
 def test_an_outline_carves_what_it_does_not_show_and_nothing_else() -> None:
     field, corners = _box(deep=0.6)
     right = _picture(round(DEEP * 100), round(HIGH * 100))
-    found = carved(field, right, corners, side_camera(90.0, 0.0))
+    front = front_outline(_picture(round(WIDE * 128), round(HIGH * 128)))
+    found = carved(field, front, [side_outline(right, corners, side_camera(90.0, 0.0))])
     inside = np.argwhere(found < 0) * (2 / 63) - 1
     assert np.abs(inside[:, 2]).max() == pytest.approx(DEEP, abs=0.05)
     assert np.abs(inside[:, 0]).max() == pytest.approx(WIDE, abs=0.04)
     assert np.abs(inside[:, 1]).max() == pytest.approx(HIGH, abs=0.04)
     assert (found >= field).all()
+
+
+def test_what_a_photo_shows_and_the_body_lacks_is_put_where_all_outlines_allow_it() -> None:
+    """Two posts, the left one far away: the body has both near to the camera, and loses the left one."""
+    x, y, z = np.meshgrid(LINE, LINE, LINE, indexing="ij")
+    posts = [np.hypot(x - side, z - 0.4) - 0.12 for side in (-0.4, 0.4)]
+    field = np.maximum(np.minimum(*posts), np.abs(y) - HIGH).astype(np.float32)
+    points = np.argwhere(field < 0) * (2 / 63) - 1
+    front, right = _picture(0, 102), _picture(0, 102)
+    for middle in (-0.4, 0.4):
+        for image, place in ((front, middle), (right, -middle)):  # from the right, what is near is at the left
+            left = round(128 + 128 * (place - 0.12))
+            image[26:230, left : left + 31] = 255
+    outline = side_outline(right, np.concatenate([points, points * [1, 1, -1]]), side_camera(90.0, 0.0))
+    right[:, :128] = 0  # only what is far
+    only_far = outline._replace(outside=front_outline(right).outside)
+    found = carved(field, front_outline(front), [only_far])
+    inside = np.argwhere(found < 0) * (2 / 63) - 1
+    assert len(inside) and inside[:, 2].max() < -0.2  # nothing is left where only the first photo has it
+    for side in (-0.4, 0.4):  # but both posts are still to be seen from the front
+        rows = inside[np.abs(inside[:, 0] - side) < 0.1]
+        assert np.ptp(rows[:, 1]) > 1.4
+
+
+def test_photos_that_contradict_each_other_leave_what_the_first_one_shows() -> None:
+    field, corners = _box()
+    outline = side_outline(_picture(30, 80), corners, side_camera(90.0, 0.0))
+    nothing = outline._replace(outside=np.full((256, 256), 50.0, np.float32))
+    found = carved(field, front_outline(_picture(round(WIDE * 128), round(HIGH * 128))), [nothing])
+    inside = np.argwhere(found < 0) * (2 / 63) - 1
+    assert np.abs(inside[:, 0]).max() > WIDE - 0.1 and np.abs(inside[:, 1]).max() > HIGH - 0.1
