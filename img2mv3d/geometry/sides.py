@@ -108,26 +108,24 @@ def carved(
     nodes = field.shape[0]
     line = np.linspace(-1, 1, nodes)
     grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
-    before = field.reshape(-1)
+    before, seen = field.reshape(-1), front.distance(grid)
+    away = distance_transform_edt(field >= 0).reshape(-1)  # from the body
     hull = np.maximum.reduce([side.distance(grid) for side in sides]) - SLACK
     left = np.maximum(before, hull)
-    allowed = np.maximum(hull, front.distance(grid)) < 0
     kept = np.zeros(len(grid), bool)
-    for outline in (front, *sides):
+    for outline, shown in ((front, seen), *((side, side.distance(grid) + SLACK) for side in sides)):
         ray = _rays(outline.camera, grid, nodes)
-        lacking = _least(left, ray, nodes) > 0
-        shown = _least(outline.distance(grid), ray, nodes) < -SLACK
-        wanted = (lacking & shown)[ray]
-        possible = wanted & allowed
-        nearest = _least(np.where(possible, before, np.inf), ray, nodes)
-        kept |= possible & (before <= nearest[ray])
-        if outline is front:  # nothing is allowed there: what the first photo shows stays
-            kept |= wanted & ~np.isfinite(nearest)[ray] & (before < 0)
-    if not kept.any():
-        return left.reshape(field.shape).astype(np.float32)
-    piece = distance_transform_edt(~kept.reshape(field.shape)) * (line[1] - line[0]) - THIN
-    found: np.ndarray = np.minimum(left.reshape(field.shape), piece).astype(np.float32)
-    return found
+        wanted = ((_least(left, ray, nodes) > 0) & (_least(shown, ray, nodes) < 0))[ray]
+        possible = wanted & (np.maximum(hull, seen) < 0)
+        nearest = _least(np.where(possible, away, np.inf), ray, nodes)[ray]
+        kept |= possible & (away <= nearest)
+        if outline is front:
+            left = np.where(wanted & ~np.isfinite(nearest), before, left)
+    found = left.reshape(field.shape)
+    if kept.any():
+        piece = distance_transform_edt(~kept.reshape(field.shape)) * (line[1] - line[0]) - THIN
+        found = np.minimum(found, np.maximum(piece, seen.reshape(field.shape)))
+    return found.astype(np.float32)
 
 
 def _rays(camera: Camera, grid: Float[np.ndarray, "P 3"], nodes: int) -> Int[np.ndarray, " P"]:

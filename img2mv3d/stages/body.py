@@ -171,11 +171,12 @@ def _wider(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) ->
 def _carved(
     body: Body, image: UInt8[np.ndarray, "256 256 4"], sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]
 ) -> Body:
-    """What the outlines of other photos leave of it. image: the first one."""
-    if not sides:
+    """What the outlines of other photos leave of it; those from behind only repeat the first one's. image: that one."""
+    telling = {azimuth: other for azimuth, other in sides.items() if side_tells(azimuth)}
+    if not telling:
         return body
     points, elevation_deg = _surface(body), elevation(None, body.pitch)[0]
-    outlines = [side_outline(other, points, side_camera(a, elevation_deg)) for a, other in sides.items()]
+    outlines = [side_outline(other, points, side_camera(a, elevation_deg)) for a, other in telling.items()]
     return replace(body, field=carved(body.field, front_outline(image), outlines))
 
 

@@ -26,7 +26,7 @@ GOLDEN_KEYS = {
     "prepare": "f6ad4c0d1ea837ce",
     "back": "8c4f46ecbeaebcf9",
     "sides": "fdcb3c42175867c4",
-    "shape": "2288731c85443560",
+    "shape": "945af3aa0b240349",
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
     "depth": "b77d44e0f039993e",
