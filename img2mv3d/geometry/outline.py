@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32
 
 CHANNELS = 8  # of `outline_maps`
 FRONTAL = 0.775  # IoU of an outline and its mirror image from which on a picture shows a front, or a round thing
+SURELY_FRONTAL = 0.81  # below it teapots and cars seen from the side are among them
 SHIFTS = np.linspace(-0.06, 0.06, 9)  # of its mirror axis, in widths of the outline, tried for it
 
 
@@ -34,13 +35,13 @@ def revolved(mask: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
     return np.sqrt(np.maximum(half**2 - (x - middle) ** 2, 0)).astype(np.float32)
 
 
-def is_frontal(alpha: Float32[np.ndarray, "H W"]) -> bool:
-    """Whether the picture's outline is nearly its own mirror image, as those of things seen from the front are: their
-    back looks otherwise, where that of things seen from the side looks alike."""
+def self_overlap(alpha: Float32[np.ndarray, "H W"]) -> float:
+    """IoU of the picture's outline and its mirror image, at the best upright axis: those of things seen from the front are
+    nearly alike. The back of such things looks otherwise, where that of things seen from the side looks alike."""
     mask = alpha >= 0.5
     columns = np.nonzero(mask.any(0))[0]
     if not len(columns):
-        return False
+        return 0.0
     best, width, first, last = 0.0, mask.shape[1], columns[0], columns[-1]
     for shift in SHIFTS:
         other = first + last + round(shift * (last + 1 - first)) - np.arange(width)
@@ -48,7 +49,7 @@ def is_frontal(alpha: Float32[np.ndarray, "H W"]) -> bool:
         flipped = np.zeros_like(mask)
         flipped[:, there] = mask[:, other[there]]
         best = max(best, float((mask & flipped).sum() / (mask | flipped).sum()))
-    return best >= FRONTAL
+    return best
 
 
 def outline_maps(alpha: Float32[np.ndarray, "H W"], width: float) -> Float32[np.ndarray, "8 H W"]:

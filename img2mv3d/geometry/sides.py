@@ -20,9 +20,10 @@ from img2mv3d.geometry.cameras import Camera, project
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.geometry.hull import mask_distance
 
+BEHIND = 0.97  # cosine: within 14 degrees of straight behind
 SLACK = 0.02  # world units by which a body may leave another photo's outline: nobody turns an object exactly
 THIN = 0.025  # world units: half the thickness of a piece that a photo shows and the body lacks
-TELLING = 0.5  # sine of the azimuth from which on a photo's width says how deep the object is
+TELLING = 0.8  # sine of the azimuth from which on the width in a photo says how deep the object is
 
 
 def side_camera(azimuth_deg: float, elevation_deg: float) -> Camera:
@@ -53,6 +54,11 @@ def aligned(
 def side_tells(azimuth_deg: float) -> bool:
     """Whether a photo from there says by its width how deep the object is."""
     return bool(abs(np.sin(np.radians(azimuth_deg))) >= TELLING)
+
+
+def is_behind(azimuth_deg: float) -> bool:
+    """Whether a photo from there has the first one's outline once more, mirrored."""
+    return bool(np.cos(np.radians(azimuth_deg)) < -BEHIND)
 
 
 def side_misfit(

@@ -14,6 +14,7 @@ from scipy.ndimage import map_coordinates
 
 LEAST_IOU = 0.5  # of a body and its mirror image: below it has no such plane
 TURNS = np.arange(0.0, 180.0, 6.0)  # degrees about the upright axis
+SIDEWAYS_DEG = 30.0  # by which a front's plane may be turned; one across would give it a second face
 SHIFTS = np.arange(-0.06, 0.061, 0.02)  # world units, round the body's middle
 FINER = (3, 0.01)  # degrees and world units of the second round's steps
 SAMPLES = 6000  # points that a plane is tried with
@@ -40,12 +41,16 @@ def mirrored(points: Float[np.ndarray, "*P 3"], plane: Plane) -> Float[np.ndarra
 
 
 def mirror_plane(
-    field: Float32[np.ndarray, "N N N"], outside: Float[np.ndarray, "H W"], elevation_deg: float
+    field: Float32[np.ndarray, "N N N"],
+    outside: Float[np.ndarray, "H W"],
+    elevation_deg: float,
+    frontal: bool = False,
 ) -> Plane | None:
     """The best upright plane, or None where the body is not its own mirror image in any.
 
     field: world units, negative inside, nodes linspace(-1, 1, N). outside: distance to the photo's outline (px or world
-    units, positive outside), over +-1. elevation_deg: of the photo's camera, which says where up is.
+    units, positive outside), over +-1. elevation_deg: of the photo's camera, which says where up is. frontal: whether
+    the photo surely shows a front.
     """
     inside = np.argwhere(field < 0)
     if len(inside) == 0:
@@ -64,7 +69,8 @@ def mirror_plane(
         shown = _shown(outside, other).mean()
         return plane._replace(iou=float(met / (2 * len(points) - met) * shown**2))
 
-    tries = {(turn, shift): tried(turn, shift) for turn in TURNS for shift in SHIFTS}
+    turns = TURNS[(TURNS <= SIDEWAYS_DEG) | (TURNS >= 180 - SIDEWAYS_DEG)] if frontal else TURNS
+    tries = {(turn, shift): tried(turn, shift) for turn in turns for shift in SHIFTS}
     turn, shift = max(tries, key=lambda place: tries[place].iou)
     near = [tried(turn + i * FINER[0], shift + j * FINER[1]) for i in (-1, 0, 1) for j in (-1, 0, 1)]
     best = max(near, key=lambda plane: plane.iou)

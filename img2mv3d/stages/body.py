@@ -17,10 +17,10 @@ from torch import Tensor
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
 from img2mv3d.geometry.hull import mask_distance
-from img2mv3d.geometry.outline import is_frontal
+from img2mv3d.geometry.outline import FRONTAL, SURELY_FRONTAL, self_overlap
 from img2mv3d.geometry.proportions import misfit, smallest_box
 from img2mv3d.geometry.rim import rim_colours
-from img2mv3d.geometry.sides import carved, front_outline, side_camera, side_misfit, side_outline, side_tells
+from img2mv3d.geometry.sides import carved, front_outline, is_behind, side_camera, side_misfit, side_outline, side_tells
 from img2mv3d.geometry.solid import body_field
 from img2mv3d.geometry.symmetry import completed, mirror_plane
 from img2mv3d.mesh.upright import elevation, upright
@@ -142,11 +142,12 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]
     field = body_field(middle - half, middle + half, photo.cover, solid, photo.alpha, nodes, CROP)
     outside = mask_distance(photo.alpha) * (2 / photo.alpha.shape[1])
-    frontal = is_frontal(photo.alpha)
+    overlap = self_overlap(photo.alpha)
+    frontal = overlap >= FRONTAL
     far = _merged(maps.far).transpose(1, 2, 0)
     if frontal:  # a network knows no better than the front's middle, which no back shows
         far = rim_colours(photo.color, photo.cut, far.shape[0])
-    plane = mirror_plane(field, outside, elevation(None, photo.pitch)[0])
+    plane = mirror_plane(field, outside, elevation(None, photo.pitch)[0], overlap >= SURELY_FRONTAL)
     return Body(
         field=field if plane is None else completed(field, outside, plane),
         far=far.clip(0, 1),
@@ -172,11 +173,11 @@ def _carved(
     body: Body, image: UInt8[np.ndarray, "256 256 4"], sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]
 ) -> Body:
     """What the outlines of other photos leave of it; those from behind only repeat the first one's. image: that one."""
-    telling = {azimuth: other for azimuth, other in sides.items() if side_tells(azimuth)}
-    if not telling:
+    others = {azimuth: other for azimuth, other in sides.items() if not is_behind(azimuth)}
+    if not others:
         return body
     points, elevation_deg = _surface(body), elevation(None, body.pitch)[0]
-    outlines = [side_outline(other, points, side_camera(a, elevation_deg)) for a, other in telling.items()]
+    outlines = [side_outline(other, points, side_camera(a, elevation_deg)) for a, other in others.items()]
     return replace(body, field=carved(body.field, front_outline(image), outlines))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from img2mv3d.geometry.outline import CHANNELS, is_frontal, outline_maps, revolved, runs
+from img2mv3d.geometry.outline import CHANNELS, FRONTAL, SURELY_FRONTAL, outline_maps, revolved, runs, self_overlap
 
 
 def _disc(size: int, radius: float) -> np.ndarray:
@@ -45,10 +45,11 @@ def test_an_empty_picture_has_no_runs():
 
 def test_an_outline_that_is_its_own_mirror_image_is_a_fronts():
     disc = np.roll(_disc(256, 60.0), 30, axis=1).astype(np.float32)  # wherever it stands
-    assert is_frontal(disc)
+    assert self_overlap(disc) > SURELY_FRONTAL
     side = disc.copy()
     side[:, 158:] = 0
     side[100:110, 158:250] = 1  # a beak, or a tail
     for shape, answer in ((disc, True), (side, False)):  # as large as a photo is, and small in it
-        assert is_frontal(np.kron(np.pad(shape, (0, 256)), np.ones((3, 3), np.float32))) == answer
-    assert not is_frontal(side) and not is_frontal(np.zeros_like(disc))
+        large = np.kron(np.pad(shape, (0, 256)), np.ones((3, 3), np.float32))
+        assert (self_overlap(large) >= FRONTAL) == answer
+    assert self_overlap(side) < FRONTAL and self_overlap(np.zeros_like(disc)) == 0

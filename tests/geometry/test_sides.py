@@ -5,7 +5,16 @@ import pytest
 
 from img2mv3d.geometry.cameras import Camera, project
 from img2mv3d.geometry.framing import Framing
-from img2mv3d.geometry.sides import aligned, carved, front_outline, side_camera, side_misfit, side_outline, side_tells
+from img2mv3d.geometry.sides import (
+    aligned,
+    carved,
+    front_outline,
+    is_behind,
+    side_camera,
+    side_misfit,
+    side_outline,
+    side_tells,
+)
 
 WIDE, HIGH, DEEP = 0.5, 0.8, 0.3  # half sides of a box
 LINE = np.linspace(-1, 1, 64)
@@ -54,7 +63,8 @@ def test_the_width_of_a_side_tells_the_depth_and_that_of_the_back_nothing() -> N
     assert side_misfit(right, corners, 90.0, 0.0) == pytest.approx(0.0, abs=0.02)
     assert side_misfit(right, _box(deep=2 * DEEP)[1], -90.0, 0.0) == pytest.approx(np.log(2), abs=0.02)
     assert side_misfit(right, corners, 180.0, 0.0) == 0.0
-    assert side_tells(90.0) and side_tells(-45.0) and not side_tells(180.0) and not side_tells(20.0)
+    assert is_behind(180.0) and is_behind(-170.0) and not is_behind(135.0)
+    assert side_tells(90.0) and side_tells(-60.0) and not side_tells(180.0) and not side_tells(45.0)
 
 
 def test_an_outline_carves_what_it_does_not_show_and_nothing_else() -> None:
