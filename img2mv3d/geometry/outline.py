@@ -36,8 +36,8 @@ def revolved(mask: Bool[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
 
 
 def self_overlap(alpha: Float32[np.ndarray, "H W"]) -> float:
-    """IoU of the picture's outline and its mirror image, at the best upright axis: those of things seen from the front are
-    nearly alike. The back of such things looks otherwise, where that of things seen from the side looks alike."""
+    """IoU of the picture's outline and its mirror image, at the best upright axis: those of things seen from the front
+    are nearly alike. The back of such things looks otherwise, where that of things seen from the side looks alike."""
     mask = alpha >= 0.5
     columns = np.nonzero(mask.any(0))[0]
     if not len(columns):

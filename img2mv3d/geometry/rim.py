@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 BAND = (0.02, 0.1)  # distance to the outline over its long side; nearer pixels are dark or mixed with what is behind
-REACH = (0.3, 0.04)  # of the picture's width, across and up: labels and clothes go round an object in rows
+REACH = (0.2, 0.08)  # of the width of the picture, across and up: labels and clothes go round an object in rows
 ELSEWHERE = 1e-3  # weight of the whole band's mean, which counts where no part of the band is near
 
 
