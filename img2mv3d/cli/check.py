@@ -45,7 +45,7 @@ app = typer.Typer(**TEXT)
 
 MeshFile = Annotated[Path, typer.Argument(help=f"{listed(READABLE, 'or')}.")]
 Mend = Annotated[bool, typer.Option("--repair", help="Write a repaired copy beside it, even if faults remain.")]
-Printable = Annotated[bool, typer.Option("--printable", help="Say whether it prints, and require that; repairs it if needed.")]
+Printable = Annotated[bool, typer.Option("--printable", help="Say whether it prints; repaired first if needed.")]
 Unit = Annotated[
     Literal[*MM] | None,
     typer.Option(
@@ -176,9 +176,7 @@ def write_beside(path: Path, mesh: Any) -> Path:
     return target
 
 
-def show(
-    path: Path, first: Health, done: tuple[str, ...], written: Path | None, last: Health, said: list[str]
-) -> None:
+def show(path: Path, first: Health, done: tuple[str, ...], written: Path | None, last: Health, said: list[str]) -> None:
     """A table of what was found, a second column for the repaired mesh, and what else is said."""
     from rich.console import Console
     from rich.table import Table
@@ -205,4 +203,3 @@ def show(
         console.print(line, markup=False, soft_wrap=True)
     if written is not None:
         print(written.absolute())
-

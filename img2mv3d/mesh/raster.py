@@ -72,9 +72,7 @@ def claims(
     return _covered(plane, low, span)
 
 
-def sample_bilinear(
-    image: Real[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 2"]
-) -> Float32[np.ndarray, "P C"]:
+def sample_bilinear(image: Real[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 2"]) -> Float32[np.ndarray, "P C"]:
     """Bilinear values at `uv` (px, pixel centres at half integers); outside of the image its border continues."""
     return _bilinear(image, uv)
 

@@ -17,7 +17,9 @@ from img2mv3d.mesh.arrays import face_normals
 FINE = 45  # samples along the body's longest side, at least: larger triangles are split
 MOST = 200_000  # triangles that are looked at: of more a simplified copy is
 ROUNDS = 8  # of splitting edges in two
-INNER = np.array([0.29, 0.34, 0.37])  # where a triangle's ray starts: off its lines of symmetry, so that it meets no edge
+INNER = np.array(
+    [0.29, 0.34, 0.37]
+)  # where a triangle's ray starts: off its lines of symmetry, so that it meets no edge
 CELLS = 1.5  # of the grid along the longest side, for each triangle that would lie there
 ALIKE = 0.005  # relative difference of thicknesses that count as one
 HITS = 64  # along a ray, at most
@@ -128,7 +130,9 @@ def _thickness(
     first = ((box.min(1) - low) / cell - 1e-6).astype(np.int64).clip(0, shape - 1)
     last = ((box.max(1) - low) / cell + 1e-6).astype(np.int64).clip(0, shape - 1)
     start, items = _binned(first, last, shape)
-    thickness, within = _rays(vertices, faces, piece, count, origin, inwards, start, items, low, cell, shape, NEAR * extent)
+    thickness, within = _rays(
+        vertices, faces, piece, count, origin, inwards, start, items, low, cell, shape, NEAR * extent
+    )
     thickness[area == 0] = np.inf
     pairs = np.stack([piece, within], axis=1)[within >= 0]
     return thickness, np.unique(pairs, axis=0), inwards

@@ -78,7 +78,9 @@ def test_the_verdict_is_for_the_size_that_is_told(tmp_path: Path) -> None:
         assert result.exit_code == 0 and said in result.stdout, result.output
     small = run(tmp_path / "ball.glb", "--printable", "--size", "1mm", "--json")
     told = json.loads(small.stdout)
-    assert small.exit_code == 6 and not told["prints"] and told["verdict"].startswith("does not print: its thinnest wall")
+    assert (
+        small.exit_code == 6 and not told["prints"] and told["verdict"].startswith("does not print: its thinnest wall")
+    )
     both = run(tmp_path / "ball.glb", "--size", "14mm", "--unit", "cm")
     assert both.exit_code == 2 and "exclude each other" in both.stderr
 
