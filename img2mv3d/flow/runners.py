@@ -272,24 +272,25 @@ class Written:
         from img2mv3d.mesh.placement import standing
 
         asked = self.options
-        told = {"provenance": self.provenance}
         facts = write_mesh(
             self.mesh,
             folder / f"mesh.{asked.format}",
             size_mm=asked.size_mm,
             height_mm=asked.height_mm,
             up=asked.up,
-            **told,
+            provenance=self.provenance,
         )
         place = np.array(facts["file_from_world"])  # one for all levels, which differ a little in size
         lods = []
         for number, lod in enumerate(self.mesh.lods, start=1):
             path = folder / f"mesh_lod{number}.{asked.format}"
-            made = write_mesh(standing(lod, place), path, placed=True, **told)
+            made = write_mesh(standing(lod, place), path, placed=True, provenance=self.provenance)
             kept = ("files", "bytes", "vertices", "faces", "volume", "textured", "read_back")
             lods.append({"file": path.name, **lod.notes, **{name: made[name] for name in kept}})
         facts["files"] = sorted({*facts["files"], *(name for lod in lods for name in lod["files"])})
-        write_json(folder / "mesh.json", {**self.mesh.notes, **facts, **({"lods": lods} if lods else {}), **told})
+        if lods:
+            facts["lods"] = lods
+        write_json(folder / "mesh.json", {**self.mesh.notes, **facts, "provenance": self.provenance})
 
 
 def export(

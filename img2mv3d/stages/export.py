@@ -51,11 +51,11 @@ def export(
     what photos of other `sides` show from those, the rest from `views`. Formats without textures (ply, stl, 3mf) and
     texture_size 0 get vertex colours. lods: extracted and painted anew, each with half of the faces. normal_map: where
     it is asked for, from the body's normals and the photo. notes: what `Extraction.notes` has (watertight, faces,
-    pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou (of each view, mean, min), color_shift (of
-    each picture), likeness (with a subject: front_db and front_covered, the mesh from the front against the photo;
-    seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45 degrees: `mesh.fidelity`; with a back:
-    back_db and back_covered), base (elevation_deg and share: `mesh.base`), offer (a sentence, where the base leans),
-    warnings (sentences).
+    pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou (of each view, mean,
+    min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the mesh from the front
+    against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45 degrees:
+    `mesh.fidelity`; with a back: back_db and back_covered), base (elevation_deg and share: `mesh.base`), offer (a
+    sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     solid = extract(surface.sdf, faces=options.faces)
