@@ -95,6 +95,9 @@ class ExportOptions:
     size_mm, height_mm: of the mesh in the file, its longest side or its height, at most one of the two; None: as the
         format says (`mesh.placement`).
     up: y or z, the file's axis that points up; None: as the format says.
+    roughness, metallic: of the whole surface, 0 to 1, as glTF means them.
+    normal_map: small relief of the photo's side as a second picture.
+    lod: levels of detail, each with half of the faces of the one before it.
     """
 
     format: str = "glb"
@@ -104,6 +107,10 @@ class ExportOptions:
     size_mm: float | None = None
     height_mm: float | None = None
     up: str | None = None
+    roughness: float = 1.0
+    metallic: float = 0.0
+    normal_map: bool = False
+    lod: int = 1
 
 
 @dataclass(frozen=True)

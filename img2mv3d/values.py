@@ -365,7 +365,8 @@ class Mesh:
 
     vertices: float64 [N, 3]. faces: int64 [F, 3], counter-clockwise seen from outside. colors: uint8 [N, 3] sRGB. uv:
     float64 [N, 2] (v upwards, as trimesh and glTF writers expect) or None. texture: uint8 [T, T, 3] or None. notes:
-    what was checked and counted.
+    what was checked and counted. normal_map: uint8 [T, T, 3], see `mesh.arrays.tangents`, or None. roughness, metallic:
+    0..1. lods: the same with fewer and fewer faces.
     """
 
     vertices: np.ndarray
@@ -374,6 +375,10 @@ class Mesh:
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    normal_map: np.ndarray | None = None
+    roughness: float = 1.0
+    metallic: float = 0.0
+    lods: tuple[Mesh, ...] = ()
 
 
 # ------------------------------------------------------------------------------------- parts that stand alone, too

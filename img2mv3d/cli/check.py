@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import LOOKING, MM, TEXT, command, typed_in
+from img2mv3d.cli.flags import LOOKING, MM, TEXT, command, parse_length, typed_in
 from img2mv3d.cli.lines import draws
-from img2mv3d.errors import UnsoundError
+from img2mv3d.errors import UnsoundError, UsageError
 from img2mv3d.mesh.formats import FORMATS, READABLE, listed, those
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ app = typer.Typer(**TEXT)
 
 MeshFile = Annotated[Path, typer.Argument(help=f"{listed(READABLE, 'or')}.")]
 Mend = Annotated[bool, typer.Option("--repair", help="Write a repaired copy beside it, even if faults remain.")]
-Printable = Annotated[bool, typer.Option("--printable", help="Repair it if needed, and require walls of 0.8mm.")]
+Printable = Annotated[bool, typer.Option("--printable", help="Say whether it prints; repaired first if needed.")]
 Unit = Annotated[
     Literal[*MM] | None,
     typer.Option(
@@ -54,51 +54,99 @@ Unit = Annotated[
         show_default=f"mm in {those(lambda f: f.unit == 'mm')}, else m",
     ),
 ]
+Longest = Annotated[
+    float | None, typer.Option("--size", parser=parse_length, metavar="LENGTH", help="Its longest side once printed.")
+]
+Tall = Annotated[
+    float | None, typer.Option("--height", parser=parse_length, metavar="LENGTH", help="Its height once printed.")
+]
 
 
 @command(app, "json", "debug", group=LOOKING)
-def check(file: MeshFile, repair: Mend = False, printable: Printable = False, unit: Unit = None, **flags: Any) -> None:
+def check(
+    file: MeshFile,
+    repair: Mend = False,
+    printable: Printable = False,
+    unit: Unit = None,
+    size: Longest = None,
+    height: Tall = None,
+    **flags: Any,
+) -> None:
     """Check whether a mesh file is a closed body: boundary and non-manifold edges, orientation, walls, size.
 
-    The thickness of walls is estimated with a few hundred rays through the body. A repaired copy is written beside the
-    file as NAME_repaired; it has colours at the vertices instead of a texture. Exit status: 0 if the mesh is sound,
-    with --repair or --printable also if it is after the repair; 6 if not; 3 if the file cannot be read.
+    With --printable, a verdict in words: closed, one shell, and the thinnest wall, which must be 0.8 mm, at the file's
+    own size or at --size or --height. Thickness is measured by rays inwards from all over the surface. A repaired copy
+    is written beside the file as NAME_repaired; it has colours at the vertices instead of a texture. Exit status: 0 if
+    the mesh is sound, with --repair also if it is after the repair, with --printable if it prints; 6 if not; 3 if the
+    file cannot be read.
 
     \b
     img2mv3d check out/mesh.glb
+    img2mv3d check out/mesh.glb --printable --size 80mm
     img2mv3d check part.stl --printable --json
     """
-    check_file(file, mend=repair, printable=printable, unit=unit, as_json="json" in typed_in(flags))
+    if (unit is not None) + (size is not None) + (height is not None) > 1:
+        raise UsageError("--unit, --size and --height exclude each other; give one of them")
+    check_file(
+        file,
+        mend=repair,
+        printable=printable,
+        unit=unit,
+        size_mm=size,
+        height_mm=height,
+        as_json="json" in typed_in(flags),
+    )
 
 
-def check_file(path: Path, *, mend: bool, printable: bool, unit: str | None, as_json: bool) -> None:
-    """Check, and with `mend` or `printable` repair, a mesh file. Raises UnsoundError when the mesh (or what the repair
-    made of it) is not sound, or not printable where that was asked for.
+def check_file(
+    path: Path,
+    *,
+    mend: bool,
+    printable: bool,
+    unit: str | None,
+    as_json: bool,
+    size_mm: float | None = None,
+    height_mm: float | None = None,
+) -> None:
+    """Check, and with `mend` or `printable` repair, a mesh file.
+
+    Raises UnsoundError when the mesh (or what the repair made of it) is not sound, or does not print where that was
+    asked for.
+
+    size_mm, height_mm: its longest side or its height, instead of what the unit makes them.
     """
+    from functools import partial
+
+    from img2mv3d.mesh import health
     from img2mv3d.mesh.files import read_mesh
-    from img2mv3d.mesh.health import check
     from img2mv3d.mesh.repair import repair
 
-    scale = MM[unit or default_unit(path)]
     mesh = read_mesh(path)
-    first = last = check(mesh, scale)
+    up = up_of(path)
+    side = mesh.vertices.max(0) - mesh.vertices.min(0)
+    if height_mm is not None:
+        scale = height_mm / max(float(side[1 if up == "Y" else 2]), 1e-300)
+    else:
+        scale = MM[unit or default_unit(path)] if size_mm is None else size_mm / float(side.max())
+    check = partial(health.check, mm_per_unit=scale, up=up)
+    first = last = check(mesh)
     done: tuple[str, ...] = ()
     written = None
     if (mend or printable) and not first.sound:
         mended, done = repair(mesh)
-        last = check(mended, scale) if len(mended.faces) else first
+        last = check(mended) if len(mended.faces) else first
         if done and len(mended.faces) and (last.sound or mend):
             written = write_beside(path, mended)
-    reasons = last.faults()
-    if printable and not reasons and (thin := last.thin()):
-        reasons.append(thin)
+    reasons = last.unprintable() if printable else last.faults()
     if as_json:
         result = {"file": str(path), **first.facts(), "thin": first.thin(), "done": done, "reasons": reasons}
+        result |= {"prints": last.facts()["prints"], "verdict": last.verdict()}
         print(json.dumps(result | {"repaired": None if written is None else {"file": str(written), **last.facts()}}))
     else:
-        show(path, first, done, written, last)
+        verdict = last.verdict() if written is None else f"the repaired copy {last.verdict()}"
+        show(path, first, done, written, last, [verdict] if printable and not reasons else [])
     if reasons:
-        what = "cannot be made printable" if printable else "is not sound after the repair" if mend else "is not sound"
+        what = "does not print" if printable else "is not sound after the repair" if mend else "is not sound"
         more = "" if mend or printable else "; --repair writes a repaired copy beside it"
         raise UnsoundError(f"{path}: {what}: {'; '.join(reasons)}{more}")
 
@@ -107,6 +155,12 @@ def default_unit(path: Path) -> str:
     """What one unit is in a file of this ending: millimetres for printers' formats, metres for the others."""
     known = FORMATS.get(path.suffix.lower().lstrip("."))
     return "m" if known is None else known.unit
+
+
+def up_of(path: Path) -> str:
+    """The axis that points up in a file of this ending."""
+    known = FORMATS.get(path.suffix.lower().lstrip("."))
+    return "Y" if known is None else known.up
 
 
 def write_beside(path: Path, mesh: Any) -> Path:
@@ -122,8 +176,8 @@ def write_beside(path: Path, mesh: Any) -> Path:
     return target
 
 
-def show(path: Path, first: Health, done: tuple[str, ...], written: Path | None, last: Health) -> None:
-    """A table of what was found; a second column for the repaired mesh."""
+def show(path: Path, first: Health, done: tuple[str, ...], written: Path | None, last: Health, said: list[str]) -> None:
+    """A table of what was found, a second column for the repaired mesh, and what else is said."""
     from rich.console import Console
     from rich.table import Table
 
@@ -142,17 +196,10 @@ def show(path: Path, first: Health, done: tuple[str, ...], written: Path | None,
     table.add_row("manifold3d", *(h.manifold3d or "not installed" for h in columns))
     table.add_row("box in mm", *(" x ".join(f"{side:g}" for side in h.box_mm) for h in columns))
     table.add_row("volume in cm3", *("-" if h.volume_mm3 is None else f"{h.volume_mm3 / 1000:.4g}" for h in columns))
-    table.add_row("walls in mm (sampled)", *(walls(h) for h in columns))
+    table.add_row("thinnest wall in mm", *("-" if h.wall_mm is None else f"{h.wall_mm:g}" for h in columns))
     console = Console(highlight=False, color_system="auto" if drawn else None)
     console.print(table)
-    for line in done:
+    for line in (*done, *said):
         console.print(line, markup=False, soft_wrap=True)
     if written is not None:
         print(written.absolute())
-
-
-def walls(health: Health) -> str:
-    """What the rays found, in mm."""
-    if health.wall_mm is None:
-        return "-"
-    return f"95 % above {health.wall_mm:g}, least {health.thinnest_mm:g} ({health.rays} rays)"

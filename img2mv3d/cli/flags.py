@@ -302,6 +302,26 @@ FLAGS = {
         metavar="LENGTH",
         otherwise="set by --size",
     ),
+    "roughness": _number(
+        float, "--roughness", "Roughness of the surface: 0 is a mirror, 1 is chalk.", MESH, "export.roughness", 0, 1
+    ),
+    "metallic": _number(float, "--metallic", "1 for bare metal, 0 for the rest.", MESH, "export.metallic", 0, 1),
+    "normal_map": Flag(
+        bool,
+        ("--normal-map",),
+        "Add a normal map with the small relief of the photo's side.",
+        MESH,
+        "export.normal_map",
+    ),
+    "lod": _number(
+        int,
+        "--lod",
+        "Levels of detail: 3 adds mesh_lod1 and mesh_lod2, each with half the triangles of the one before.",
+        MESH,
+        "export.lod",
+        1,
+        6,
+    ),
     # fields of the plan itself
     "bundle": Flag(str, ("--bundle",), "Name or folder of the weights.", MACHINE, "bundle"),
     "device": Flag(str, ("--device",), "Device: auto, cpu or cuda.", MACHINE, "device"),

@@ -30,6 +30,7 @@ Closed = Annotated[bool, typer.Option("--no-browser", help="Only print the addre
 Film = Annotated[Literal[*FILMS], typer.Option("--format", help="File format; mp4 is VP9.")]
 Frames = Annotated[int, typer.Option("--frames", min=2, max=360, help="Number of frames in one turn.")]
 Side = Annotated[int, typer.Option("--side", min=32, max=2048, help="Size of a frame, in px.")]
+Beside = Annotated[bool, typer.Option("--side-by-side", help="The photo's cut-out at the left of the mesh.")]
 
 
 @command(app, "debug", group=LOOKING)
@@ -64,24 +65,33 @@ def view(folder: Folder = None, port: Port = 0, no_browser: Closed = False, **fl
 
 @command(app, "debug", group=LOOKING)
 def turntable(
-    folder: Shown = None, format: Film = "gif", out: File = None, frames: Frames = 36, side: Side = 360, **flags: Any
+    folder: Shown = None,
+    format: Film = "gif",
+    out: File = None,
+    frames: Frames = 36,
+    side: Side = 360,
+    beside: Beside = False,
+    **flags: Any,
 ) -> None:
     """Film the mesh turning once: turntable.gif, .webp or .mp4.
 
     \b
     img2mv3d turntable out/ --format webp
+    img2mv3d turntable out/ --side-by-side
     """
-    from img2mv3d.report.gather import mesh_of
-    from img2mv3d.report.turntable import write_film
+    from img2mv3d.report.gather import cutout_of, mesh_of
+    from img2mv3d.report.turntable import side_by_side, write_film
 
     folder = folder or run_here()
     if format == "mp4" and side % 2:
         raise UsageError(f"--side {side}: an mp4 needs an even number")
     mesh, name = mesh_of(folder)
+    cutout = cutout_of(folder) if beside else None
     if out is None:
         beside = folder.with_name(f"{folder.stem}_turntable.{format}")
         out = folder / f"turntable.{format}" if folder.is_dir() else beside
-    write_film(shot(mesh, name, frames, side), out, format)
+    pictures = shot(mesh, name, frames, side)
+    write_film(pictures if cutout is None else side_by_side(pictures, cutout), out, format)
     print(out.absolute())
 
 

@@ -61,7 +61,8 @@ def _send(source: Any, folder: Path, until: str, typed: Mapping[str, Any], seeds
     from img2mv3d.cli.screen import screen_for
     from img2mv3d.flow.graph import GRAPH
 
-    several = until == "decode" or (until == "export" and plan_of(typed, source).export.format == "obj")
+    asked = plan_of(typed, source).export
+    several = until == "decode" or (until == "export" and (asked.format == "obj" or asked.lod > 1))
     if several or "json" in typed:
         raise UsageError(
             f"-o - writes one file and nothing else; {GRAPH[until].name} gives several, or --json was typed"

@@ -41,6 +41,7 @@ def put(mesh: Path, target: Path, note: Callable[[str], None]) -> Path:
             for old, new in renamed.items():
                 data = data.replace(f"mtllib {old}\n".encode(), f"mtllib {new}\n".encode())
                 data = data.replace(f"map_Kd {old}\n".encode(), f"map_Kd {new}\n".encode())
+                data = data.replace(f"norm {old}\n".encode(), f"norm {new}\n".encode())
         place = target.parent / other
         if place.exists() and place.read_bytes() != data:
             aside = _free(place)

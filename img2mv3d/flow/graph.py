@@ -219,7 +219,7 @@ _STAGES = (
     ),
     Stage(
         "export",
-        version=6,
+        version=7,
         run="img2mv3d.flow.runners:export",
         value=None,
         files=("mesh.json",),

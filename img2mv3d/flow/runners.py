@@ -251,7 +251,8 @@ def reconstruct(context: StageContext, views: Views) -> Surface:
 
 @dataclass(frozen=True)
 class Written:
-    """A mesh that is saved as the options ask for, next to mesh.json with what was checked."""
+    """A mesh that is saved as the options ask for, its levels of detail beside it, next to mesh.json with what was
+    checked."""
 
     mesh: Mesh
     options: ExportOptions
@@ -263,9 +264,12 @@ class Written:
         return tuple(self.mesh.notes.get("warnings", ()))
 
     def save(self, folder: Path) -> None:
-        """Write mesh.<format> and mesh.json into `folder`."""
+        """Write mesh.<format>, mesh_lod1.<format> and so on, and mesh.json into `folder`."""
+        import numpy as np
+
         from img2mv3d.files.contents import write_json
         from img2mv3d.mesh.files import write_mesh
+        from img2mv3d.mesh.placement import standing
 
         asked = self.options
         facts = write_mesh(
@@ -276,6 +280,16 @@ class Written:
             up=asked.up,
             provenance=self.provenance,
         )
+        place = np.array(facts["file_from_world"])  # one for all levels, which differ a little in size
+        lods = []
+        for number, lod in enumerate(self.mesh.lods, start=1):
+            path = folder / f"mesh_lod{number}.{asked.format}"
+            made = write_mesh(standing(lod, place), path, placed=True, provenance=self.provenance)
+            kept = ("files", "bytes", "vertices", "faces", "volume", "textured", "read_back")
+            lods.append({"file": path.name, **lod.notes, **{name: made[name] for name in kept}})
+        facts["files"] = sorted({*facts["files"], *(name for lod in lods for name in lod["files"])})
+        if lods:
+            facts["lods"] = lods
         write_json(folder / "mesh.json", {**self.mesh.notes, **facts, "provenance": self.provenance})
 
 

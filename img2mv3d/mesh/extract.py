@@ -14,9 +14,11 @@ from scipy.sparse.csgraph import connected_components
 
 from img2mv3d.errors import NothingFoundError, SurfaceError
 from img2mv3d.mesh.arrays import face_normals
+from img2mv3d.mesh.raster import cover
 
 SMOOTHING = 0.5  # cells: takes the fit's one-cell ripple away; 1.0 would eat plates that are two cells thick
-WORTH_A_WORD = 0.01  # share of the faces: less that was dropped is dust, as in every mesh
+WORTH_A_WORD = 0.005  # share of an outline: less that was dropped is dust, as in every mesh
+OUTLINE_PX = 192  # a side, of the outlines in which it is looked for
 SMALLEST_PIECE = 0.01  # of the largest piece's faces; what is smaller is a floater
 THIN = 1.5  # cells: where the body is nowhere deeper, it is not smoothed; the blur would eat plates and rods
 OFF_NODE = 1e-3  # cells: no vertex closer to a node, since one on it makes triangles without area
@@ -144,11 +146,23 @@ def _cleaned(sdf: np.ndarray, smoothing: float, notes: dict) -> tuple[np.ndarray
     kept = ~hollow & (size >= SMALLEST_PIECE * outer)
     dropped = ~hollow & ~kept
     notes |= {"pieces": int(kept.sum()), "pieces_dropped": int(dropped.sum()), "voids_dropped": int(hollow.sum())}
-    if size[dropped].sum() > WORTH_A_WORD * len(faces):
+    if (share := _missed(vertices, faces[dropped[piece]], faces[kept[piece]])) > WORTH_A_WORD:
         noun = "piece" if dropped.sum() == 1 else "pieces"
-        share = size[dropped].sum() / len(faces)
-        notes["warnings"].append(f"{dropped.sum()} loose {noun} of the surface dropped ({share:.1%} of its faces)")
+        notes["warnings"].append(f"{dropped.sum()} loose {noun} of the surface dropped ({share:.1%} of its outline)")
     return _compact(vertices, faces[kept[piece]])
+
+
+def _missed(vertices: np.ndarray, dropped: np.ndarray, kept: np.ndarray) -> float:
+    """The share of the outline that is gone with the dropped faces, from the front, the side or above, whichever shows
+    most."""
+    if len(dropped) == 0:
+        return 0.0
+    px, flat = (vertices + 1) / 2 * OUTLINE_PX, np.zeros(len(vertices))
+    shares = []
+    for axes in ((0, 1), (2, 1), (0, 2)):
+        seen, left = (cover(px[:, axes], flat, part, OUTLINE_PX, OUTLINE_PX)[0] >= 0 for part in (dropped, kept))
+        shares.append(float((seen & ~left).sum() / (seen | left).sum()))
+    return max(shares)
 
 
 def _compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

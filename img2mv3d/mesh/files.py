@@ -229,7 +229,7 @@ def _baked(mesh: MeshArrays) -> np.ndarray:
 def _texture_at(mesh: MeshLike, uv: np.ndarray) -> np.ndarray:
     height, width = mesh.texture.shape[:2]
     px = np.stack([uv[:, 0] * width, (1 - uv[:, 1]) * height], axis=1)
-    return sample_bilinear(mesh.texture.astype(np.float32) / 255, px.astype(np.float32))
+    return sample_bilinear(mesh.texture, px) / 255
 
 
 def _check_arrays(mesh: MeshLike, path: Path) -> None:

@@ -22,7 +22,7 @@ class Format:
     up: Y or Z.
     default_mm: longest side when nobody says a size; None: one world unit is one unit of the file.
     standing: on the ground, above the origin.
-    texture, colors: can the file hold them?
+    texture: can the file hold one, and a material? colors: at the vertices?
     shared: do faces share their vertices in it?
     reader: import path of a function of a path that gives the parts; None: trimesh reads it.
     beside: endings of text files that stand beside it, with their media types.

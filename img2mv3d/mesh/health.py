@@ -1,4 +1,4 @@
-"""Whether a mesh is a body that can be printed: edges counted, walls measured with a sample of rays."""
+"""Whether a mesh is a body that can be printed: edges, shells and walls, and a verdict in words."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from scipy.sparse.csgraph import connected_components
 
 from img2mv3d.mesh.arrays import MeshLike, face_normals
 from img2mv3d.mesh.extract import volume
+from img2mv3d.mesh.walls import measure_walls
 
-RAYS = 512
-PAIRS = 20_000_000  # rays x triangles, at most: about two seconds
-FEWEST_RAYS = 8
-BLOCK = 400_000  # rays x triangles at a time
-THIN_SHARE = 0.05  # of the surface; single rays near a sharp edge say little
 WALL_MM = 0.8  # two lines of a common 0.4 mm nozzle
-SLACK = 1e-9  # of a triangle's side: no ray slips through between two
+PATCH_MM = 2 * WALL_MM  # what is thin over less, from its middle to its border, is an edge and no wall
+PATCH_SHARE = 1 / 8  # of the longest side, where that is less
 FORMER = {  # keys of version 0.1.0
     **{"open_edges": "boundary_edges", "crowded_edges": "nonmanifold_edges", "twisted_edges": "inconsistent_edges"},
     **{"flat": "degenerate_faces", "double": "duplicate_faces", "pieces": "components"},
@@ -34,8 +31,11 @@ class Health:
     boundary_edges: of one face. nonmanifold_edges: of more than two. inconsistent_edges: of two with different sides.
     degenerate_faces: without area. duplicate_faces: on the same corners as another.
     components: connected ones (shells). inside_out: closed ones that look inwards and lie in no other.
+    bodies: what the closed components make that are no hollows; those that overlap are one. hollows: closed spaces
+        inside. Both None while it is not closed.
     volume_mm3: None while it is not closed. box_mm: sides along x, y, z.
-    wall_mm: below it lie 5 % of the sampled walls; thinnest_mm: the least of `rays` samples; None while not closed.
+    wall_mm: of the thinnest wall; wall_at_mm: the place, in the file's axes; wall_where: the same in words;
+        thinnest_mm: the least of `rays` single samples, which may lie at a sharp edge; None while not closed.
     manifold3d: what that library says, None where it is not installed.
     """
 
@@ -48,9 +48,13 @@ class Health:
     duplicate_faces: int
     components: int
     inside_out: int
+    bodies: int | None
+    hollows: int | None
     volume_mm3: float | None
     box_mm: tuple[float, float, float]
     wall_mm: float | None
+    wall_at_mm: tuple[float, float, float] | None
+    wall_where: str | None
     thinnest_mm: float | None
     rays: int
     manifold3d: str | None
@@ -84,21 +88,42 @@ class Health:
         """A sentence when the walls are too thin to print at this size."""
         if self.wall_mm is None or self.wall_mm >= WALL_MM:
             return None
-        share = f"{THIN_SHARE:.0%} of the sampled walls"
-        return f"{share} are thinner than {self.wall_mm:.2g} mm, at least {WALL_MM} mm are needed: make it larger"
+        side = max(self.box_mm) * WALL_MM / self.wall_mm
+        return (
+            f"its thinnest wall is {_millimetres(self.wall_mm)} mm, at least {WALL_MM} mm are needed: make it larger, "
+            f"{np.ceil(side):.0f} mm along its longest side (the wall is {self.wall_where})"
+        )
+
+    def unprintable(self) -> list[str]:
+        """Why it cannot be printed at this size, a sentence each; nothing when it can be."""
+        said = self.faults()
+        if self.bodies is not None and self.bodies > 1:
+            said.append(f"{self.bodies} separate shells: they would come apart")
+        return said + ([thin] if (thin := self.thin()) else [])
+
+    def verdict(self) -> str:
+        """Whether it prints at this size, in one line."""
+        if reasons := self.unprintable():
+            return f"does not print: {'; '.join(reasons)}"
+        shells = self.components - (self.hollows or 0)
+        body = "one shell" if shells == 1 else f"{shells} overlapping shells"
+        hollow = f" with {self.hollows} closed hollow{'' if self.hollows == 1 else 's'}" if self.hollows else ""
+        wall = "" if self.wall_mm is None else f", thinnest wall {_millimetres(self.wall_mm)} mm {self.wall_where}"
+        return f"prints: closed, {body}{hollow}{wall}"
 
     def facts(self) -> dict[str, Any]:
         """Everything as plain values, also under the names of version 0.1.0."""
         plain = asdict(self)
         former = {name: plain[today] for name, today in FORMER.items()}
-        return {**plain, **former, "watertight": self.watertight, "sound": self.sound, "faults": self.faults()}
+        told = {"watertight": self.watertight, "sound": self.sound, "faults": self.faults()}
+        return {**plain, **former, **told, "prints": not self.unprintable(), "verdict": self.verdict()}
 
 
-def check(mesh: MeshLike, mm_per_unit: float = 1.0, rays: int = RAYS) -> Health:
+def check(mesh: MeshLike, mm_per_unit: float = 1.0, up: str = "Y") -> Health:
     """The health of a mesh whose unit is so many millimetres. Vertices at one place count as one: files may split them
     for their texture.
 
-    rays: how many walls are sampled; fewer on huge meshes.
+    up: Y or Z, the axis that points up, for places in words.
     """
     vertices, faces = merged(mesh.vertices, mesh.faces)
     vertices = vertices * mm_per_unit
@@ -108,7 +133,13 @@ def check(mesh: MeshLike, mm_per_unit: float = 1.0, rays: int = RAYS) -> Health:
     count, piece = pieces(whole)
     closed = not ((uses == 1).any() or (uses > 2).any())
     outward = closed and not twisted.any()
-    walls = wall_samples(vertices, whole, rays) if outward else np.zeros(0)
+    wrong = inside_out(vertices, whole, count, piece) if outward else np.zeros(count, bool)
+    walls, hollows = None, 0
+    if outward and not wrong.any():
+        hollows = int((volumes(vertices, whole, count, piece) < 0).sum())
+        patch = min(PATCH_MM, PATCH_SHARE * float(np.ptp(vertices, axis=0).max()))
+        walls = measure_walls(vertices, whole, piece, patch)
+    thick = walls is not None and np.isfinite(walls.thinnest)
     return Health(
         vertices=len(vertices),
         faces=len(faces),
@@ -118,14 +149,34 @@ def check(mesh: MeshLike, mm_per_unit: float = 1.0, rays: int = RAYS) -> Health:
         degenerate_faces=int(flat.sum()),
         duplicate_faces=int(double.sum()),
         components=count,
-        inside_out=int(inside_out(vertices, whole, count, piece).sum()) if outward else 0,
+        inside_out=int(wrong.sum()),
+        bodies=walls.bodies if walls else None,
+        hollows=hollows if walls else None,
         volume_mm3=float(f"{volume(vertices, whole):.6g}") if outward else None,
         box_mm=tuple(float(f"{side:.5g}") for side in np.ptp(vertices, axis=0)),
-        wall_mm=float(f"{np.quantile(walls, THIN_SHARE):.4g}") if len(walls) else None,
-        thinnest_mm=float(f"{walls.min():.4g}") if len(walls) else None,
-        rays=len(walls),
+        wall_mm=float(f"{walls.thinnest:.4g}") if walls and thick else None,
+        wall_at_mm=tuple(float(f"{x:.4g}") for x in walls.place) if walls and thick else None,
+        wall_where=where(walls.place, vertices, up) if walls and thick else None,
+        thinnest_mm=float(f"{walls.least:.4g}") if walls and np.isfinite(walls.least) else None,
+        rays=walls.rays if walls else 0,
         manifold3d=_second_opinion(vertices, whole),
     )
+
+
+def where(place: Float[np.ndarray, "3"], vertices: Float[np.ndarray, "N 3"], up: str = "Y") -> str:
+    """A place on a body in words and numbers, as somebody sees it who stands in front of it.
+
+    >>> corners = np.array([[-10.0, 0, -10], [10, 30, 10]])
+    >>> where(np.array([-9.0, 29, 0]), corners)
+    'at the top, left (x -9.0, y 29.0, z 0.0 mm)'
+    """
+    low, high = vertices.min(0), vertices.max(0)
+    share = (place - low) / np.maximum(high - low, 1e-300)
+    tall, deep = (share[1], share[2]) if up == "Y" else (share[2], 1 - share[1])  # the front looks to +Z, or to -Y
+    sides = ((tall, ("bottom", "top")), (share[0], ("left", "right")), (deep, ("back", "front")))
+    words = [names[int(at > 0.5)] for at, names in sides if abs(at - 0.5) > 1 / 6]
+    x, y, z = place
+    return f"at the {', '.join(words) or 'middle'} (x {x:.1f}, y {y:.1f}, z {z:.1f} mm)"
 
 
 def merged(
@@ -177,14 +228,21 @@ def inside_out(
     vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], count: int, piece: Int[np.ndarray, " F"]
 ) -> Bool[np.ndarray, " P"]:
     """Which of `count` closed pieces look inwards though they lie in no other piece (then they would be hollows)."""
-    part = np.einsum("fc,fc->f", vertices[faces[:, 0]], face_normals(vertices, faces))
-    wrong = np.bincount(piece, part, minlength=count) < 0
+    wrong = volumes(vertices, faces, count, piece) < 0
     for number in np.flatnonzero(wrong):
         others = faces[(piece != number) & ~wrong[piece]]
         point = vertices[faces[piece == number][0, 0]]
         if len(others) and abs(winding(vertices, others, point)) > 0.5:
             wrong[number] = False
     return wrong
+
+
+def volumes(
+    vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], count: int, piece: Int[np.ndarray, " F"]
+) -> Float[np.ndarray, " P"]:
+    """Signed volume of each piece; negative where its faces look inwards."""
+    part = np.einsum("fc,fc->f", vertices[faces[:, 0]], face_normals(vertices, faces))
+    return np.bincount(piece, part, minlength=count) / 6
 
 
 def winding(vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], point: Float[np.ndarray, "3"]) -> float:
@@ -195,43 +253,9 @@ def winding(vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], p
     return float(np.arctan2((a * np.cross(b, c)).sum(1), dots).sum() / (2 * np.pi))
 
 
-def wall_samples(
-    vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], rays: int
-) -> Float[np.ndarray, " S"]:
-    """Thickness of the wall under points spread evenly over the surface: straight inwards to the next triangle, in the
-    vertices' unit. The same points every time; a ray that finds nothing is left out.
-    """
-    normal = face_normals(vertices, faces)
-    area = np.linalg.norm(normal, axis=1)
-    count = int(np.clip(PAIRS // len(faces), FEWEST_RAYS, rays))
-    rng = np.random.default_rng(0)
-    face = np.searchsorted(np.cumsum(area), (np.arange(count) + 0.5) / count * area.sum()).clip(0, len(faces) - 1)
-    u, v = rng.random((2, count))
-    u, v = np.where(u + v > 1, [1 - u, 1 - v], [u, v])
-    corner = vertices[faces[face]]
-    origin = corner[:, 0] + u[:, None] * (corner[:, 1] - corner[:, 0]) + v[:, None] * (corner[:, 2] - corner[:, 0])
-    direction = -normal[face] / area[face, None]
-    step = max(1, BLOCK // len(faces))
-    found = [_first_hit(vertices, faces, origin[i : i + step], direction[i : i + step]) for i in range(0, count, step)]
-    distance = np.concatenate(found)
-    return distance[np.isfinite(distance)]
-
-
-def _first_hit(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, direction: np.ndarray) -> np.ndarray:
-    """[R] distances to the first triangle that is left from inside (Moeller and Trumbore 1997); inf: none."""
-    a = vertices[faces[:, 0]]
-    side, other = vertices[faces[:, 1]] - a, vertices[faces[:, 2]] - a
-    p = np.cross(direction[:, None], other)
-    det = np.einsum("rfc,fc->rf", p, side)  # negative where a ray leaves the body
-    offset = origin[:, None] - a
-    q = np.cross(offset, side)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u = np.einsum("rfc,rfc->rf", offset, p) / det
-        v = np.einsum("rfc,rc->rf", q, direction) / det
-        t = np.einsum("rfc,fc->rf", q, other) / det
-        hit = (det < 0) & (u >= -SLACK) & (v >= -SLACK) & (u + v <= 1 + SLACK)
-    hit &= t > 1e-7 * float(np.ptp(vertices, axis=0).max())
-    return np.where(hit, t, np.inf).min(1)
+def _millimetres(length: float) -> str:
+    """Two digits, and no exponent."""
+    return np.format_float_positional(length, precision=2, unique=False, fractional=False, trim="-")
 
 
 def _second_opinion(vertices: np.ndarray, faces: np.ndarray) -> str | None:

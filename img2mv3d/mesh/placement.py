@@ -3,6 +3,8 @@ axes."""
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 from jaxtyping import Float
 
@@ -39,10 +41,13 @@ def place(
     if rule.standing:
         ground = np.array([(low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2])
         matrix[:3, 3] = -matrix[:3, :3] @ ground
-    if np.array_equal(matrix, np.eye(4)):
-        return mesh, matrix
-    vertices = moved(mesh.vertices, matrix)
-    return MeshArrays(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture), matrix
+    return mesh if np.array_equal(matrix, np.eye(4)) else standing(mesh, matrix), matrix
+
+
+def standing(mesh: MeshLike, matrix: Float[np.ndarray, "4 4"]) -> MeshArrays:
+    """The mesh with its vertices under an affine map [4, 4]."""
+    others = {field.name: getattr(mesh, field.name) for field in fields(MeshArrays) if field.name != "vertices"}
+    return MeshArrays(moved(mesh.vertices, matrix), **others)
 
 
 def moved(points: Float[np.ndarray, "N 3"], matrix: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "N 3"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from img2mv3d.geometry.cameras import Camera
 from img2mv3d.mesh.arrays import MeshLike, vertex_normals
@@ -31,9 +32,9 @@ def render_mesh(
     fine = camera.resized(size * samples)
     seen = rasterise(mesh.vertices, mesh.faces, fine)
     hit = seen.face >= 0
-    corner, weight = mesh.faces[seen.face[hit]], seen.bary[hit]
-    normal = np.einsum("pk,pkc->pc", weight, vertex_normals(mesh.vertices, mesh.faces)[corner])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    corner, weight = mesh.faces[seen.face[hit]], seen.bary[hit].astype(np.float32)
+    normal = _between(vertex_normals(mesh.vertices, mesh.faces), corner, weight)
+    normal /= np.maximum(np.sqrt(np.einsum("pc,pc->p", normal, normal)), 1e-12)[:, None]
     if style == "normal":
         color = normal / 2 + 0.5
     elif style == "clay":
@@ -41,21 +42,31 @@ def render_mesh(
     else:
         color = _paint(mesh, corner, weight)
         if style == "shaded":
-            color = color * _light(normal, fine)[:, None]
-    picture = np.zeros((fine.height, fine.width, 4))
-    picture[hit] = np.concatenate([color, np.ones((len(color), 1))], axis=1)
-    picture = picture.reshape(size, samples, size, samples, 4).mean((1, 3))
+            color *= _light(normal, fine)[:, None]
+    picture = np.zeros((fine.height, fine.width, 4), np.float32)
+    picture[hit, :3] = color
+    picture[hit, 3] = 1
+    picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)  # the mean over the samples
     picture[..., :3] /= np.maximum(picture[..., 3:], 1e-9)
     return (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _paint(mesh: MeshLike, corner: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _between(
+    values: Float[np.ndarray, "N C"], corner: Int[np.ndarray, "P 3"], weight: Float32[np.ndarray, "P 3"]
+) -> Float32[np.ndarray, "P C"]:
+    """Values of the vertices at points inside of triangles."""
+    values = values.astype(np.float32)
+    return sum(weight[:, k, None] * values[corner[:, k]] for k in range(3))
+
+
+def _paint(
+    mesh: MeshLike, corner: Int[np.ndarray, "P 3"], weight: Float32[np.ndarray, "P 3"]
+) -> Float32[np.ndarray, "P 3"]:
     if mesh.texture is None or mesh.uv is None:
-        return np.einsum("pk,pkc->pc", weight, mesh.colors[corner] / 255.0)
-    place = np.einsum("pk,pkc->pc", weight, mesh.uv[corner])
+        return _between(mesh.colors / 255.0, corner, weight)
+    place = _between(mesh.uv, corner, weight)
     height, width = mesh.texture.shape[:2]
-    px = np.stack([place[:, 0] * width, (1 - place[:, 1]) * height], axis=1)
-    return sample_bilinear(mesh.texture.astype(np.float32) / 255, px)
+    return sample_bilinear(mesh.texture, place * [width, -height] + [0, height]) / np.float32(255)
 
 
 def _light(normal: np.ndarray, camera: Camera) -> np.ndarray:

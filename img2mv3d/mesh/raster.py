@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int, Real
 
 from img2mv3d.geometry.cameras import ORTHOGRAPHIC, Camera, project
 from img2mv3d.geometry.compiled import compiled
@@ -61,12 +61,7 @@ def cover(
     """
     plane, low, span = _setup(points, key, faces, height, width)
     face = _nearest(plane, low, span, height, width)
-    bary = np.zeros((height * width, 3))
-    pixel = np.flatnonzero(face >= 0)
-    centre = np.stack([pixel % width + 0.5, pixel // width + 0.5, np.ones(len(pixel))], axis=1)
-    weights = np.einsum("pij,pj->pi", plane[face[pixel], :3], centre).clip(0, 1)
-    bary[pixel] = weights / weights.sum(1, keepdims=True)
-    return face.reshape(height, width), bary.reshape(height, width, 3)
+    return face.reshape(height, width), _shares(plane, face, width).reshape(height, width, 3)
 
 
 def claims(
@@ -77,16 +72,9 @@ def claims(
     return _covered(plane, low, span)
 
 
-def sample_bilinear(image: Float[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "P C"]:
+def sample_bilinear(image: Real[np.ndarray, "H W C"], uv: Float[np.ndarray, "P 2"]) -> Float32[np.ndarray, "P C"]:
     """Bilinear values at `uv` (px, pixel centres at half integers); outside of the image its border continues."""
-    height, width = image.shape[:2]
-    u, v = (uv[:, 0] - 0.5).clip(0, width - 1), (uv[:, 1] - 0.5).clip(0, height - 1)
-    left, top = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
-    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    a, b = (u - left)[:, None].astype(image.dtype), (v - top)[:, None].astype(image.dtype)
-    upper = image[top, left] * (1 - a) + image[top, right] * a
-    lower = image[bottom, left] * (1 - a) + image[bottom, right] * a
-    return upper * (1 - b) + lower * b
+    return _bilinear(image, uv)
 
 
 def _setup(points, key, faces, height, width):
@@ -132,6 +120,42 @@ def _nearest(plane, low, span, height, width):
                     best[pixel] = value
                     face[pixel] = f
     return face
+
+
+@compiled
+def _shares(plane, face, width):
+    """Weights of the corners at each pixel centre, float64 [P, 3], 0 where there is no face."""
+    bary = np.zeros((len(face), 3))
+    for pixel in range(len(face)):
+        if face[pixel] < 0:
+            continue
+        u, v = pixel % width + 0.5, pixel // width + 0.5
+        total = 0.0
+        for k in range(3):
+            a = plane[face[pixel], k]
+            share = min(max(a[0] * u + a[1] * v + a[2], 0.0), 1.0)
+            bary[pixel, k] = share
+            total += share
+        for k in range(3):
+            bary[pixel, k] /= total
+    return bary
+
+
+@compiled
+def _bilinear(image, uv):
+    """Values of the image [H, W, C] at each place, float32 [P, C]."""
+    height, width, channels = image.shape
+    values = np.empty((len(uv), channels), np.float32)
+    for p in range(len(uv)):
+        u, v = min(max(uv[p, 0] - 0.5, 0.0), width - 1.0), min(max(uv[p, 1] - 0.5, 0.0), height - 1.0)
+        left, top = int(u), int(v)
+        right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
+        a, b = u - left, v - top
+        for c in range(channels):
+            upper = image[top, left, c] * (1 - a) + image[top, right, c] * a
+            lower = image[bottom, left, c] * (1 - a) + image[bottom, right, c] * a
+            values[p, c] = upper * (1 - b) + lower * b
+    return values
 
 
 @compiled

@@ -27,6 +27,7 @@ class Painting(NamedTuple):
     shifts: the corrections, float64 [S, 3].
     coverage: share of the texture's texels that charts use (0 without texture).
     by_photo: float64 [N], the photo's share in the colour of each vertex as it was given, 0 where nobody sees it.
+    chart: how the mesh was unwrapped; None without texture.
     """
 
     mesh: MeshArrays
@@ -34,6 +35,7 @@ class Painting(NamedTuple):
     shifts: np.ndarray
     coverage: float
     by_photo: np.ndarray
+    chart: Chart | None = None
 
 
 def paint(
@@ -70,7 +72,7 @@ def paint(
     mesh = MeshArrays(
         vertices[chart.original].astype(np.float64), chart.faces, colors[chart.original], chart.uv, texture
     )
-    return Painting(mesh, shares, shifts, float((chart.face >= 0).mean()), by_photo)
+    return Painting(mesh, shares, shifts, float((chart.face >= 0).mean()), by_photo, chart)
 
 
 def _mix(
@@ -182,14 +184,19 @@ def _bake(
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
         projections = [one.project(point, normal) for one in ready]
         image[used[part]], _ = _mix(len(point), projections, shifts, fill)
-    picture = _to_bytes(image.reshape(size, size, 3))
-    empty = (chart.face < 0).astype(np.uint8)
+    return continued(chart.face, _to_bytes(image.reshape(size, size, 3)))
+
+
+def continued(face: Int[np.ndarray, "T T"], picture: UInt8[np.ndarray, "T T 3"]) -> UInt8[np.ndarray, "T T 3"]:
+    """The picture with the nearest used texel's value where no face lies (-1)."""
+    empty = (face < 0).astype(np.uint8)
     if not empty.any() or empty.all():
         return picture
+    used = np.flatnonzero(face.ravel() >= 0)
     _, label = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     source = np.zeros(label.max() + 1, np.int64)
     source[label.ravel()[used]] = used
-    return picture.reshape(-1, 3)[source[label.ravel()]].reshape(size, size, 3)
+    return picture.reshape(-1, 3)[source[label.ravel()]].reshape(picture.shape)
 
 
 def _shares(faces: np.ndarray, area: np.ndarray, total: np.ndarray, photo: np.ndarray) -> dict[str, float]:

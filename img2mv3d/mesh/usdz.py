@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from img2mv3d.errors import UsageError
-from img2mv3d.mesh.arrays import MeshArrays, MeshLike, vertex_normals
+from img2mv3d.mesh.arrays import MeshArrays, MeshLike, shading_normals
 from img2mv3d.mesh.placement import moved
 from img2mv3d.mesh.writers import linear_of_srgb, png, srgb_of_linear
 
@@ -20,12 +20,12 @@ MISSING = "usdz files need usd-core, which is not installed; pip install 'img2mv
 ALIGNMENT = 64  # bytes; the package's own rule, so that readers can map it into memory
 MAX_PACKAGE = 1 << 30  # bytes, unpacked
 MAX_PICTURE = 1 << 28  # bytes, packed
-PICTURE = "textures/color.png"  # in the package
+PICTURE, RELIEF = "textures/color.png", "textures/normal.png"  # in the package
 DAY = (1980, 1, 1, 0, 0, 0)
 
 
 def usdz_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str, bytes]:
-    """{name: bytes} of a USDZ: one mesh, one rough material with the texture, else linear vertex colours; `mesh` in
+    """{name: bytes} of a USDZ: one mesh, one material with the texture, else linear vertex colours; `mesh` in
     metres, +Y up. Raises UsageError when usd-core is missing.
     """
     picture = mesh.texture if mesh.uv is not None else None
@@ -35,6 +35,8 @@ def usdz_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[st
         files = {"mesh.usdc": Path(folder, "mesh.usdc").read_bytes()}
     if picture is not None:
         files[PICTURE] = png(picture)
+        if mesh.normal_map is not None:
+            files[RELIEF] = png(mesh.normal_map)
     return {f"{stem}.usdz": _packed(files)}
 
 
@@ -95,7 +97,7 @@ def _stage(mesh: MeshLike, textured: bool, provenance: dict[str, Any]) -> Any:
     usd.ModelAPI(root).SetKind("component")
     stage.SetDefaultPrim(root)
     body = _add_body(stage, mesh, textured)
-    shade.MaterialBindingAPI.Apply(body).Bind(_add_material(stage, textured))
+    shade.MaterialBindingAPI.Apply(body).Bind(_add_material(stage, mesh, textured))
     return stage
 
 
@@ -112,7 +114,7 @@ def _add_body(stage: Any, mesh: MeshLike, textured: bool) -> Any:
     body.CreateExtentAttr(vectors(np.stack([mesh.vertices.min(0), mesh.vertices.max(0)])))
     body.CreateFaceVertexCountsAttr(Vt.IntArray(len(mesh.faces), 3))
     body.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(mesh.faces.astype(np.int32).reshape(-1)))
-    body.CreateNormalsAttr(vectors(vertex_normals(mesh.vertices, mesh.faces)))
+    body.CreateNormalsAttr(vectors(shading_normals(mesh.vertices, mesh.faces)))
     body.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
     body.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
     body.CreateDoubleSidedAttr(False)
@@ -124,8 +126,8 @@ def _add_body(stage: Any, mesh: MeshLike, textured: bool) -> Any:
     return body.GetPrim()
 
 
-def _add_material(stage: Any, textured: bool) -> Any:
-    """A rough surface whose colour is the texture's, or that of the vertices."""
+def _add_material(stage: Any, mesh: MeshLike, textured: bool) -> Any:
+    """A surface whose colour is the texture's, or that of the vertices."""
     from pxr import Sdf, UsdShade
 
     kinds = Sdf.ValueTypeNames
@@ -142,19 +144,27 @@ def _add_material(stage: Any, textured: bool) -> Any:
         "UsdPrimvarReader_float2" if textured else "UsdPrimvarReader_float3",
         varname=(kinds.String, "st" if textured else "displayColor"),
     )
-    color = reader.CreateOutput("result", kinds.Float2 if textured else kinds.Float3)
+    color = place = reader.CreateOutput("result", kinds.Float2 if textured else kinds.Float3)
+
+    def picture(name: str, file: str, space: str, **inputs: tuple[Any, Any]) -> Any:
+        wrap = {"wrapS": (kinds.Token, "clamp"), "wrapT": (kinds.Token, "clamp")}
+        told = {"file": (kinds.Asset, file), "sourceColorSpace": (kinds.Token, space), **wrap, **inputs}
+        texture = shader(name, "UsdUVTexture", **told)
+        texture.CreateInput("st", kinds.Float2).ConnectToSource(place)
+        return texture.CreateOutput("rgb", kinds.Float3)
+
     if textured:
-        texture = shader(
-            "texture",
-            "UsdUVTexture",
-            file=(kinds.Asset, PICTURE),
-            sourceColorSpace=(kinds.Token, "sRGB"),
-            wrapS=(kinds.Token, "clamp"),
-            wrapT=(kinds.Token, "clamp"),
-        )
-        texture.CreateInput("st", kinds.Float2).ConnectToSource(color)
-        color = texture.CreateOutput("rgb", kinds.Float3)
-    surface = shader("shader", "UsdPreviewSurface", metallic=(kinds.Float, 0.0), roughness=(kinds.Float, 1.0))
+        color = picture("texture", PICTURE, "sRGB")
+    surface = shader(
+        "shader",
+        "UsdPreviewSurface",
+        metallic=(kinds.Float, mesh.metallic),
+        roughness=(kinds.Float, mesh.roughness),
+    )
+    if textured and mesh.normal_map is not None:
+        coded = {"scale": (kinds.Float4, (2.0, 2.0, 2.0, 2.0)), "bias": (kinds.Float4, (-1.0, -1.0, -1.0, 0.0))}
+        relief = picture("texture_normal", RELIEF, "raw", **coded)
+        surface.CreateInput("normal", kinds.Normal3f).ConnectToSource(relief)
     surface.CreateInput("diffuseColor", kinds.Color3f).ConnectToSource(color)
     material = UsdShade.Material.Define(stage, "/mesh/surface")
     material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", kinds.Token))
@@ -211,7 +221,7 @@ def _picture(path: Path, prim: Any, shade: Any) -> np.ndarray | None:
     material, _ = shade.MaterialBindingAPI(prim).ComputeBoundMaterial()
     for inner in material.GetPrim().GetChildren() if material else ():
         shader = shade.Shader(inner)
-        if shader and shader.GetIdAttr().Get() == "UsdUVTexture":
+        if shader and shader.GetIdAttr().Get() == "UsdUVTexture" and inner.GetName() != "texture_normal":
             with zipfile.ZipFile(path) as archive:
                 name = shader.GetInput("file").Get().path
                 if name in archive.namelist() and archive.getinfo(name).file_size <= MAX_PICTURE:

@@ -10,21 +10,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from img2mv3d.mesh.arrays import MeshLike, face_normals, vertex_normals
+from img2mv3d.mesh.arrays import MeshLike, face_normals, shading_normals, tangents
 
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF 2.0, bufferView.target
 FLOAT, UINT = 5126, 5125  # glTF 2.0, accessor.componentType
 
 
 def glb_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str, bytes]:
-    """{name: bytes} of a binary glTF 2.0 with everything inside: one mesh, one rough material that is no metal, and
-    the texture as PNG, or linear vertex colours when there is none.
+    """{name: bytes} of a binary glTF 2.0 with everything inside: one mesh, one material, and the texture as PNG, or
+    linear vertex colours when there is none. A normal map comes with the tangents that it was made for.
     """
     textured = mesh.texture is not None and mesh.uv is not None
+    normals = shading_normals(mesh.vertices, mesh.faces)
     arrays = {
         "POSITION": (mesh.vertices.astype("<f4"), "VEC3"),
-        "NORMAL": (vertex_normals(mesh.vertices, mesh.faces).astype("<f4"), "VEC3"),
+        "NORMAL": (normals.astype("<f4"), "VEC3"),
     }
+    if textured and mesh.normal_map is not None:
+        arrays["TANGENT"] = (tangents(mesh.vertices, mesh.faces, mesh.uv, normals).astype("<f4"), "VEC4")
     if textured:
         flipped = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1)  # glTF counts v downwards from the top
         arrays["TEXCOORD_0"] = (flipped.astype("<f4"), "VEC2")
@@ -51,22 +54,27 @@ def glb_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
     primitive["indices"] = len(accessors)
     view = add(indices.tobytes(), ELEMENT_ARRAY_BUFFER)
     accessors.append({"bufferView": view, "componentType": UINT, "type": "SCALAR", "count": indices.size})
-    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+    surface: dict[str, Any] = {"metallicFactor": mesh.metallic, "roughnessFactor": mesh.roughness}
+    material: dict[str, Any] = {"name": "surface", "doubleSided": False, "pbrMetallicRoughness": surface}
     tree: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "img2mv3d", "extras": provenance},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": stem}],
         "meshes": [{"name": stem, "primitives": [primitive]}],
-        "materials": [{"name": "surface", "doubleSided": False, "pbrMetallicRoughness": surface}],
+        "materials": [material],
         "accessors": accessors,
         "bufferViews": views,
     }
     if textured:
         surface["baseColorTexture"] = {"index": 0}
-        tree["images"] = [{"bufferView": add(png(mesh.texture), None), "mimeType": "image/png"}]
+        pictures = [mesh.texture]
+        if mesh.normal_map is not None:
+            material["normalTexture"] = {"index": 1}
+            pictures.append(mesh.normal_map)
+        tree["images"] = [{"bufferView": add(png(p), None), "mimeType": "image/png"} for p in pictures]
         tree["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
-        tree["textures"] = [{"sampler": 0, "source": 0}]
+        tree["textures"] = [{"sampler": 0, "source": i} for i in range(len(pictures))]
     binary = b"".join(blocks)
     tree["buffers"] = [{"byteLength": len(binary)}]
     text = json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
@@ -76,13 +84,18 @@ def glb_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
 
 
 def obj_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str, bytes]:
-    """{name: bytes} of a Wavefront file; with a texture also its material library and the picture. The obj is last."""
+    """{name: bytes} of a Wavefront file; with a texture also its material library, with the common additions for
+    roughness, metal and normal maps, and its pictures. The obj is last."""
     textured = mesh.texture is not None and mesh.uv is not None
     lines = [f"# img2mv3d {provenance.get('version', '')}".rstrip(), "# +Y up, the front looks to +Z"]
     files: dict[str, bytes] = {}
     if textured:
         files[f"{stem}_color.png"] = png(mesh.texture)
-        material = ("newmtl surface", "Ka 1 1 1", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {stem}_color.png")
+        material = ["newmtl surface", "Ka 1 1 1", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {stem}_color.png"]
+        material += [f"Pr {mesh.roughness:g}", f"Pm {mesh.metallic:g}"]
+        if mesh.normal_map is not None:
+            files[f"{stem}_normal.png"] = png(mesh.normal_map)
+            material.append(f"norm {stem}_normal.png")
         files[f"{stem}.mtl"] = ("\n".join(material) + "\n").encode()
         lines.append(f"mtllib {stem}.mtl")
     if textured:
@@ -91,7 +104,7 @@ def obj_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
     else:
         both = np.concatenate([mesh.vertices, mesh.colors / 255], axis=1).tolist()
         lines += [f"v {x:.8g} {y:.8g} {z:.8g} {r:.6f} {g:.6f} {b:.6f}" for x, y, z, r, g, b in both]
-    normals = vertex_normals(mesh.vertices, mesh.faces)
+    normals = shading_normals(mesh.vertices, mesh.faces)
     lines += [f"vn {x:.6f} {y:.6f} {z:.6f}" for x, y, z in normals.tolist()]
     lines += ["usemtl surface"] if textured else []
     corner = "{0}/{0}/{0}" if textured else "{0}//{0}"
@@ -117,7 +130,7 @@ def ply_files(mesh: MeshLike, stem: str, provenance: dict[str, Any]) -> dict[str
     ]
     vertex = np.empty(len(mesh.vertices), [("place", "<f4", 3), ("normal", "<f4", 3), ("color", "u1", 3)])
     vertex["place"], vertex["color"] = mesh.vertices, mesh.colors
-    vertex["normal"] = vertex_normals(mesh.vertices, mesh.faces)
+    vertex["normal"] = shading_normals(mesh.vertices, mesh.faces)
     face = np.empty(len(mesh.faces), [("count", "u1"), ("corner", "<i4", 3)])
     face["count"], face["corner"] = 3, mesh.faces
     return {f"{stem}.ply": ("\n".join(header) + "\n").encode() + vertex.tobytes() + face.tobytes()}

@@ -14,7 +14,7 @@ from img2mv3d.errors import Img2mv3dError, InputError, PhotoError
 from img2mv3d.files.contents import read_json, read_png
 from img2mv3d.geometry.agreement import Agreement, agreement
 from img2mv3d.mesh.formats import FORMATS
-from img2mv3d.values import Views, load_depth, load_views
+from img2mv3d.values import Subject, Views, load_depth, load_views
 
 if TYPE_CHECKING:
     from img2mv3d.mesh.arrays import MeshArrays
@@ -119,6 +119,22 @@ def mesh_of(place: Path) -> tuple[MeshArrays, str]:
         turned = mesh.vertices[:, [0, 2, 1]] * np.array([1.0, 1.0, -1.0])
         mesh = replace(mesh, vertices=turned)
     return mesh, path.name
+
+
+def cutout_of(place: Path) -> np.ndarray:
+    """The photo's cut-out at its own resolution, uint8 [H, W, 4] with straight alpha, of a run's folder or of the run
+    that a mesh file lies in. Raises InputError when there is no run, or its cut-out cannot be read or shows nothing.
+    """
+    folder = place if place.is_dir() else place.parent
+    if not (folder / "subject.png").is_file():
+        raise InputError(
+            f"{place}: no photo's cut-out there (subject.png); name the folder of a run that began with a photo, or"
+            " omit --side-by-side"
+        )
+    full = Subject.load(folder).full
+    if not (full[..., 3] > 127).any():
+        raise InputError(f"{folder / 'subject_full.png'}: shows nothing; run prepare again")
+    return full
 
 
 def _reduced(path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from img2mv3d.errors import ResourceError, UsageError
@@ -17,10 +18,12 @@ from img2mv3d.mesh.preview import render_mesh
 KINDS = ("gif", "webp", "mp4")
 TILT_DEG = 15.0  # a little from above
 DISTANCE = 3.6  # radii of the mesh: perspective as people hold things
+BACKGROUND = (255, 255, 255)
+MARGIN = 0.02  # of the side, left and right of a wide cut-out
 FRAME_MS = 50  # how long a picture stands; gif counts in steps of 10
 
 
-def frames(mesh: MeshArrays, count: int, side: int, background: tuple[int, int, int] = (255, 255, 255)) -> Iterator:
+def frames(mesh: MeshArrays, count: int, side: int) -> Iterator:
     """`count` pictures round the y axis, uint8 [side, side, 3], the first from the front; the mesh fills them."""
     middle = (mesh.vertices.min(0) + mesh.vertices.max(0)) / 2
     radius = float(np.linalg.norm(mesh.vertices - middle, axis=1).max()) or 1.0
@@ -30,11 +33,28 @@ def frames(mesh: MeshArrays, count: int, side: int, background: tuple[int, int, 
         camera = Camera.orbit(-360.0 * i / count, TILT_DEG, half_width=half, distance=DISTANCE, size=side)
         rgba = render_mesh(body, camera, side)
         alpha = rgba[..., 3:] / 255.0
-        yield (rgba[..., :3] * alpha + np.array(background) * (1 - alpha) + 0.5).astype(np.uint8)
+        yield (rgba[..., :3] * alpha + np.array(BACKGROUND) * (1 - alpha) + 0.5).astype(np.uint8)
+
+
+def side_by_side(pictures: list[np.ndarray], cutout: UInt8[np.ndarray, "H W 4"]) -> list[np.ndarray]:
+    """The film's pictures [side, side, 3] with the cut-out photo (straight alpha) standing still at their left, in the
+    middle of a square of its own: as high as the mesh is in the first picture, or as wide as the square allows.
+    """
+    side = len(pictures[0])
+    shown = np.flatnonzero((pictures[0] < BACKGROUND).any((1, 2)))
+    top, bottom = (shown[0], shown[-1] + 1) if len(shown) else (0, side)
+    rows, columns = (np.flatnonzero((cutout[..., 3] > 127).any(axis)) for axis in (1, 0))
+    object_ = Image.fromarray(cutout[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    scale = min((bottom - top) / object_.height, (side - 2 * MARGIN * side) / object_.width)
+    small = object_.resize([max(1, round(length * scale)) for length in object_.size], Image.Resampling.LANCZOS)
+    panel = Image.new("RGBA", (side, side), (*BACKGROUND,))
+    panel.alpha_composite(small, ((side - small.width) // 2, (top + bottom - small.height) // 2))
+    left = np.asarray(panel.convert("RGB"))
+    return [np.concatenate([left, picture], axis=1) for picture in pictures]
 
 
 def write_film(pictures: list[np.ndarray], path: Path, kind: str) -> None:
-    """Write the pictures (uint8 [N, N, 3]) as an endless gif or webp, or as an mp4 (VP9: browsers and VLC play it).
+    """Write the pictures (uint8 [H, W, 3]) as an endless gif or webp, or as an mp4 (VP9: browsers and VLC play it).
 
     Raises UsageError on an unknown kind or an mp4 that OpenCV here cannot write, ResourceError when the file cannot be
     read back whole; an older file then stays.
@@ -93,7 +113,7 @@ def _write_mp4(pictures: list[np.ndarray], path: Path) -> None:
 
     height, width = pictures[0].shape[:2]
     if height % 2 or width % 2:
-        raise UsageError(f"an mp4 needs an even side, not {width} px")
+        raise UsageError(f"an mp4 needs even sides, not {width} x {height} px")
     film = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"vp09"), 1000 / FRAME_MS, (width, height))
     if not film.isOpened():
         raise UsageError("this OpenCV cannot write mp4 files (VP9); take --format webp or gif")

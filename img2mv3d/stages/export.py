@@ -6,6 +6,8 @@ In: `Surface`, the `Views` it was fitted to, the `Subject` if there is a photo. 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
@@ -13,9 +15,10 @@ from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.sides import aligned, side_camera
 from img2mv3d.mesh.base import base_of
-from img2mv3d.mesh.extract import extract
+from img2mv3d.mesh.extract import Extraction, extract
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
 from img2mv3d.mesh.formats import FORMATS
+from img2mv3d.mesh.normal_map import bake_relief
 from img2mv3d.mesh.photographs import behind, mirrored_source, photo_source
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
@@ -26,6 +29,7 @@ from img2mv3d.values import Body, Mesh, Sides, Subject, Surface, Views
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 MISFIT = 0.1  # of a body's proportions against those that were asked for: more is worth a sentence
 PAINT_PRIORITY = 20_000.0  # of what somebody painted on a view: above the photo's own pixels
+FEWEST = 50  # faces of a level of detail
 UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
 
 
@@ -45,12 +49,13 @@ def export(
     The front of `subject` is painted from its photo at the photo's own resolution, what a camera straight behind sees
     from the photo of `back` (a user's own) likewise, the other half of a symmetric body from the photo's mirror image,
     what photos of other `sides` show from those, the rest from `views`. Formats without textures (ply, stl, 3mf) and
-    texture_size 0 get vertex colours. notes: what `Extraction.notes` has (watertight, faces, pieces, pieces_dropped,
-    ...), seen (shares of the area by photos, views, none), silhouette_iou (of each view, mean, min), color_shift (of
-    each picture), likeness (with a subject: front_db and front_covered, the mesh from the front against the photo;
-    seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45 degrees: `mesh.fidelity`; with a back:
-    back_db and back_covered), base (elevation_deg and share: `mesh.base`), offer (a sentence, where the base leans),
-    warnings (sentences).
+    texture_size 0 get vertex colours. lods: extracted and painted anew, each with half of the faces. normal_map: where
+    it is asked for, from the body's normals and the photo. notes: what `Extraction.notes` has (watertight, faces,
+    pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou (of each view, mean,
+    min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the mesh from the front
+    against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45 degrees:
+    `mesh.fidelity`; with a back: back_db and back_covered), base (elevation_deg and share: `mesh.base`), offer (a
+    sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     solid = extract(surface.sdf, faces=options.faces)
@@ -67,7 +72,20 @@ def export(
     shown = len(sources)
     sources += [*mirrored, *painted_sources(views)]
     texture_size = options.texture_size if FORMATS[options.format].texture else 0
-    painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
+    elevation_deg, told_by = elevation(options.elevation_deg, predicted)
+    photo = sources[len(views.rig)] if subject is not None and body is not None and options.normal_map else None
+
+    def made(solid: Extraction) -> tuple[Painting, Mesh]:
+        painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
+        relief = None
+        if photo is not None and body is not None and painting.chart is not None:
+            relief = bake_relief(painting.chart, solid.vertices, solid.faces, photo, body.normal)
+        mesh = painting.mesh
+        look = {"normal_map": relief, "roughness": options.roughness, "metallic": options.metallic}
+        vertices = upright(mesh.vertices, elevation_deg)
+        return painting, Mesh(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture, **look)
+
+    painting, mesh = made(solid)
     overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
     notes = dict(solid.notes)
     notes["warnings"] = [*solid.notes["warnings"], *_sentences(overlap, painting.shares, views.rig)]
@@ -93,7 +111,6 @@ def export(
         notes["likeness"] = notes.get("likeness", {}) | told
     notes["vertices"] = len(painting.mesh.vertices)
     notes["texture_coverage"] = round(painting.coverage, 4)
-    elevation_deg, told_by = elevation(options.elevation_deg, predicted)
     notes["elevation_deg"], notes["elevation_from"] = elevation_deg, told_by
     if body is not None and body.box_misfit is not None:
         notes["box_misfit"] = round(body.box_misfit, 3)
@@ -109,9 +126,14 @@ def export(
             notes["offer"] = (
                 f"the base leans by {degrees} degrees, as in photos from above; --elevation {degrees} turns it upright"
             )
-    mesh = painting.mesh
-    vertices = upright(mesh.vertices, elevation_deg)
-    return Mesh(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture, notes)
+    if (said := _not_held(options, mesh, texture_size)) is not None:
+        notes["warnings"].append(said)
+    lods = []
+    for level in range(1, options.lod):
+        coarse = extract(surface.sdf, faces=max(FEWEST, options.faces >> level))
+        checked = {"watertight": coarse.notes["watertight"], "warnings": coarse.notes["warnings"]}
+        lods.append(replace(made(coarse)[1], notes=checked))
+    return replace(mesh, notes=notes, lods=tuple(lods))
 
 
 def view_sources(views: Views) -> list[Source]:
@@ -155,6 +177,17 @@ def likeness(
     step = seam_contrast(painting.mesh, vertices, faces, painting.by_photo)
     front = {"front_db": round(db, 2), "front_covered": round(covered, 4)}
     return {**front, "seam_jump": round(step.jump, 4), "seam_usual": round(step.usual, 4), "seam_pairs": step.pairs}
+
+
+def _not_held(options: ExportOptions, mesh: Mesh, texture_size: int) -> str | None:
+    """What was asked of the surface and is not in the file, in a sentence."""
+    plain = options.roughness == ExportOptions.roughness and options.metallic == ExportOptions.metallic
+    if not FORMATS[options.format].texture and not (plain and not options.normal_map):
+        return f"{options.format} files hold no material: --roughness, --metallic and --normal-map are ignored"
+    if options.normal_map and mesh.normal_map is None:
+        why = "a photo and a body (shape.npz)" if texture_size else "a texture"
+        return f"no normal map: it needs {why}"
+    return None
 
 
 def _sentences(overlap: np.ndarray, shares: dict[str, float], rig: Rig) -> list[str]:

@@ -66,5 +66,24 @@ def test_what_cannot_be_printed_is_told_why(tmp_path: Path) -> None:
     assert run(tmp_path / "none.stl").exit_code == 3
 
 
+def test_the_verdict_is_for_the_size_that_is_told(tmp_path: Path) -> None:
+    write_mesh(ball(), tmp_path / "ball.glb")  # 1.4 m wide, 1 m high
+    words = {
+        (): "prints: closed, one shell, thinnest wall 980 mm at the middle",
+        ("--size", "14mm"): "thinnest wall 9.9 mm at the middle",
+        ("--height", "20mm"): "thinnest wall 20 mm at the middle",
+    }
+    for told, said in words.items():
+        result = run(tmp_path / "ball.glb", "--printable", *told)
+        assert result.exit_code == 0 and said in result.stdout, result.output
+    small = run(tmp_path / "ball.glb", "--printable", "--size", "1mm", "--json")
+    told = json.loads(small.stdout)
+    assert (
+        small.exit_code == 6 and not told["prints"] and told["verdict"].startswith("does not print: its thinnest wall")
+    )
+    both = run(tmp_path / "ball.glb", "--size", "14mm", "--unit", "cm")
+    assert both.exit_code == 2 and "exclude each other" in both.stderr
+
+
 def test_printers_formats_are_millimetres() -> None:
     assert [default_unit(Path(f"a.{end}")) for end in ("stl", "3MF", "glb", "ply")] == ["mm", "mm", "m", "m"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from img2mv3d.cli import look
@@ -75,6 +76,18 @@ def test_a_turntable_of_a_run_and_of_a_file(img2mv3d: Run, tmp_path: Path) -> No
     result = img2mv3d("turntable", "out/mesh.glb", "--format", "webp", *small)
     assert result.stdout == f"{tmp_path / 'out' / 'mesh_turntable.webp'}\n" and (tmp_path / "out").exists()
     assert (tmp_path / "out" / "mesh_turntable.webp").stat().st_size > 500
+
+
+def test_side_by_side_takes_the_cut_out_of_the_run_that_the_mesh_lies_in(img2mv3d: Run, tmp_path: Path) -> None:
+    small = ("--frames", 3, "--side", 48, "--side-by-side")
+    for shown in ("out", "out/mesh.glb"):
+        assert img2mv3d("turntable", shown, *small, "-o", "film.gif").exit_code == 0
+        with Image.open(tmp_path / "film.gif") as film:
+            assert film.size == (96, 48)
+    (tmp_path / "out" / "mesh.glb").rename(tmp_path / "lone.glb")
+    result = img2mv3d("turntable", "lone.glb", *small)
+    assert result.exit_code == 3 and "name the folder of a run that began with a photo" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_view_makes_a_missing_report_shows_it_and_ends_well(

@@ -4,6 +4,8 @@ The card is a pretended one (tests/card.py): no kernel of a real one was run.
 """
 
 import copy
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +13,17 @@ import pytest
 import torch
 
 from img2mv3d.bundles.weights import Bundle, load_bundle
+from img2mv3d.flow.runners import Written
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.mesh.files import read_mesh
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
-from img2mv3d.plans import DecodeOptions, GenerateOptions
+from img2mv3d.plans import DecodeOptions, ExportOptions, GenerateOptions
 from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import plain_views
 from img2mv3d.stages.encode import encode
 from img2mv3d.stages.generate import generate
-from img2mv3d.values import Depth, Framing, Latents, Subject, Views
+from img2mv3d.values import Depth, Framing, Latents, Mesh, Subject, Views
+from tests import balls
 from tests.card import CARD, OnCard, card
 from tests.checkpoints import tiny_checkpoint
 from tests.toys import toy_bundle
@@ -117,3 +122,20 @@ def test_generate(bundle: Bundle, subject: Subject, source: str, precision: torc
     near = 1e-5 if precision == torch.float32 else 0.02 * np.abs(expected.color).max()
     assert np.abs(found.color - expected.color).max() < near
     assert found.color.dtype == np.float32
+
+
+def test_levels_of_detail_stand_where_the_mesh_stands(tmp_path: Path) -> None:
+    ball, small = (Mesh(b.vertices * s, b.faces, b.colors) for b, s in ((balls.ball(), 1.0), (balls.ball(), 0.98)))
+    told = replace(small, notes={"watertight": True, "warnings": []})
+    mesh = replace(ball, notes={"faces": len(ball.faces)}, lods=(told, told))
+    Written(mesh, ExportOptions(format="3mf", height_mm=50.0, lod=3), {"seed": 1}).save(tmp_path)
+    names = ["mesh.3mf", "mesh.json", "mesh_lod1.3mf", "mesh_lod2.3mf"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    facts = json.loads((tmp_path / "mesh.json").read_text())
+    assert facts["files"] == [n for n in names if n != "mesh.json"]
+    assert [(lod["file"], lod["faces"], lod["watertight"], lod["read_back"]) for lod in facts["lods"]] == [
+        (f"mesh_lod{i}.3mf", len(ball.faces), True, "equal") for i in (1, 2)
+    ]
+    high, low = (read_mesh(tmp_path / name).vertices[:, 2] for name in ("mesh.3mf", "mesh_lod1.3mf"))
+    assert np.ptp(high) == pytest.approx(50, rel=1e-4)
+    assert (low.min(), low.max()) == pytest.approx((0.5, 49.5), rel=1e-3)  # its own height, not 50 mm again

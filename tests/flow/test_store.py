@@ -32,7 +32,7 @@ GOLDEN_KEYS = {
     "depth": "b77d44e0f039993e",
     "decode": "fe2a40ab729ccbc0",
     "reconstruct": "87c972366832fbcb",
-    "export": "68381a4c86cb9238",
+    "export": "9d8935860e8c48b8",
 }
 
 

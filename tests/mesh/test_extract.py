@@ -59,11 +59,19 @@ def test_smoothing_still_takes_ripple_off_a_thick_body() -> None:
 
 
 def test_floaters_are_dropped_and_counted_parts_are_kept() -> None:
-    solid = Sphere(radius=0.4) | Sphere((0.7, 0.7, 0.7), 0.035) | Sphere((0.7, -0.7, 0.7), 0.035)
+    solid = Sphere(radius=0.4) | Sphere((0.7, 0.7, 0.7), 0.035) | Sphere((0.7, -0.7, 0.7), 0.035)  # each 0.8 % of it
     solid = solid | Sphere((-0.7, 0.0, 0.0), 0.15)
     notes = extract(sample_grid(solid, 96)).notes
     assert (notes["pieces"], notes["pieces_dropped"], notes["voids_dropped"]) == (2, 2, 0)
     assert any("2 loose pieces" in sentence for sentence in notes["warnings"])
+
+
+@pytest.mark.parametrize(("place", "radius"), [((0.7, 0.7, 0.0), 0.015), ((0.0, 0.0, 0.0), 0.04)])
+def test_crumbs_that_no_one_sees_go_without_a_word(place: tuple[float, float, float], radius: float) -> None:
+    """A speck beside the body, and a piece in the hollow of a shell."""
+    shell = Sphere(radius=0.5) - Sphere(radius=0.3)
+    notes = extract(sample_grid(shell | Sphere(place, radius), 160)).notes
+    assert notes["pieces_dropped"] == 1 and notes["warnings"] == []
 
 
 def test_a_bubble_inside_is_filled() -> None:

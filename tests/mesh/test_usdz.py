@@ -3,10 +3,12 @@
 import io
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from img2mv3d.errors import UsageError
 from img2mv3d.flow import runners
@@ -55,12 +57,33 @@ def test_usd_finds_units_up_and_the_colour_of_the_material(tmp_path: Path) -> No
     assert source.GetPrim().GetName() == "texture"
 
 
+def test_usd_finds_roughness_metal_and_the_normal_map(tmp_path: Path) -> None:
+    pxr = pytest.importorskip("pxr.Usd", reason="usd-core is not installed")
+    from pxr import UsdShade
+
+    mesh = replace(ball(True), roughness=0.25, metallic=0.75)
+    mesh = replace(mesh, normal_map=np.full_like(mesh.texture, (128, 160, 250)))
+    write_mesh(mesh, tmp_path / "ball.usdz")
+    stage = pxr.Stage.Open(str(tmp_path / "ball.usdz"))
+    material, _ = UsdShade.MaterialBindingAPI(stage.GetDefaultPrim().GetChild("body")).ComputeBoundMaterial()
+    shader, *_ = material.ComputeSurfaceSource()
+    assert (shader.GetInput("roughness").Get(), shader.GetInput("metallic").Get()) == (0.25, 0.75)
+    source, _, _ = shader.GetInput("normal").GetConnectedSource()
+    assert source.GetPrim().GetName() == "texture_normal"
+    with zipfile.ZipFile(tmp_path / "ball.usdz") as archive:
+        picture = np.asarray(Image.open(io.BytesIO(archive.read("textures/normal.png"))))
+    np.testing.assert_array_equal(picture, mesh.normal_map)
+    np.testing.assert_array_equal(read_mesh(tmp_path / "ball.usdz").texture, mesh.texture)
+
+
 @pytest.mark.parametrize("textured", [True, False])
 def test_usds_own_validators_find_nothing(tmp_path: Path, textured: bool) -> None:
     pytest.importorskip("pxr", reason="usd-core is not installed")
     from pxr import Usd, UsdValidation
 
-    write_mesh(ball(textured), tmp_path / "ball.usdz")
+    mesh = ball(textured)
+    mesh = replace(mesh, normal_map=mesh.texture)
+    write_mesh(mesh, tmp_path / "ball.usdz")
     validators = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
     found = UsdValidation.ValidationContext(validators).Validate(Usd.Stage.Open(str(tmp_path / "ball.usdz")))
     assert len(validators) > 20 and [(e.GetName(), e.GetMessage()) for e in found] == []

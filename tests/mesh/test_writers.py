@@ -5,12 +5,15 @@ import os
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
+from img2mv3d.mesh.arrays import MeshArrays, shading_normals, tangents, vertex_normals
 from img2mv3d.mesh.files import write_mesh
 from img2mv3d.mesh.writers import linear_of_srgb, obj_files, ply_files, srgb_of_linear
 from tests.balls import ball
@@ -49,6 +52,7 @@ def test_vertex_colours_of_a_glb_are_linear(tmp_path: Path) -> None:
 def test_the_obj_names_its_material_and_the_material_its_picture() -> None:
     files = obj_files(ball(True), "ball", {"version": "1"})
     assert list(files) == ["ball_color.png", "ball.mtl", "ball.obj"]
+    assert b"Pr 1\nPm 0\n" in files["ball.mtl"]
     assert b"mtllib ball.mtl\n" in files["ball.obj"] and b"map_Kd ball_color.png\n" in files["ball.mtl"]
     assert list(obj_files(ball(), "ball", {})) == ["ball.obj"]
 
@@ -59,6 +63,49 @@ def test_the_ply_is_as_long_as_its_header_says() -> None:
     header, _, body = data.partition(b"end_header\n")
     assert b"element vertex %d\n" % len(mesh.vertices) in header
     assert len(body) == len(mesh.vertices) * (6 * 4 + 3) + len(mesh.faces) * (1 + 3 * 4)
+
+
+def relieved() -> MeshArrays:
+    """A ball with a texture and a normal map that leans everything a little to the right."""
+    mesh = ball(True)
+    return replace(mesh, normal_map=np.full_like(mesh.texture, (160, 128, 250)), roughness=0.3, metallic=0.8)
+
+
+def test_roughness_metal_and_normal_map_are_read_back(tmp_path: Path) -> None:
+    mesh = relieved()
+    write_mesh(mesh, tmp_path / "ball.glb")
+    scene = trimesh.load_scene(tmp_path / "ball.glb", process=False)
+    material = next(iter(scene.geometry.values())).visual.material
+    assert (material.roughnessFactor, material.metallicFactor) == (0.3, 0.8)
+    np.testing.assert_array_equal(np.asarray(material.normalTexture.convert("RGB")), mesh.normal_map)
+    write_mesh(mesh, tmp_path / "ball.obj")
+    said = (tmp_path / "ball.mtl").read_text()
+    assert "Pr 0.3\nPm 0.8\nnorm ball_normal.png\n" in said
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "ball_normal.png")), mesh.normal_map)
+
+
+def test_shading_knows_no_seams_of_the_texture() -> None:
+    mesh = ball()
+    soup = mesh.vertices[mesh.faces].reshape(-1, 3)
+    alone = np.arange(len(soup)).reshape(-1, 3)
+    np.testing.assert_allclose(
+        shading_normals(soup, alone), vertex_normals(mesh.vertices, mesh.faces)[mesh.faces.ravel()], atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_tangents_point_along_u_and_the_bitangent_up(mirrored: bool) -> None:
+    mesh = ball(True)
+    front = mesh.faces[(mesh.vertices[mesh.faces][..., 2] > 0).all(1)]  # where x and y are a chart
+    uv = mesh.uv * [-1, 1] if mirrored else mesh.uv
+    normals = vertex_normals(mesh.vertices, mesh.faces)
+    used = np.unique(front)
+    tangent = tangents(mesh.vertices, front, uv, normals)[used]
+    np.testing.assert_allclose(np.linalg.norm(tangent[:, :3], axis=1), 1)
+    np.testing.assert_allclose((tangent[:, :3] * normals[used]).sum(1), 0, atol=1e-9)
+    across = np.cross(normals[used], tangent[:, :3]) * tangent[:, 3:]
+    middle = normals[used, 2] > 0.6
+    assert ((tangent[:, 0] < 0) == mirrored)[middle].all() and (across[middle, 1] > 0.5).all()
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +123,13 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("textured", [False, True])
+@pytest.mark.parametrize("mesh", [ball(), ball(True), relieved()], ids=["colours", "texture", "normal map"])
 @pytest.mark.parametrize("size", [{}, {"size_mm": 80.0}])
 def test_khronos_validator_finds_nothing(
-    textured: bool, size: dict[str, float], tmp_path: Path, node_modules: Path
+    mesh: MeshArrays, size: dict[str, float], tmp_path: Path, node_modules: Path
 ) -> None:
     told = {"settings": {"export": {"faces": 20_000}}, "seed": 7, "weights": [{"name": "mini", "licence": None}]}
-    write_mesh(ball(textured), tmp_path / "ball.glb", provenance=told, **size)
+    write_mesh(mesh, tmp_path / "ball.glb", provenance=told, **size)
     words = ["node", Path(__file__).with_name("gltf_validate.cjs"), tmp_path / "ball.glb"]
     environment = {**os.environ, "NODE_PATH": str(node_modules)}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ import pytest
 from img2mv3d.errors import ResourceError, UsageError
 from img2mv3d.mesh.arrays import MeshArrays
 from img2mv3d.report import turntable
-from img2mv3d.report.turntable import KINDS, count_frames, frames, write_film
+from img2mv3d.report.turntable import KINDS, count_frames, frames, side_by_side, write_film
 from tests.balls import ball
 
 
@@ -53,6 +53,24 @@ def test_a_film_that_lost_frames_does_not_get_its_name(tmp_path: Path, monkeypat
     with pytest.raises(ResourceError, match="1 of 2 pictures"):
         write_film(list(frames(half_red(), 2, 32)), tmp_path / "film.gif", "gif")
     assert (tmp_path / "film.gif").read_bytes() == b"older" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("height", "width", "bound"), [(80, 40, "height"), (30, 300, "width")])
+def test_beside_the_mesh_the_cut_out_stands_still_and_as_high(height: int, width: int, bound: str) -> None:
+    turning = list(frames(half_red(), 3, 64))
+    cutout = np.zeros((400, 500, 4), np.uint8)
+    cutout[50 : 50 + height, 100 : 100 + width] = (0, 255, 0, 255)
+    both = side_by_side(turning, cutout)
+    assert [picture.shape for picture in both] == [(64, 128, 3)] * 3
+    for picture, mesh in zip(both, turning, strict=True):
+        np.testing.assert_array_equal(picture[:, 64:], mesh)
+        np.testing.assert_array_equal(picture[:, :64], both[0][:, :64])
+    green, mesh = ((part < 250).any(-1) for part in (both[0][:, :64], turning[0]))
+    rows, columns = np.flatnonzero(green.any(1)), np.flatnonzero(green.any(0))
+    shown = np.flatnonzero(mesh.any(1))
+    if bound == "height":
+        assert abs(rows[0] - shown[0]) <= 1 and abs(rows[-1] - shown[-1]) <= 1
+    assert len(columns) / len(rows) == pytest.approx(width / height, rel=0.15) and len(columns) <= 62
 
 
 def test_unknown_kinds_and_odd_sides_are_told(tmp_path: Path) -> None:

@@ -197,6 +197,48 @@ def test_the_elevation_is_the_users_else_the_photos_where_that_is_sure(typed, pi
     assert elevation(None, None) == (0.0, "default")
 
 
+def with_body(lettered: Lettered) -> Body:
+    """What a shape network would say of the block; its normals wave where the letter is."""
+    side = 128
+    normal = np.zeros((side, side, 3), np.float32)
+    normal[..., 0] = 0.3 * np.sin(np.arange(side) * 2 * np.pi / 10)
+    normal[..., 2] = 1
+    maps = np.zeros((64, 64, 3), np.float32)
+    ratios = np.stack([np.linspace(-1, 1, 8), np.full(8, 1 / 8)], axis=1).astype(np.float32)
+    return Body(lettered.surface.sdf, maps, normal, 0.5, ratios, 0.0, 5.0)
+
+
+def test_levels_of_detail_are_closed_and_look_alike(lettered: Lettered) -> None:
+    options = replace(OPTIONS, lod=3, normal_map=True, roughness=0.4, metallic=0.2)
+    mesh = export(lettered.surface, lettered.views, lettered.subject, options=options, body=with_body(lettered))
+    assert [len(lod.faces) <= 4_000 >> level for level, lod in enumerate(mesh.lods, 1)] == [True, True]
+    fine, *coarse = (render_mesh(one, Camera.orbit(30.0, 20.0), 128).astype(int) for one in (mesh, *mesh.lods))
+    for lod, picture in zip(mesh.lods, coarse, strict=True):
+        assert lod.notes == {"watertight": True, "warnings": []} and lod.texture.shape == mesh.texture.shape
+        assert (lod.roughness, lod.metallic) == (0.4, 0.2) and np.abs(lod.normal_map[..., 0] - 128.0).max() > 20
+        inside = (picture[..., 3] > 0) & (fine[..., 3] > 0)
+        assert np.abs(picture - fine)[inside].mean() < 8
+    assert export(lettered.surface, lettered.views, None, options=OPTIONS).lods == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"normal_map": True}, ["no normal map: it needs a photo and a body (shape.npz)"]),
+        ({"normal_map": True, "texture_size": 0}, ["no normal map: it needs a texture"]),
+        ({"format": "ply", "metallic": 1.0}, ["ply files hold no material"]),
+        ({"format": "ply"}, []),
+        ({"metallic": 1.0, "roughness": 0.2}, []),
+    ],
+)
+def test_what_the_file_cannot_hold_is_told(lettered: Lettered, more: dict[str, object], said: list[str]) -> None:
+    options = replace(OPTIONS, faces=1_000, **more)
+    mesh = export(lettered.surface, lettered.views, lettered.subject, options=options)
+    warnings = [w for w in mesh.notes["warnings"] if "outlines" not in w]
+    assert len(warnings) == len(said) and all(w.startswith(s) for w, s in zip(warnings, said, strict=True))
+    assert mesh.normal_map is None
+
+
 GREEN = (0, 255, 0)
 
 
