@@ -54,11 +54,13 @@ class Browser:
         self._process.wait(20)
         os.close(self._write), os.close(self._read)
 
-    def open(self, address: str, seconds: float = 30) -> None:
-        """Go there and wait until the page says that it is ready."""
+    def open(
+        self, address: str, seconds: float = 30, ready: str = "document.documentElement?.dataset.ready === 'true'"
+    ) -> None:
+        """Go there and wait until the page is ready; it says so itself, unless another script tells."""
         self._call("Page.navigate", url=address)
         end = time.monotonic() + seconds
-        while self.value("document.documentElement?.dataset.ready") != "true":
+        while not self.value(ready):
             assert time.monotonic() < end, f"{address} did not get ready: {self.faults}"
             time.sleep(0.1)
 
