@@ -69,21 +69,13 @@ class Table(Board):
     """A row for each photo at work: its stage and its seconds; under them, how many there are."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
         super().__init__()
         self._total, self._ended, self._failed, self._began = total, 0, 0, time.monotonic()
         self._rows: dict[Path, Row] = {}
         self._lock = threading.Lock()
-        # stdout may be a file: what is printed stays where it was meant for
-        kept: dict[str, Any] = {"redirect_stdout": False, "redirect_stderr": False, "transient": True}
-        self._drawing = Live(
-            console=Console(stderr=True, highlight=False), refresh_per_second=4, get_renderable=self._drawn, **kept
-        )
 
     def __enter__(self) -> Table:
-        self._drawing.start()
+        self._begin()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -106,7 +98,18 @@ class Table(Board):
         try:
             yield
         finally:
-            self._drawing.start()
+            self._begin()
+
+    def _begin(self) -> None:
+        """A new drawing, where the cursor is: an old one would wipe away what stands above."""
+        from rich.console import Console
+        from rich.live import Live
+
+        # stdout may be a file: what is printed stays where it was meant for
+        kept: dict[str, Any] = {"redirect_stdout": False, "redirect_stderr": False, "transient": True}
+        console = Console(stderr=True, highlight=False)
+        self._drawing = Live(console=console, refresh_per_second=4, get_renderable=self._drawn, **kept)
+        self._drawing.start()
 
     def _drawn(self) -> Any:
         from rich.box import SIMPLE_HEAD
