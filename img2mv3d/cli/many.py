@@ -105,7 +105,7 @@ def run_many(
     finally:  # an interrupt, too, leaves a page and a summary
         if "quiet" not in typed:
             _warn(done)
-        failed = {outcome.photo.name: outcome.error for outcome in done if outcome.status}
+        failed = {str(o.photo): o.error.removeprefix(f"{o.photo}: ") for o in done if o.status}
         if report and (page := write_gallery(out, failed)) is not None and "quiet" not in typed:
             say(f"all results on one page: {_short(str(page.absolute()))}")
         _sum_up(done, len(tasks), time.perf_counter() - started)
@@ -193,8 +193,8 @@ def _outcomes(tasks: list[Task], jobs: int, hear: Callable[[Path, News | None], 
 
 
 def write_gallery(out: Path, failed: Mapping[str, str] | None = None) -> Path | None:
-    """index.html of all results in `out`; a page that cannot be written makes no batch a failure. failed: why, by the
-    photo's name."""
+    """index.html of all results in `out`; a page that cannot be written makes no batch a failure. failed: why, by
+    photo."""
     from img2mv3d.report.gallery import save_gallery
 
     try:
