@@ -47,7 +47,7 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "bällchen.png"
 
 
-def shown(browser: Browser, expression: str, seconds: float = 60.0) -> None:
+def shown(browser: Browser, expression: str, seconds: float = 180.0) -> None:
     wait_for(lambda: browser.value(expression), seconds)
 
 
