@@ -20,7 +20,7 @@ from tests.serve.served import wait_for
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-POSTS, ROUNDS = 50, 3
+POSTS, ROUNDS = 50, 2
 
 
 @pytest.fixture
