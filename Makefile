@@ -3,11 +3,12 @@ PYTHON ?= python3
 PHOTO ?= examples/coffee.jpg
 BIN := .venv/bin
 
-.PHONY: demo test test-slow page-test bench lint docs wheel train-smoke
+.PHONY: demo test test-slow page-test addon-test bench lint docs wheel train-smoke
 demo: .venv/ready-matting ; $(BIN)/img2mv3d run $(PHOTO) -o out/
 test: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 test-slow: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/python -m pytest -m slow
 page-test: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/python -m pytest -m slow tests/serve
+addon-test: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev .venv-bpy/ready ; $(BIN)/python -m pytest -m slow tests/client
 bench: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/python -m experiments.benches.runs docs/benchmarks.md && $(BIN)/python -m experiments.benches.attention
 lint: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/ruff check --config .ci/ruff.toml . && $(BIN)/ruff format --check --config .ci/ruff.toml . && $(BIN)/mypy --config-file .ci/mypy.ini
 docs: .venv/ready-docs ; $(BIN)/mkdocs build --strict
@@ -16,3 +17,6 @@ train-smoke: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/img2
 
 # one stamp for each set of extras
 .venv/ready-%: setup.cfg .ci/constraints.txt .ci/install ; .ci/install $(PYTHON) $* && touch $@
+
+# Blender as a Python module, in an environment of its own
+.venv-bpy/ready: ; $(PYTHON) -m venv .venv-bpy && .venv-bpy/bin/pip install -q bpy && touch $@

@@ -20,13 +20,16 @@ USED = ("button", "link", "textbox", "slider", "checkbox", "radio", "combobox", 
 
 
 class Browser:
-    """One page. faults: console errors and uncaught exceptions, as text. asked: every address that was requested."""
+    """One page. faults: console errors and uncaught exceptions, as text. asked: every address that was requested.
 
-    def __init__(self, profile: Path, width: int = 1240, height: int = 900) -> None:
+    more: flags of the browser.
+    """
+
+    def __init__(self, profile: Path, width: int = 1240, height: int = 900, *more: str) -> None:
         assert CHROMIUM is not None
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
-        line = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank"]
+        line = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}", *more, "about:blank"]
         keep = {to_read: 3, to_write: 4}
 
         def place() -> None:  # the protocol wants descriptors 3 and 4
@@ -54,11 +57,13 @@ class Browser:
         self._process.wait(20)
         os.close(self._write), os.close(self._read)
 
-    def open(self, address: str, seconds: float = 30) -> None:
-        """Go there and wait until the page says that it is ready."""
+    def open(
+        self, address: str, seconds: float = 30, ready: str = "document.documentElement?.dataset.ready === 'true'"
+    ) -> None:
+        """Go there and wait until the page is ready; it says so itself, unless another script tells."""
         self._call("Page.navigate", url=address)
         end = time.monotonic() + seconds
-        while self.value("document.documentElement?.dataset.ready") != "true":
+        while not self.value(ready):
             assert time.monotonic() < end, f"{address} did not get ready: {self.faults}"
             time.sleep(0.1)
 

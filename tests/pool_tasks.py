@@ -4,6 +4,8 @@ import os
 import signal
 import time
 
+from img2mv3d.cli.pools import tell_parent
+
 
 def double(number: int) -> int:
     return 2 * number
@@ -20,3 +22,10 @@ def fragile(word: str) -> str:
     if word == "raise":
         raise ValueError(word)
     return word
+
+
+def talkative(word: str) -> str:
+    """Tells twice how far it is."""
+    for news in ("half", "whole"):
+        tell_parent(news)
+    return fragile(word)

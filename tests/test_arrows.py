@@ -28,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "flow": {"stages", "values", "files", "bundles", "readers", "nets", "mesh", "matting"},
     "report": {"flow", "values", "files", "geometry", "mesh"},  # of flow the graph: names and order of the stages
     "serve": {"flow", "bundles", "readers", "report", "matting", "mesh", "files"},
-    "client": set(),  # standard library alone: add-ons copy it
+    "client": set(),  # standard library alone
     # wing 3, learning and measuring
     "data": {"files", "geometry", "nets", "diffusion", "mesh"},  # perturbed latents; scans from mesh files
     "train": {"data", "nets", "diffusion", "bundles", "geometry", "files", "mesh", "stages"},

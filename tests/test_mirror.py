@@ -11,6 +11,7 @@ ABOUT_ALL = {
     "surface",
     "types",
     "wheel",
+    "installs",
     "documentation",
     "hostile",
     "written_before",

@@ -6,9 +6,11 @@ In: the words on the command line. Out: lines on stdout, an exit status.
 from __future__ import annotations
 
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,12 +24,7 @@ from img2mv3d.errors import Img2mv3dError
 if TYPE_CHECKING:
     from img2mv3d.flow.store import Store
 
-PACKAGES = (
-    *("torch", "diffusers", "safetensors", "nerfacc", "PyMCubes", "trimesh", "pillow", "numpy", "scipy"),
-    *("fast-simplification", "opencv-python-headless", "typer", "rich", "platformdirs", "jaxtyping"),
-    *("filelock", "psutil"),
-)
-EXTRAS = ("onnxruntime", "transformers", "accelerate", "huggingface_hub", "embreex", "usd-core", "manifold3d")
+EXTRAS = ("matting", "heic", "wonder3d", "serve", "usd", "print", "train", "eval")  # that a user may want
 
 app = typer.Typer(**TEXT)
 cache_app = typer.Typer(help="The cache of results.", **TEXT)
@@ -82,7 +79,7 @@ def licences(**flags: Any) -> None:
 @command(app, "cache", "debug", group=INSTALLATION)
 def doctor(**flags: Any) -> None:
     """Check this installation and this machine."""
-    tell(findings(flags), "something above is missing or wrong; install img2mv3d again: pip install -e .")
+    tell(findings(flags), "something above is missing or wrong; the line says what to type")
 
 
 def findings(flags: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
@@ -91,11 +88,19 @@ def findings(flags: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
 
     yield "img2mv3d", f"{__version__} in {Path(__file__).parents[1]}", True
     yield "python", f"{platform.python_version()} on {platform.platform()}", sys.version_info >= (3, 11)
-    missing = [name for name in PACKAGES if _version(name) is None]
-    yield "packages", ", ".join(f"{n} {_version(n)}" for n in PACKAGES if n not in missing), not missing
-    if missing:
-        yield "missing", ", ".join(missing), False
-    yield "extras", ", ".join(f"{n} {_version(n) or '-'}" for n in EXTRAS), True
+    needs = list(requirements())
+    there = [f"{n.name} {_version(n.name)}" for n in needs if not n.extra and n.met]
+    yield "packages", ", ".join(there), True
+    for need in needs:
+        if not need.extra and not need.met:
+            found = _version(need.name)
+            yield "missing", f"{need.name}{f' (found {found})' if found else ''}: pip install '{need.text}'", False
+    lacking = {need.extra for need in needs if not need.met}
+    yield "extras", ", ".join(extra for extra in EXTRAS if extra not in lacking) or "none", True
+    for extra in EXTRAS:
+        if extra in lacking:
+            names = " ".join(f"'{need.text}'" for need in needs if need.extra == extra and not need.met)
+            yield "without", f"{extra}: pip install {names}", True
     yield "device", f"{machine.guess_device()} (torch built for {machine.torch_cuda_build() or 'the CPU'})", True
     yield "threads", f"{machine.thread_count()} of {machine.cpu_count()} processors", True
     yield from _bundle_finding()
@@ -110,6 +115,48 @@ def _store(flags: Mapping[str, Any]) -> Store:
     from img2mv3d.cli.carry import open_store
 
     return open_store(typed_in(flags), lambda line: print(f"warning: {line}", file=sys.stderr))
+
+
+@dataclass(frozen=True)
+class Need:
+    """A package that this one asks for. text: with the versions that will do. extra: which asks, "" for all. met: is
+    such a version installed?"""
+
+    name: str
+    text: str
+    extra: str
+    met: bool
+
+
+def requirements() -> Iterator[Need]:
+    """What the installed package asks for; nothing when only its sources are here."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        lines = requires("img2mv3d") or []
+    except PackageNotFoundError:
+        return
+    for line in lines:
+        text, _, marker = (part.strip() for part in line.partition(";"))
+        found = re.search(r"extra == ['\"]([\w-]+)", marker)
+        match = re.match(r"[\w.-]+", text)
+        if match is not None and (found is not None or not marker):
+            name = match.group()
+            yield Need(name, text, found.group(1) if found else "", _meets(_version(name), text[len(name) :]))
+
+
+def _meets(version: str | None, wanted: str) -> bool:
+    """Will the version do? Without `packaging` any will."""
+    if version is None:
+        return False
+    try:
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    except ImportError:
+        return True
+    try:
+        return SpecifierSet(wanted).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return True
 
 
 def _version(name: str) -> str | None:
@@ -132,11 +179,11 @@ def _bundle_finding() -> Iterator[tuple[str, str, bool]]:
 
 
 def _matting_finding() -> Iterator[tuple[str, str, bool]]:
-    from img2mv3d.matting.model import find_model
+    from img2mv3d.matting.model import RECIPE, find_model
 
     try:
         model = find_model()
-        yield "matting", str(model) if model else "no U2-Netp: cluttered photos are cut out by GrabCut", True
+        yield "matting", str(model) if model else f"no U2-Netp, busy backgrounds go by colour alone: {RECIPE}", True
     except Img2mv3dError as error:
         yield "matting", str(error), False
 

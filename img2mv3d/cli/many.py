@@ -10,22 +10,25 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from img2mv3d.cli.board import News, board_for
 from img2mv3d.cli.carry import carry_one, facts_of, plan_of
 from img2mv3d.cli.flags import ONE_PHOTO
 from img2mv3d.cli.guard import as_known, one_line
-from img2mv3d.cli.lines import draws, say
-from img2mv3d.cli.pools import Lost, in_processes
+from img2mv3d.cli.lines import say
+from img2mv3d.cli.pools import Lost, in_processes, tell_parent
 from img2mv3d.cli.screen import Quiet
 from img2mv3d.cli.seeds import Seeds
 from img2mv3d.cli.wanted import names_for
-from img2mv3d.errors import UsageError
+from img2mv3d.errors import Img2mv3dError, PhotoError, UsageError
+
+TICK = 0.2  # seconds between two words about a stage's progress
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,39 @@ class Outcome:
 def run_many(
     photos: list[Path], out: Path, until: str, typed: Mapping[str, Any], *, jobs: int, seeds: Seeds, report: bool
 ) -> None:
-    """Carry every photo into `out`/NAME, `jobs` at a time; lines and JSON as they end, a summary at last.
+    """Carry every photo into `out`/NAME, `jobs` at a time; lines and JSON as they end; at last a page of all results,
+    warnings and a summary.
 
     Ends with status 0 when all went well, else with the failures' common exit status, 1 when they differ. Raises
     UsageError before anything is done when the flags make no sense.
     """
+    _check(photos, until, typed)
     from img2mv3d import machine
+
+    threads = max(1, machine.thread_count() // jobs) if jobs > 1 else None
+    names = names_for(photos)
+    tasks = [Task(p, out / n, until, typed, seeds, report, threads) for p, n in zip(photos, names, strict=True)]
+    started, done = time.perf_counter(), []
+    try:
+        with board_for(len(tasks), jobs, quiet="quiet" in typed) as board:
+            for outcome in _outcomes(tasks, jobs, board.hear):
+                done.append(outcome)
+                with board.ending(outcome.photo, failed=outcome.status != 0):
+                    tell(outcome, typed, f"[{len(done)}/{len(tasks)}] ")
+    finally:  # an interrupt, too, leaves a page and a summary
+        if "quiet" not in typed:
+            _warn(done)
+        failed = {str(o.photo): o.error.removeprefix(f"{o.photo}: ") for o in done if o.status}
+        if report and (page := write_gallery(out, failed)) is not None and "quiet" not in typed:
+            say(f"all results on one page: {_short(str(page.absolute()))}")
+        _sum_up(done, len(tasks), time.perf_counter() - started)
+    statuses = {outcome.status for outcome in done} - {0}
+    if statuses:
+        raise typer.Exit(statuses.pop() if len(statuses) == 1 else 1)
+
+
+def _check(photos: list[Path], until: str, typed: Mapping[str, Any]) -> None:
+    """Raises UsageError when the flags make no sense."""
     from img2mv3d.flow.entry import Source
     from img2mv3d.flow.runners import check_device, check_format
 
@@ -97,34 +127,18 @@ def run_many(
     if until == "export":
         check_format(plan.export.format)
     check_device(plan.device)
-    threads = max(1, machine.thread_count() // jobs) if jobs > 1 else None
-    names = names_for(photos)
-    tasks = [Task(p, out / n, until, typed, seeds, report, threads) for p, n in zip(photos, names, strict=True)]
-    tasks.sort(key=lambda task: task.photo.exists())  # what is missing is told now and not in the morning
-    if jobs > 1 and "quiet" not in typed:
-        print(f"{len(tasks)} photos, {jobs} at a time; each is told when it is done", file=sys.stderr, flush=True)
-    started, done = time.perf_counter(), []
-    try:
-        for outcome in _outcomes(tasks, jobs):
-            done.append(outcome)
-            tell(outcome, typed, f"[{len(done)}/{len(tasks)}] ")
-    finally:  # an interrupt, too, leaves a summary
-        _sum_up(done, len(tasks), time.perf_counter() - started)
-    statuses = {outcome.status for outcome in done} - {0}
-    if statuses:
-        raise typer.Exit(statuses.pop() if len(statuses) == 1 else 1)
 
 
-def work(task: Task) -> Outcome:
-    """Carry one photo; whatever goes wrong becomes its outcome, but an interrupt."""
+def work(task: Task, told: Callable[[News], None] = tell_parent) -> Outcome:
+    """Carry one photo; whatever goes wrong becomes its outcome, but an interrupt. told: called with news of it."""
     if task.threads is not None:  # in a process of its own, before torch is loaded
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(task.threads)
     from img2mv3d.flow.entry import Source
 
-    screen, started = Noted(), time.perf_counter()
-    source, told = Source("photo", task.photo), {"report": task.report, "seeds": task.seeds}
+    screen, started = Noted(told), time.perf_counter()
+    source, more = Source("photo", task.photo), {"report": task.report, "seeds": task.seeds}
     try:
-        result, more = carry_one(source, task.out, task.until, task.typed, screen, **told)
+        result, facts = carry_one(source, task.out, task.until, task.typed, screen, **more)
     except Exception as error:
         known = as_known(error)
         words = one_line(known) if known else f"a defect of img2mv3d ({type(error).__name__}: {one_line(error)})"
@@ -132,28 +146,45 @@ def work(task: Task) -> Outcome:
         notes, trace = tuple(screen.notes), traceback.format_exc()
         return Outcome(task.photo, status, words, notes=notes, trace=trace, seconds=spent)
     spent = time.perf_counter() - started
-    return Outcome(task.photo, facts=facts_of(result) | more, notes=tuple(screen.notes), seconds=spent)
+    return Outcome(task.photo, facts=facts_of(result) | facts, notes=tuple(screen.notes), seconds=spent)
 
 
 class Noted(Quiet):
-    """A screen that keeps its sentences for later."""
+    """A screen that keeps its sentences for later and hands on how far a photo is."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[News], None]) -> None:
         self.notes: list[str] = []
+        self._told, self._last = told, 0.0
+
+    def begin(self, stage: str, number: int, total: int) -> None:
+        """A stage starts."""
+        self._told((stage, 0.0))
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """So far."""
+        now = time.monotonic()
+        if total > 0 and now - self._last > TICK:
+            self._last = now
+            self._told((stage, done / total))
 
     def write(self, line: str) -> None:
         """One sentence more."""
         self.notes.append(line)
 
 
-def _outcomes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
-    """As they end; in this process when one at a time is wanted."""
+def _outcomes(tasks: list[Task], jobs: int, hear: Callable[[Path, News | None], None]) -> Iterator[Outcome]:
+    """What is missing at once and not in the morning, then the others as they end; in this process when one at a time
+    is wanted."""
+    there = [task for task in tasks if os.path.exists(task.photo)]
+    for task in tasks:
+        if task not in there:
+            yield Outcome(task.photo, PhotoError.exit_code, f"{task.photo}: no such file")
     if jobs == 1:
-        for number, task in enumerate(tasks, 1):
-            _announce(task, number, len(tasks))
-            yield work(task)
+        for task in there:
+            hear(task.photo, None)
+            yield work(task, lambda news, photo=task.photo: hear(photo, news))  # type: ignore[misc]
         return
-    for task, outcome in in_processes(work, tasks, jobs):
+    for task, outcome in in_processes(work, there, jobs, lambda task, news: hear(task.photo, news)):
         if isinstance(outcome, Lost):
             lost = "its process was killed, perhaps because memory ran out; try fewer --jobs or --quality draft"
             yield Outcome(task.photo, 5, lost)
@@ -161,10 +192,16 @@ def _outcomes(tasks: list[Task], jobs: int) -> Iterator[Outcome]:
             yield outcome
 
 
-def _announce(task: Task, number: int, total: int) -> None:
-    """On a terminal, what is at work; the line of its end is written over it."""
-    if draws(sys.stderr):
-        print(f"[{number}/{total}] {task.photo} ...", end="\r", file=sys.stderr, flush=True)
+def write_gallery(out: Path, failed: Mapping[str, str] | None = None) -> Path | None:
+    """index.html of all results in `out`; a page that cannot be written makes no batch a failure. failed: why, by
+    photo."""
+    from img2mv3d.report.gallery import save_gallery
+
+    try:
+        return save_gallery(out, failed or {})
+    except (Img2mv3dError, OSError) as error:
+        say(f"note: no page of all results: {one_line(error)}")
+        return None
 
 
 def tell(outcome: Outcome, typed: Mapping[str, Any], head: str = "") -> None:
@@ -179,11 +216,30 @@ def tell(outcome: Outcome, typed: Mapping[str, Any], head: str = "") -> None:
         say(f"{head}{outcome.line()}")
 
 
+def _warn(done: list[Outcome]) -> None:
+    """Each warning once, with the photos that have it: on the way they would drown."""
+    named: dict[str, list[str]] = {}
+    for outcome in done:
+        for line in outcome.facts.get("warnings", ()):
+            named.setdefault(line, []).append(outcome.photo.name)
+    for line, photos in named.items():
+        say(f"warning: {_listed(photos, 3)}: {line}")
+
+
 def _sum_up(done: list[Outcome], total: int, seconds: float) -> None:
     failed = [str(outcome.photo) for outcome in done if outcome.status]
-    named = f"; failed: {', '.join(failed[:10])}{' ...' if len(failed) > 10 else ''}" if failed else ""
+    named = f"; failed: {_listed(failed, 10)}" if failed else ""
     missing = f", {total - len(done)} not begun" if len(done) < total else ""
     say(f"{len(done) - len(failed)} of {total} done in {seconds:.1f} s{missing}{named}")
+
+
+def _listed(names: list[str], most: int) -> str:
+    """Names, as many as fit.
+
+    >>> _listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _short(path: str) -> str:

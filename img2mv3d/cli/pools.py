@@ -1,7 +1,7 @@
 """Tasks side by side, each in a process of its own.
 
-In: a function of a module, things to pickle. Out: results as they come. The standard library's executor gives up all
-tasks when one worker is killed; here only the task of that worker is lost.
+In: a function of a module, things to pickle. Out: results as they come, and news of tasks on the way. The standard
+library's executor gives up all tasks when one worker is killed; here only the task of that worker is lost.
 """
 
 from __future__ import annotations
@@ -12,18 +12,31 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+LOOK = 0.1  # seconds between two looks whether a task has ended
+_parent: list[Connection] = []  # in a process of a pool: where its news go
 
 
 class Lost:
     """Stands for the result of a task whose process was killed."""
 
 
-def in_processes(work: Callable[[T], Any], tasks: list[T], jobs: int) -> Iterator[tuple[T, Any]]:
+def tell_parent(news: Any) -> None:
+    """From inside of a task: something that whoever waits for it should hear."""
+    for pipe in _parent:
+        pipe.send(news)
+
+
+def in_processes(
+    work: Callable[[T], Any], tasks: list[T], jobs: int, heard: Callable[[T, Any], None] = lambda task, news: None
+) -> Iterator[tuple[T, Any]]:
     """(task, work(task)) as they end, `jobs` at a time, in fresh processes that go on to further tasks. `Lost` instead
     of a result when the process died; what `work` raises is raised here, and no further task is begun.
+
+    heard: called from other threads, with None when a task begins, then with what it tells by `tell_parent`.
     """
     waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
     for task in tasks:
@@ -32,17 +45,22 @@ def in_processes(work: Callable[[T], Any], tasks: list[T], jobs: int) -> Iterato
     stop = threading.Event()
 
     def serve() -> None:
-        pool = _pool()
+        pool, pipe = _pool()
         while not stop.is_set():
             try:
                 task = waiting.get_nowait()
             except queue.Empty:
                 break
+            heard(task, None)
             try:
-                ended.put((task, pool.submit(work, task).result(), None))
-            except BrokenProcessPool:
+                future = pool.submit(work, task)
+                while not future.done() or pipe.poll():
+                    if pipe.poll(LOOK):
+                        heard(task, pipe.recv())
+                ended.put((task, future.result(), None))
+            except (BrokenProcessPool, EOFError):
                 pool.shutdown(wait=False)
-                pool = _pool()
+                pool, pipe = _pool()
                 ended.put((task, Lost(), None))
             except BaseException as error:
                 ended.put((task, None, error))
@@ -62,6 +80,14 @@ def in_processes(work: Callable[[T], Any], tasks: list[T], jobs: int) -> Iterato
         stop.set()
 
 
-def _pool() -> ProcessPoolExecutor:
-    """One fresh process: forking one that has loaded torch would hang."""
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+def _pool() -> tuple[ProcessPoolExecutor, Connection]:
+    """One fresh process, and its news: forking one that has loaded torch would hang. Each has a pipe of its own, so
+    that one that is killed while it writes holds up nobody else."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_hold, initargs=(theirs,)), ours
+
+
+def _hold(pipe: Connection) -> None:
+    """In the new process: where its news go."""
+    _parent.append(pipe)

@@ -46,7 +46,7 @@ Pick = Annotated[
     str,
     typer.Option("--pick", metavar="auto|N", help="auto, or the seed to continue with.", rich_help_panel=RUN),
 ]
-NoReport = Annotated[bool, typer.Option("--no-report", help="Write no report.html.", rich_help_panel=RUN)]
+NoReport = Annotated[bool, typer.Option("--no-report", help="Write no HTML pages.", rich_help_panel=RUN)]
 Watch = Annotated[
     Path | None,
     typer.Option(
@@ -82,8 +82,9 @@ def run(
     img2mv3d run --from out/views -o other/
     img2mv3d run photo.png --dry-run
 
-    Several photos go to out/NAME/, one line each; if one fails, the others continue. --seeds tries several seeds for
-    each photo: out/seeds.png shows them, and --pick auto continues with the one whose views agree best.
+    Several photos go to out/NAME/, one line each; if one fails, the others continue. out/index.html shows all results.
+    --seeds tries several seeds for each photo: out/seeds.png shows them, and --pick auto continues with the one whose
+    views agree best.
 
     \b
     img2mv3d run cup.png chair.jpg shoes/ 'toys/*.png' --jobs 4

@@ -59,7 +59,7 @@ def names_for(photos: list[Path]) -> list[str]:
     """
     stems = [p.stem.casefold() for p in photos]
     wanted = [p.stem if stems.count(p.stem.casefold()) == 1 else p.name for p in photos]
-    taken: set[str] = {"seeds"}  # what --seeds calls its own folder
+    taken: set[str] = {"seeds", "index.html"}  # what --seeds calls its own folder, and the page of all results
     result = []
     for name in wanted:
         name = name if name.strip(". ") else "photo"

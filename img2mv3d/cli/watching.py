@@ -23,7 +23,7 @@ Mark = tuple[int, int]  # a file's size in bytes, and the time of its last chang
 def watch(folder: Path, until: str, typed: Mapping[str, Any], seeds: Seeds, *, report: bool) -> None:
     """Run every photo that is or comes there. What was done before, by another watch as well, costs nothing. Raises
     UsageError when the folder cannot be meant."""
-    from img2mv3d.cli.many import Task, tell, work
+    from img2mv3d.cli.many import Task, tell, work, write_gallery
 
     out = Path(typed.get("out") or "out")
     if not folder.is_dir():
@@ -36,6 +36,8 @@ def watch(folder: Path, until: str, typed: Mapping[str, Any], seeds: Seeds, *, r
     names: dict[str, str] = {}
     for photo in arrivals(folder, lambda: time.sleep(SECONDS)):
         tell(work(Task(photo, out / name_for(photo, names), until, typed, seeds, report)), typed)
+        if report:
+            write_gallery(out)
 
 
 def arrivals(folder: Path, pause: Callable[[], object]) -> Iterator[Path]:

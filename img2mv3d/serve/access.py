@@ -34,8 +34,9 @@ HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
 }
+# Browsers take it from addresses that they trust alone, and complain about it elsewhere (plain http in a network).
+TRUSTED_HEADERS = {"cross-origin-opener-policy": "same-origin"}
 DRAINED = 64 << 20  # bytes of a refused body that are thrown away, so that its sender hears why
 PATIENCE = 20.0  # seconds between two pieces of a body
 
@@ -79,7 +80,8 @@ class Guard:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        send = _with_headers(send)
+        trusted = hostname(headers.get("host", "")) in LOOPBACK or headers.get("x-forwarded-proto") == "https"
+        send = _with_headers(send, HEADERS | TRUSTED_HEADERS if trusted else HEADERS)
         try:
             traded = self._check(scope, headers)
         except RefusedError as error:
@@ -186,12 +188,12 @@ def _is_loopback(scope: Scope) -> bool:
     return client is not None and is_address(client[0]) and ipaddress.ip_address(client[0]).is_loopback
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", []))
             names = {name.lower() for name, _ in given}
-            more = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in names]
+            more = [(n.encode(), v.encode()) for n, v in headers.items() if n.encode() not in names]
             message = {**message, "headers": [*given, *more]}
         await send(message)
 

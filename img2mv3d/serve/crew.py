@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from img2mv3d.conventions import VIEW_NAMES
-from img2mv3d.errors import Img2mv3dError
 from img2mv3d.serve.jobs import DONE, FAILED, Job, Jobs
 from img2mv3d.serve.work import OUT, PHOTO, PREVIEW, REPORT, RunTask
 from img2mv3d.serve.workers import Outcome, Worker
@@ -135,8 +134,8 @@ class Crew:
     def _warm(self, worker: Worker) -> None:
         try:
             worker.start()
-        except (Img2mv3dError, OSError) as error:
-            self.problem = str(error)
+        except Exception as error:  # whatever it is, the thread must live on and say it
+            self.problem = " ".join(str(error).split())
         self.jobs.changed()
 
     def _tidy(self) -> None:

@@ -34,6 +34,7 @@ class Job:
     key: equal for equal posts.
     parent: the run that this one varies.
     reason: one line, why it failed or was cancelled.
+    doing: what its stage does just now.
     events: (kind, data), numbered from 1 in this order.
     kept: somebody will come for the result; else only as long as somebody waits.
     """
@@ -46,6 +47,7 @@ class Job:
     parent: str | None = None
     state: str = QUEUED
     reason: str = ""
+    doing: str = ""
     started: float | None = None
     ended: float | None = None
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -119,6 +121,8 @@ class Jobs:
     def tell(self, job: Job, kind: str, data: dict[str, Any]) -> None:
         """Something happened in a run that runs. More than EVENTS are dropped."""
         with self._change():
+            if kind == "stage":
+                job.doing = data["doing"]
             if job.state == RUNNING and len(job.events) < EVENTS:
                 self._tell(job, kind, data)
 
@@ -194,6 +198,7 @@ class Jobs:
                 "name": job.name,
                 "state": job.state,
                 "reason": job.reason,
+                "doing": job.doing if job.state == RUNNING else "",
                 "options": job.options,
                 "parent": job.parent,
                 "created": job.created,

@@ -81,9 +81,9 @@ def export(
         if photo is not None and body is not None and painting.chart is not None:
             relief = bake_relief(painting.chart, solid.vertices, solid.faces, photo, body.normal)
         mesh = painting.mesh
-        look = {"normal_map": relief, "roughness": options.roughness, "metallic": options.metallic}
-        vertices = upright(mesh.vertices, elevation_deg)
-        return painting, Mesh(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture, **look)
+        plain = Mesh(upright(mesh.vertices, elevation_deg), mesh.faces, mesh.colors, mesh.uv, mesh.texture)
+        look = replace(plain, normal_map=relief, roughness=options.roughness, metallic=options.metallic)
+        return painting, look
 
     painting, mesh = made(solid)
     overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)

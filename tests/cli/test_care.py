@@ -1,5 +1,6 @@
 """Sizes in words and back; the doctor's findings; bundles told and verified."""
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,31 @@ def test_the_doctor_tells_everything_that_matters(
     labels = {line.split()[1] for line in lines}
     assert labels >= {"python", "packages", "device", "threads", "weights", "matting", "cache", "disk"}
     assert all(line.startswith("ok") for line in lines)
+
+
+def test_the_doctor_says_what_to_type_for_each_package_that_is_missing_or_too_old(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    toy = toy_bundle(tmp_path / "toy")
+    asked = ["numpy<3,>=2", "PyMCubes<0.2,>=0.1.6", 'fastapi>=0.115; extra == "serve"', 'x>1; sys_platform == "none"']
+    versions = {"numpy": "1.26.0", "img2mv3d": "0.1.0"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(weights, "load_bundle", lambda name: toy)
+    monkeypatch.setattr(metadata, "requires", lambda name: asked)
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(WeightsError, match="what to type"):
+        care.doctor()
+    told = [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines() if "pip install '" in line]
+    assert told == [
+        "numpy (found 1.26.0): pip install 'numpy<3,>=2'",
+        "PyMCubes: pip install 'PyMCubes<0.2,>=0.1.6'",
+        "serve: pip install 'fastapi>=0.115'",
+    ]
 
 
 def test_the_doctor_fails_when_weights_are_missing(

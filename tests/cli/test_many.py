@@ -13,6 +13,8 @@ from img2mv3d.flow import runners
 from tests.cli.conftest import Run
 from tests.conftest import Workshop
 
+WARNED = ("cut", "hull")  # what the stand-ins warn of
+
 
 @pytest.fixture
 def photos(workshop: Workshop) -> list[str]:
@@ -27,10 +29,15 @@ def test_each_photo_has_its_folder_its_line_and_its_path(img2mv3d: Run, workshop
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [str(workshop.out / n / "mesh.glb") for n in ("cup", "hat", "toy")]
     lines = result.stderr.splitlines()
-    assert [line.split(" (")[0] for line in lines[:-1]] == [
+    assert [line.split(" (")[0] for line in lines[:3]] == [
         f"[{i}/3] {n}.png: out/{n}/mesh.glb" for i, n in enumerate(("cup", "hat", "toy"), 1)
     ]
-    assert all(line.endswith("2 warnings)") for line in lines[:-1]) and lines[-1].startswith("3 of 3 done in ")
+    assert all(line.endswith("2 warnings)") for line in lines[:3])
+    assert lines[3:5] == [f"warning: cup.png, hat.png, toy.png: {said}" for said in WARNED]  # each once
+    assert lines[5] == "all results on one page: out/index.html" and lines[6].startswith("3 of 3 done in ")
+    assert len(lines) == 7
+    page = (workshop.out / "index.html").read_text(encoding="utf-8")
+    assert page.index("cup/report.html") < page.index("hat/report.html") < page.index("toy/report.html")
     assert all((workshop.out / n / "report.html").exists() for n in ("cup", "hat", "toy"))
 
 
@@ -49,6 +56,7 @@ def test_a_fault_is_told_and_the_rest_goes_on(img2mv3d: Run, workshop: Workshop,
     assert result.stderr.splitlines()[-1].startswith("2 of 3 done in ")
     assert result.stderr.splitlines()[-1].endswith("; failed: gone.png")
     assert not (workshop.out / "gone").exists()
+    assert "<b>gone.png</b>: no such file" in (workshop.out / "index.html").read_text(encoding="utf-8")
 
 
 def test_faults_of_two_kinds_are_status_1_and_a_defect_of_ours_stops_nothing(
@@ -80,6 +88,19 @@ def test_json_is_one_line_for_each(img2mv3d: Run, workshop: Workshop, photos: li
         told[1]["result"] == str(workshop.out / "cup" / "mesh.glb") and told[1]["stages"]["export"]["how"] == "computed"
     )
     assert told[0]["error"] == "gone.png: no such file"
+
+
+def test_without_a_report_there_is_no_page_of_all_either(img2mv3d: Run, workshop: Workshop, photos: list[str]) -> None:
+    assert "on one page" not in img2mv3d("run", *photos, "--no-report").stderr
+    assert not (workshop.out / "index.html").exists()
+
+
+def test_a_page_of_somebody_else_stays_and_fails_nothing(img2mv3d: Run, workshop: Workshop, photos: list[str]) -> None:
+    workshop.out.mkdir()
+    (workshop.out / "index.html").write_text("mine")
+    result = img2mv3d("run", *photos)
+    assert result.exit_code == 0 and "is not one of ours and was not overwritten" in result.stderr
+    assert (workshop.out / "index.html").read_text() == "mine"
 
 
 def test_quiet_tells_failures_and_the_sum_alone(img2mv3d: Run, photos: list[str]) -> None:

@@ -1,6 +1,10 @@
 """A picture in memory becomes a mesh in memory: every kind of picture, no file, no mixing of threads."""
 
+import asyncio
 import io
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from img2mv3d.flow.photo import Pipeline, file_of, reconstruct_photo
 from img2mv3d.plans import PLANS
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle, numbers
+from tests.toys import toy_bundle
 
 
 class Box:
@@ -146,3 +151,27 @@ def test_a_call_leaves_the_process_as_it_was(pipeline: Pipeline) -> None:
 def test_the_function_is_a_pipeline_for_one_photo(pipeline: Pipeline) -> None:
     first = reconstruct_photo(png(picture(7)), bundle="fake", plan=PLANS["draft"])
     assert first.mesh.extents[0] == pipeline(png(picture(7)), plan=PLANS["draft"]).mesh.extents[0]
+
+
+def test_inside_of_a_running_loop_a_call_simply_blocks(pipeline: Pipeline) -> None:
+    async def notebook() -> Any:
+        return pipeline(picture(8)), await asyncio.to_thread(pipeline, picture(8))
+
+    first, second = asyncio.run(notebook())
+    assert first.mesh.extents[0] == second.mesh.extents[0]
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+    """Whoever spawns a process runs the user's script again in it."""
+    bundle = toy_bundle(tmp_path / "toy").folder
+    picture(9).save(tmp_path / "cup.png")
+    plan = "replace(img2mv3d.PLANS['draft'], seed=1)"
+    script = f"from dataclasses import replace\nimport img2mv3d\nprint('begun')\np = {plan}\n"
+    script += f"try:\n    img2mv3d.reconstruct_photo('cup.png', bundle={str(bundle)!r}, plan=p)\n"
+    script += "except img2mv3d.errors.Img2mv3dError as error:\n    print('no mesh:', error)\nprint('ended')\n"
+    (tmp_path / "script.py").write_text(script.replace("import img2mv3d\n", "import img2mv3d, img2mv3d.errors\n"))
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    words = done.stdout.split("\n")
+    assert (words.count("begun"), words.count("ended")) == (1, 1), done.stdout + done.stderr

@@ -130,3 +130,5 @@ def test_every_answer_tells_the_browser_what_it_may_do() -> None:
     for answer in (ask(Rules()), ask(Rules(), host="evil.example")):
         assert "script-src 'self'" in answer[1]["content-security-policy"]
         assert answer[1]["x-content-type-options"] == "nosniff" and answer[1]["referrer-policy"] == "no-referrer"
+    far = ask(OPEN, path="/healthz", host="192.168.1.5", client=FAR)[1]
+    assert "cross-origin-opener-policy" in ask(Rules())[1] and "cross-origin-opener-policy" not in far

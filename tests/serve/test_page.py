@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.axe import fetch_axe, serious
 from tests.browser import CHROMIUM, Browser
 from tests.finished import finished_run
 from tests.serve.served import Served, wait_for
@@ -46,7 +47,7 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "bällchen.png"
 
 
-def shown(browser: Browser, expression: str, seconds: float = 60.0) -> None:
+def shown(browser: Browser, expression: str, seconds: float = 180.0) -> None:
     wait_for(lambda: browser.value(expression), seconds)
 
 
@@ -56,7 +57,8 @@ def click(browser: Browser, id: str) -> None:
 
 def drop(browser: Browser, server: Served, photo: Path) -> None:
     browser.open(server.address)
-    browser.drop(photo, 1000, 850)  # beside the target: the whole window is one
+    corner = browser.value("[innerWidth - 20, innerHeight - 20]")
+    browser.drop(photo, *corner)  # beside the target: the whole window is one
     shown(browser, "document.documentElement.dataset.cut === 'true'")
 
 
@@ -169,8 +171,8 @@ def test_a_page_that_was_closed_in_the_middle_comes_back_to_its_run(
     shown(browser, "document.documentElement.dataset.mesh > 100")
 
 
-def test_a_picture_can_be_pasted(server: Served, browser: Browser) -> None:
-    browser.open(server.address)
+def paste(browser: Browser) -> None:
+    """As Ctrl+V does with a picture on the clipboard."""
     browser.value(
         "(async () => { const c = document.createElement('canvas'), p = c.getContext('2d'); c.width = c.height = 80;"
         "p.fillStyle = 'white'; p.fillRect(0, 0, 80, 80); p.fillStyle = 'teal'; p.fillRect(20, 20, 40, 40);"
@@ -179,7 +181,27 @@ def test_a_picture_can_be_pasted(server: Served, browser: Browser) -> None:
         "dispatchEvent(new ClipboardEvent('paste', {clipboardData: data})) })()"
     )
     shown(browser, "document.documentElement.dataset.cut === 'true'")
+
+
+def test_a_picture_can_be_pasted(server: Served, browser: Browser) -> None:
+    browser.open(server.address)
+    paste(browser)
     assert browser.value("document.getElementById('cut-name').textContent") == "clip.png"
+
+
+def test_plain_http_from_another_machine_takes_pictures_and_forgets_the_token(tmp_path: Path, photo: Path) -> None:
+    name = "phone.example"  # no secure context: the browser gives neither clipboard nor camera to scripts
+    server = Served(tmp_path / "runs", work=Finished(finished_run(tmp_path)), names=(name,), token="the-token").ready()
+    with Browser(tmp_path / "profile", 1240, 900, f"--host-resolver-rules=MAP {name} 127.0.0.1") as browser:
+        browser.become(1240, 900)
+        browser.open(f"http://{name}:{server.port}/?token=the-token")
+        assert browser.value("isSecureContext || location.href.includes('token')") is False
+        assert browser.value("document.getElementById('camera').getAttribute('capture')") == "environment"
+        paste(browser)
+        click(browser, "make")
+        shown(browser, "document.documentElement.dataset.mesh > 100")
+        assert browser.faults == [] and "the-token" not in str(browser.asked[1:])
+    server.end()
 
 
 def test_what_cannot_be_read_is_said_and_the_page_stays(server: Served, browser: Browser, tmp_path: Path) -> None:
@@ -206,6 +228,39 @@ def test_everything_has_a_name_and_fits_a_phone(server: Served, browser: Browser
         assert [role for role, name in browser.names() if not name] == []
     ground = browser.value("getComputedStyle(document.body).backgroundColor")
     assert (int(ground.split("(")[1].split(",")[0]) < 100) == dark
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    script = fetch_axe(tmp_path_factory.mktemp("axe"))
+    if script is None:
+        pytest.skip("axe-core cannot be had here: it needs npm and its registry")
+    return script
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1240, 390])
+def test_axe_has_nothing_serious_to_say_in_any_state(
+    server: Served, browser: Browser, photo: Path, axe: str, dark: bool, width: int
+) -> None:
+    browser.become(width, 900, dark=dark, phone=width < 500)
+    browser.open(server.address)
+    found = {"start": serious(browser, axe)}
+    drop(browser, server, photo)
+    found["cut out"] = serious(browser, axe)
+    browser.value("document.getElementById('seed').value = 99")
+    click(browser, "make")
+    shown(browser, "!document.getElementById('failed').hidden")
+    found["failed"] = serious(browser, axe)
+    click(browser, "edit")
+    click(browser, "guess")
+    browser.value(f"document.getElementById('seed').value = {width + dark}")  # equal posts would share one run
+    click(browser, "make")
+    shown(browser, "document.querySelectorAll('#steps [data-state=done]').length >= 1")
+    found["at work"] = serious(browser, axe)
+    shown(browser, "document.documentElement.dataset.mesh > 100")
+    found["done"] = serious(browser, axe)
+    assert {state: what for state, what in found.items() if what} == {}
 
 
 def test_a_run_can_be_begun_by_keys_alone(server: Served, browser: Browser, photo: Path) -> None:

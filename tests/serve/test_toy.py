@@ -6,25 +6,16 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from img2mv3d.plans import PLANS, DepthOptions, ExportOptions, GenerateOptions, Plan, ReconstructOptions
-from img2mv3d.serve.work import PhotoRuns
 from tests.serve.served import Served
-from tests.toys import toy_bundle
+from tests.serve.toy_server import toy_runs
 
 pytestmark = pytest.mark.slow
-QUICK = Plan(
-    generate=GenerateOptions(steps=1),
-    depth=DepthOptions(grid=32, effort=0.01),
-    reconstruct=ReconstructOptions(grid=32, effort=0.01),
-    export=ExportOptions(faces=400, texture_size=64),
-)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("toy")
-    toy_bundle(folder / "toy")
-    server = Served(folder / "runs", work=PhotoRuns(str(folder / "toy"), "cpu", dict.fromkeys(PLANS, QUICK))).ready()
+    server = Served(folder / "runs", work=toy_runs(folder)).ready()
     yield server
     server.end()
 
