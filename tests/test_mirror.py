@@ -13,6 +13,7 @@ ABOUT_ALL = {
     "wheel",
     "documentation",
     "hostile",
+    "faults",
     "written_before",
     "other_systems",
     "offline",

@@ -25,6 +25,7 @@ from img2mv3d.files.durable import (
     waiting_lock,
     write_sealed,
 )
+from img2mv3d.files.forms import ANY, fits
 
 RECORD = "fetched.json"
 FORMAT = "img2mv3d-fetched/1"
@@ -112,6 +113,8 @@ def faults(folder: Path) -> list[str]:
         return [f"{RECORD} is missing"]
     except (Damaged, OSError) as error:
         return [f"{RECORD} is damaged ({error})"]
+    if not fits(record, {"files": {ANY: {"size": int, "sha256": str}}}):
+        return [f"{RECORD} is not as it was written"]
     wrong = []
     for name, told in record["files"].items():
         try:

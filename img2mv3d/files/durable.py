@@ -202,6 +202,16 @@ def listing(folder: Path) -> list[Path]:
         return []
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All files in `folder` and its folders, sorted. Raises OSError where one of these cannot be read: pathlib would
+    leave it out."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=stop) for name in names)
+
+
 def _alive(process: int) -> bool:
     from psutil import pid_exists
 

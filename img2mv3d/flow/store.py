@@ -24,15 +24,18 @@ from img2mv3d.files.durable import (
     copy_durably,
     copy_verified,
     digest_of,
+    files_below,
     listing,
     read_sealed,
     sync_folder,
     waiting_lock,
     write_sealed,
 )
+from img2mv3d.files.forms import ANY, fits
 from img2mv3d.flow.graph import Stage
 
 ENTRY_FORMAT = "img2mv3d-entry/1"
+FORM = {"stage": str, "files": {ANY: {"size": int, "sha256": str}}, "made?": dict}
 LOCK_WAIT = 900.0  # s; a stage that takes longer elsewhere is rather computed twice
 STALE = 24 * 3600.0  # s after which a temporary folder has lost its writer for certain
 
@@ -135,8 +138,9 @@ class Store:
                 draft / "entry.json",
                 {"format": ENTRY_FORMAT, "key": key, "stage": stage, "files": files, "made": dict(made)},
             )
-            for folder in sorted({p.parent for p in draft.rglob("*")}, reverse=True):
-                sync_folder(folder)
+            written = [p.relative_to(self.folder / "tmp") for p in files_below(draft)]
+            for folder in sorted({folder for path in written for folder in path.parents}, reverse=True):
+                sync_folder(self.folder / "tmp" / folder)
             self._install(draft, self._place(key), key)
             return True
         except OSError as error:
@@ -245,7 +249,8 @@ class Store:
             if place.is_dir():
                 raise Damaged("entry.json is missing") from None
             return None
-        if facts.get("format") != ENTRY_FORMAT or facts.get("key") != key or not _safe_names(facts.get("files")):
+        told = facts.get("format") == ENTRY_FORMAT and facts.get("key") == key and fits(facts, FORM)
+        if not told or not _safe_names(facts["files"]):
             raise Damaged("entry.json is of another form")
         used = (place / "entry.json").stat().st_mtime
         return Entry(key, str(facts["stage"]), facts["files"], facts.get("made", {}), used)
@@ -285,13 +290,7 @@ class Store:
             self._warn(line)
 
 
-def _safe_names(files: Any) -> bool:
-    if not isinstance(files, dict):
-        return False
-    for name, facts in files.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or not name or not isinstance(facts, dict):
-            return False
-        if not isinstance(facts.get("size"), int) or not isinstance(facts.get("sha256"), str):
-            return False
-    return True
+def _safe_names(names: Iterable[str]) -> bool:
+    """Does none of the names lead out of an entry?"""
+    paths = [PurePosixPath(name) for name in names]
+    return all(path.parts and not path.is_absolute() and ".." not in path.parts for path in paths)

@@ -24,6 +24,7 @@ class Format:
     texture, colors: can the file hold them?
     shared: do faces share their vertices in it?
     reader: import path of a function of a path that gives the parts; None: trimesh reads it.
+    wary_reader: the same for files that may come from anybody, where the reader believes too much.
     beside: endings of text files that stand beside it, with their media types.
     needs: the module, package and extra without which it can be neither written nor read; None: none.
     """
@@ -39,6 +40,7 @@ class Format:
     colors: bool = True
     shared: bool = True
     reader: str | None = None
+    wary_reader: str | None = None
     beside: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, str, str] | None = None
 
@@ -78,6 +80,7 @@ _FORMATS = (
         standing=True,
         texture=True,
         reader="img2mv3d.mesh.usdz:read_usdz",
+        wary_reader="img2mv3d.mesh.usdz:read_usdz_apart",
         needs=("pxr", "usd-core", "usd"),
     ),
 )
