@@ -20,6 +20,7 @@ from img2mv3d.files.durable import (
     Damaged,
     copy_durably,
     digest_file,
+    make_folder,
     read_sealed,
     sync_folder,
     waiting_lock,
@@ -53,7 +54,7 @@ def fetch(
             f"`img2mv3d weights import DIR` takes a copy"
         )
     _refuse_strangers(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with _alone(folder.with_name(f".img2mv3d-fetch-{folder.name}.lock"), say):
         if _is_here(upstream, folder, wanted, say):  # another process was quicker
             return folder
@@ -82,7 +83,7 @@ def take(upstream: str, source: Path, folder: Path, *, say: Say = lambda line: N
         absent = f"{source}: no such folder; give one with unet/, vae/, image_encoder/"
         raise WeightsError(wrong[0] if wrong else absent)
     _refuse_strangers(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     pinned = read_table(upstream, "upstream")["weights"]
     with _alone(folder.with_name(f".img2mv3d-fetch-{folder.name}.lock"), say):
         draft = folder.with_name(f".img2mv3d-fetch-{folder.name}-import.part")

@@ -138,6 +138,7 @@ def replace_folder(files: Mapping[str, Path], folder: Path) -> Path:
     """Copies of the files, by name, in `folder`, which appears whole and takes the place of what stood there. Raises
     OSError."""
     draft, old = (folder.with_name(f".img2mv3d-{os.getpid()}-{folder.name}-{word}") for word in ("new", "old"))
+    make_folder(folder.parent)
     try:
         for name, path in files.items():
             copy_durably(path, draft / name)
@@ -186,6 +187,16 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and whatever leads to it, and wait until the disk knows their names: what is renamed into a folder
+    is lost with it. Raises OSError."""
+    if not folder.is_dir():
+        if folder.parent != folder:
+            make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def clear(folder: Path) -> None:

@@ -25,6 +25,7 @@ from img2mv3d.files.durable import (
     draft_name,
     files_below,
     listing,
+    make_folder,
     remove_lost_drafts,
     sealed,
     sync_file,
@@ -65,7 +66,7 @@ def held(folder: Path) -> Iterator[None]:
     try:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder}: is a file, expected a folder; give another one with -o")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         kind = ResourceError if error.errno in OF_THE_DISK else UsageError
         raise kind(f"{shown(folder)}: cannot be made ({error.strerror}); give another folder with -o") from None
@@ -175,12 +176,12 @@ class RunFolder:
         self.save()  # from here on both old and new digests are known as ours
         for name, facts in new.items():
             if name not in keep and self._digest(name) != facts["sha256"]:
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                make_folder((self.folder / name).parent)
                 os.replace(draft / name, self.folder / name)
         for name in stale:
             (self.folder / name).unlink(missing_ok=True)
             self.record["files"].pop(name)
-        self._sync([*new, *stale])
+        self._sync(self.folder / name for name in (*new, *stale))
         self.record["files"].update(new)
         for name in new:
             self.record["pending"].pop(name)
@@ -242,13 +243,14 @@ class RunFolder:
             return
         place = self.folder / former.setdefault("moving", self._free("previous"))
         write_atomically(self.folder / "run.json", sealed(former | {"format": RUN_FORMAT}))
-        place.mkdir(exist_ok=True)
+        make_folder(place)
+        remove_lost_drafts(place)
         told = {name: value for name, value in former.items() if name != "moving"}
         write_atomically(place / "run.json", sealed(told | {"format": RUN_FORMAT}))
         for name in names:
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            make_folder((place / name).parent)
             os.rename(self.folder / name, place / name)
-        self._sync([str((place / name).relative_to(self.folder)) for name in names])
+        self._sync(place / name for name in names)
         for folder in {(self.folder / name).parent for name in names} - {self.folder}:
             with contextlib.suppress(OSError):  # somebody's own files are in there
                 folder.rmdir()
@@ -256,10 +258,10 @@ class RunFolder:
         of = (former["source"] or {}).get("name") or "another input"
         self._note(f"the run of {of} that stood in {self.folder} is now in {place}")
 
-    def _sync(self, names: Iterable[str]) -> None:
-        """Wait until the disk knows these names, and the folders on the way to them."""
-        for folder in sorted({folder for name in names for folder in Path(name).parents}, reverse=True):
-            sync_folder(self.folder / folder)
+    def _sync(self, paths: Iterable[Path]) -> None:
+        """Wait until the disk knows what these files are called, or that they are gone."""
+        for folder in {path.parent for path in paths}:
+            sync_folder(folder)
 
     def _free(self, word: str) -> str:
         """A name "word-N" that nothing in the folder has."""
@@ -276,9 +278,9 @@ class RunFolder:
             return
         if self._aside is None:
             self._aside = self.folder / self._free("set-aside")
-        (self._aside / name).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((self._aside / name).parent)
         os.rename(self.folder / name, self._aside / name)
-        self._sync([str((self._aside / name).relative_to(self.folder))])
+        self._sync([self._aside / name])
         self._note(f"{name} in {self.folder} is not from this run: moved to {self._aside / name}")
 
     def _digest(self, name: str) -> str | None:

@@ -193,9 +193,10 @@ class Store:
         if self.folder is None:
             return 0
         total = 0
-        for path in self.folder.rglob("*"):
-            with contextlib.suppress(OSError):
-                total += path.lstat().st_size if path.is_file() else 0
+        for place, _, names in os.walk(self.folder):  # which does not mind folders that go meanwhile
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(place, name)).st_size
         return total
 
     def prune(self, max_bytes: int) -> tuple[int, int]:
@@ -206,9 +207,10 @@ class Store:
             return 0, 0
         before = self.size()
         shutil.rmtree(self.folder / "bad", ignore_errors=True)
+        places = self._places()  # first: what is put meanwhile is not doomed
         readable = self.entries()
         keys = {e.key for e in readable}
-        doomed = [p for p in self._places() if p.name not in keys]
+        doomed = [p for p in places if p.name not in keys]
         total = sum(e.size for e in readable)
         for entry in reversed(readable):
             if total <= max_bytes:
