@@ -110,17 +110,10 @@ class Store:
             return None
         place = self._place(key)
         try:
-            entry = self._read(place, key)
-            if entry is None:
-                return None
-            for name, facts in entry.files.items():
-                copy_verified(place / "files" / name, into / name, facts)
-            with contextlib.suppress(OSError):
-                os.utime(place / "entry.json")  # the last use, for prune
+            if (entry := self._whole(place, key, into)) is not None:
+                with contextlib.suppress(OSError):
+                    os.utime(place / "entry.json")  # the last use, for prune
             return entry
-        except Damaged as reason:
-            clear(into)
-            self._set_aside(place, key, str(reason))
         except OSError as error:
             clear(into)
             if place.exists():
@@ -155,15 +148,9 @@ class Store:
             return False
         place = self._place(key)
         try:
-            entry = self._read(place, key)
-            for name, facts in entry.files.items() if entry else ():
-                copy_verified(place / "files" / name, None, facts)
-            return entry is not None
-        except Damaged as reason:
-            self._set_aside(place, key, str(reason))
+            return self._whole(place, key, None) is not None
         except OSError:
-            pass
-        return False
+            return False
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[bool]:
@@ -256,6 +243,22 @@ class Store:
             raise Damaged("entry.json is of another form")
         used = (place / "entry.json").stat().st_mtime
         return Entry(key, str(facts["stage"]), facts["files"], facts.get("made", {}), used)
+
+    def _whole(self, place: Path, key: str, into: Path | None) -> Entry | None:
+        """The entry, every byte of it verified and copied into the folder `into`; None where there is none, or only a
+        damaged one, which is set aside. Raises OSError."""
+        for again in (False, True):  # one that somebody removes meanwhile looks damaged, once
+            try:
+                entry = self._read(place, key)
+                for name, facts in entry.files.items() if entry else ():
+                    copy_verified(place / "files" / name, into and into / name, facts)
+                return entry
+            except Damaged as reason:
+                if into is not None:
+                    clear(into)
+                if again:
+                    self._set_aside(place, key, str(reason))
+        return None
 
     def _install(self, draft: Path, place: Path, key: str) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,6 @@ def at_store(folder: Path, rounds: int, seed: int) -> Counter[str]:
                 store.prune(rng.choice((0, 100_000, 300_000)))
                 met["prunes"] += 1
             case 1:
-                met["wrong"] += len([line for line in warned if "damaged" in line])
                 store.verify()
                 met["checks"] += 1
             case _:
