@@ -37,6 +37,7 @@ from img2mv3d.flow.graph import Stage
 ENTRY_FORMAT = "img2mv3d-entry/1"
 FORM = {"stage": str, "files": {ANY: {"size": int, "sha256": str}}, "made?": dict}
 LOCK_WAIT = 900.0  # s; a stage that takes longer elsewhere is rather computed twice
+TRIES = 5  # to read what others remove and put anew
 STALE = 24 * 3600.0  # s after which a temporary folder has lost its writer for certain
 
 
@@ -247,7 +248,8 @@ class Store:
     def _whole(self, place: Path, key: str, into: Path | None) -> Entry | None:
         """The entry, every byte of it verified and copied into the folder `into`; None where there is none, or only a
         damaged one, which is set aside. Raises OSError."""
-        for again in (False, True):  # one that somebody removes meanwhile looks damaged, once
+        for _ in range(TRIES):  # one that somebody removes or replaces meanwhile only looks damaged
+            seen = _identity(place)
             try:
                 entry = self._read(place, key)
                 for name, facts in entry.files.items() if entry else ():
@@ -256,8 +258,9 @@ class Store:
             except Damaged as reason:
                 if into is not None:
                     clear(into)
-                if again:
+                if _identity(place) == seen:
                     self._set_aside(place, key, str(reason))
+                    return None
         return None
 
     def _install(self, draft: Path, place: Path, key: str) -> None:
@@ -293,6 +296,15 @@ class Store:
         if line not in self._said:
             self._said.add(line)
             self._warn(line)
+
+
+def _identity(place: Path) -> tuple[int, int] | None:
+    """What tells one folder of a name from the next; None where there is none."""
+    try:
+        told = place.stat()
+    except OSError:
+        return None
+    return told.st_ino, told.st_mtime_ns
 
 
 def _safe_names(names: Iterable[str]) -> bool:

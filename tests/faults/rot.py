@@ -19,7 +19,7 @@ from pathlib import Path
 
 from img2mv3d.bundles.fetch import faults
 from img2mv3d.flow.store import Store
-from tests.faults.commands import FETCH, RUN, contents, done, finished, hub, photo, stand_ins, typed, with_real_surface
+from tests.faults.commands import EXPORT, FETCH, RUN, contents, done, finished, hub, photo, stand_ins, typed
 
 OUT_SHARE = 0.04  # of all flips: each costs two runs
 
@@ -116,9 +116,9 @@ def many(count: int, place: Path, seed: int = 0) -> tuple[Counter[str], list[str
             folder.mkdir(parents=True)
         finished(run)
         wrong += in_results(run, RUN, outs, rng, counts)
-        with_real_surface(real)  # meshes that are real files
+        finished(real)
         for format in ("glb", "obj"):
-            done(real, "export", "out", "--faces", "200", "--texture-size", "32", "--format", format)
+            done(real, *EXPORT, format)  # real files
         shutil.copytree(real / "cache" / "entries", run / "cache" / "entries", dirs_exist_ok=True)
         photo(weights)
         done(weights, *FETCH)
