@@ -198,13 +198,23 @@ def _publish(draft: Path, folder: Path, upstream: str, origin: Mapping[str, Any]
         write_sealed(draft / RECORD, {"format": FORMAT, "upstream": upstream, **origin, "files": told})
         for place in (*(p for p in draft.iterdir() if p.is_dir()), draft):
             sync_folder(place)
-        old = folder.with_name(f".img2mv3d-fetch-{folder.name}-old")
-        shutil.rmtree(old, ignore_errors=True)
+        _remove_former(folder)
         if folder.exists():
-            os.replace(folder, old)
+            os.replace(folder, _former(folder))
         os.replace(draft, folder)
         sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove_former(folder)
+
+
+def _former(folder: Path) -> Path:
+    """Where the folder's former content stands while another takes its place."""
+    return folder.with_name(f".img2mv3d-fetch-{folder.name}-old")
+
+
+def _remove_former(folder: Path) -> None:
+    if _former(folder).exists():  # gigabytes, where a process ended between
+        shutil.rmtree(_former(folder), ignore_errors=True)
+        sync_folder(folder.parent)
 
 
 def _is_here(upstream: str, folder: Path, revision: str, say: Say) -> bool:
@@ -214,6 +224,7 @@ def _is_here(upstream: str, folder: Path, revision: str, say: Say) -> bool:
     record = read_sealed(folder / RECORD)
     if record.get("upstream") != upstream or revision not in ("", record.get("commit", "")):
         return False
+    _remove_former(folder)
     say(f"{folder}: all {len(record['files'])} files are here and verified")
     return True
 

@@ -41,7 +41,7 @@ def remove_lost_drafts(folder: Path) -> None:
     """Remove unfinished things in `folder` whose writers are no more."""
     for draft in listing(folder):
         number = draft.name.rpartition("-")[2]
-        if draft.name.startswith(DRAFT) and number.isdigit() and not _alive(int(number)):
+        if draft.name.startswith(DRAFT) and number.isdigit() and not is_alive(int(number)):
             shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
 
 
@@ -223,7 +223,8 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=stop) for name in names)
 
 
-def _alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Is another process of this number at work?"""
     from psutil import pid_exists
 
     return process != os.getpid() and pid_exists(process)

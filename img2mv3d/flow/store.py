@@ -25,6 +25,7 @@ from img2mv3d.files.durable import (
     copy_verified,
     digest_of,
     files_below,
+    is_alive,
     listing,
     read_sealed,
     sync_folder,
@@ -208,8 +209,10 @@ class Store:
         for place in doomed:
             self._remove(place)
         for draft in listing(self.folder / "tmp"):
-            with contextlib.suppress(OSError):
-                if time.time() - draft.stat().st_mtime > STALE or max_bytes == 0:
+            with contextlib.suppress(OSError, IndexError):
+                writer = draft.name.split("-")[1]  # an entry that loses files while it is written would be damaged
+                left = max_bytes == 0 and not (writer.isdigit() and is_alive(int(writer)))
+                if left or time.time() - draft.stat().st_mtime > STALE:
                     shutil.rmtree(draft, ignore_errors=True)
         return len(doomed), max(0, before - self.size())
 
@@ -286,7 +289,7 @@ class Store:
 
     def _remove(self, place: Path) -> None:
         assert self.folder is not None
-        grave = self.folder / "tmp" / f"removed-{uuid.uuid4().hex}"
+        grave = self.folder / "tmp" / f"removed-{os.getpid()}-{uuid.uuid4().hex}"
         with contextlib.suppress(OSError):
             grave.parent.mkdir(parents=True, exist_ok=True)
             os.rename(place, grave)  # first out of sight, then file by file
