@@ -61,10 +61,11 @@ class Scene:
 
 
 def contents(folder: Path, results: tuple[str, ...]) -> dict[str, str]:
-    """Digests of the results by name; records and reports tell times, and locks and owners are nobody's result."""
+    """Digests of the results by name; records and reports tell times, and what has a name of ours that begins with a
+    dot (locks, drafts) is nobody's result."""
     found = (p for name in results for p in (folder / name).rglob("*") if p.is_file())
-    kept = (p for p in found if p.name not in ("run.json", "report.html") and p.suffix not in (".lock", ".owner"))
-    return {str(p.relative_to(folder)): digest_file(p) for p in kept}
+    names = {str(p.relative_to(folder)): p for p in found if p.name not in ("run.json", "report.html")}
+    return {name: digest_file(p) for name, p in names.items() if ".img2mv3d" not in name}
 
 
 def everywhere(folder: Path) -> set[str]:
