@@ -6,6 +6,7 @@ checks them; `files.contents` knows the bytes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -84,8 +85,10 @@ class Subject:
         try:
             numbers = notes["framing"]
             framing = Framing(_pair(numbers["scale"]), _pair(numbers["offset"]), int(numbers["framing_px"]))
+            if not 1 <= framing.framing_px <= IMAGE_SIZE or not 0 < min(framing.scale) <= max(framing.scale) < math.inf:
+                raise ValueError(f"framing {framing.framing_px} px, scale {framing.scale}")
             remover, warnings = str(notes["remover"]), tuple(str(w) for w in notes["warnings"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise PhotoError(
                 f"{folder / 'prepare.json'}: not as `prepare` writes it ({error}); run prepare again"
             ) from None

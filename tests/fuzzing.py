@@ -1,14 +1,15 @@
 """Damaged files by the thousand: each reader gives a value or one line, quickly, in little memory, and never a trace.
 
 `python -m tests.fuzzing READER --seconds 600 -o found.json` looks for as long as is wanted (READER: photo, latents,
-views or mesh); tests/test_hostile.py does the same for a moment. Hypothesis draws the damage: bytes flipped, cut,
-doubled and spliced, and below the checksums, too: members of zips packed again, leaves of JSON, words of text,
-values of a pickled record. What a reader raises beside its own errors is a crash; so is what takes SLOW_S.
+views, mesh, values or records); tests/test_hostile.py does the same for a moment. Hypothesis draws the damage: bytes
+flipped, cut, doubled and spliced, and below the checksums, too: members of zips packed again, leaves of JSON, words of
+text, values of a pickled record. What a reader raises beside its own errors is a crash; so is what takes SLOW_S.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import resource
@@ -33,14 +34,17 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from img2mv3d.errors import Img2mv3dError, InputError
+from img2mv3d.bundles.manifests import to_toml
+from img2mv3d.errors import Img2mv3dError, InputError, WeightsError
 from img2mv3d.files.contents import read_latents, write_latents
+from img2mv3d.files.durable import sealed
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.arrays import MeshArrays
 from img2mv3d.mesh.files import read_mesh, write_mesh
 from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.readers.photos import read_mask, read_photo
-from img2mv3d.values import Views, load_views, save_views
+from img2mv3d.values import Body, Depth, Subject, Surface, Views, load_views, save_views
 from tests.balls import missing
 
 SLOW_S = 20.0  # of one case: an honest file of this size takes a tenth of a second
@@ -323,9 +327,10 @@ def views_case(folder: Path) -> Callable[[st.DataObject], str]:
 def mesh_case(folder: Path) -> Callable[[st.DataObject], str]:
     """A damaged mesh file, or a damaged file beside it."""
     good = meshes(folder / "good")
+    kinds = [kind for kind in sorted(good) for _ in range(1 if kind == "usdz" else 4)]  # it needs a process a case
 
     def case(data: st.DataObject) -> str:
-        kind = data.draw(st.sampled_from(sorted(good)))
+        kind = data.draw(st.sampled_from(kinds))
         place = folder / "case"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
@@ -355,7 +360,162 @@ def mesh_case(folder: Path) -> Callable[[st.DataObject], str]:
     return case
 
 
-CASES = {"photo": photo_case, "latents": latents_case, "views": views_case, "mesh": mesh_case}
+def values_case(folder: Path) -> Callable[[st.DataObject], str]:
+    """A damaged surface.npz, shape.npz, depth.npz or subject, or whole ones with odd arrays or notes inside."""
+    rng, good = np.random.default_rng(0), folder / "good"
+    grid = rng.random((8, 8, 8), np.float32)
+    maps = rng.random((4, 4, 3), np.float32)
+    ring = views()
+    picture = rng.integers(0, 256, (256, 256, 4), np.uint8)
+    good.mkdir()
+    Surface(grid, {"iou": 1.0}).save(good)
+    Body(grid, maps, maps, 0.5, maps[0, :, :2], 10.0, 3.0).save(good)
+    Depth(ring.mask, ring.mask, ring, grid).save(good)
+    Subject(picture, picture[:64, :64].copy(), Framing((1.0, 1.0), (0.0, 0.0), 144)).save(good)
+    files = {name: (good / name).read_bytes() for name in ("surface.npz", "shape.npz", "depth.npz", "prepare.json")}
+    kinds = ("f2", "f4", "f8", "i8", "u1", "?", "c8", "U4")
+    shapes = st.lists(st.sampled_from((0, 1, 2, 3, 4, 6, 8, 16)), max_size=4)
+    odd = st.builds(lambda shape, kind: np.ones(shape, kind), shapes, st.sampled_from(kinds))
+    odd = st.one_of(odd, st.just(np.full((8, 8, 8), np.nan, np.float32)))
+    place = folder / "case"
+
+    def changed(data: st.DataObject, name: str) -> bytes:
+        if name.endswith(".json"):
+            return json.dumps(data.draw(leafed(json.loads(files[name])))).encode()
+        with np.load(good / name) as held:
+            arrays = dict(held)
+        if data.draw(st.booleans()):
+            notes = json.loads(bytes(arrays["notes"]))
+            arrays["notes"] = np.frombuffer(json.dumps(data.draw(leafed(notes))).encode(), np.uint8)
+        else:
+            arrays[data.draw(st.sampled_from(sorted(arrays)))] = data.draw(odd)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    def case(data: st.DataObject) -> str:
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(good, place)
+        name = data.draw(st.sampled_from(sorted(files)))
+        match data.draw(st.integers(0, 2)) if name.endswith("npz") else data.draw(st.integers(1, 2)):
+            case 0:
+                (place / name).write_bytes(data.draw(repacked(files[name])))
+            case 1:
+                (place / name).write_bytes(data.draw(damaged(files[name], files[name][::-1])))
+            case 2:
+                (place / name).write_bytes(changed(data, name))
+        {"surface.npz": Surface, "shape.npz": Body, "depth.npz": Depth, "prepare.json": Subject}[name].load(place)
+        return name
+
+    return case
+
+
+def records_case(folder: Path) -> Callable[[st.DataObject], str]:
+    """A damaged run.json, entry of the cache, record of fetched weights, manifest or TOML beside a network; or one with
+    odd things inside, its seal right again."""
+    from img2mv3d.bundles.fetch import faults
+    from img2mv3d.bundles.manifests import read_manifest
+    from img2mv3d.cli.carry import recalled_settings
+    from img2mv3d.flow.entry import Source
+    from img2mv3d.flow.graph import GRAPH
+    from img2mv3d.flow.provenance import provenance
+    from img2mv3d.flow.run_folder import RunFolder
+    from img2mv3d.flow.store import Store
+    from img2mv3d.matting.model import model_for
+    from img2mv3d.report.gather import gather
+    from img2mv3d.report.page import page
+
+    key = "0" * 64
+    facts = {"size": 2, "sha256": hashlib.sha256(b"{}").hexdigest()}
+    about = {"key": key, "inputs": {"subject": key}, "version": 1, "seconds": 1.0, "peak_bytes": 5, "warnings": ["w"]}
+    about |= {"names": ["a"], "edited": ["a"], "original": key}
+    about |= {"made_with": {"options": {"grid": 3}, "seed": 1, "weights": {"name": "m", "digest": key, "licence": "x"}}}
+    run = {
+        "format": "img2mv3d-run/1",
+        "source": {"kind": "photo", "name": "a.png", "digest": key},
+        "settings": {"seed": 3, "bundle": "mini", "depth": {"grid": 64}, "export": {"format": "glb"}},
+        "stages": {"prepare": about, "depth": about},
+        "files": {"subject.png": {"stage": "prepare", **facts}},
+        "pending": {"subject.png": [key]},
+        "last": {"prepare": {"how": "computed", "seconds": 1.0}},
+        "warnings": ["w"],
+        "version": "0.1.0",
+        "seconds": 1.0,
+        "result": "mesh.glb",
+    }
+    made = {"format": "img2mv3d-entry/1", "key": key, "stage": "decode", "files": {"a": facts}, "made": {"seconds": 1}}
+    fetched = {"format": "img2mv3d-fetched/1", "upstream": "wonder3d", "files": {"a": facts}}
+    manifest = {"format": "img2mv3d-bundle/1", "name": "m", "framing_px": 144, "generate": {"steps": 2}}
+    manifest |= {"parts": {"unet": {"file": "u.safetensors", "sha256": key, "config": {"heads": [1]}}}}
+    network = {"size": 320, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
+    store, place = Store(folder / "cache"), folder / "out"
+    entry = store.folder / "entries" / key[:2] / key if store.folder else folder
+    for where in (place, entry / "files"):
+        where.mkdir(parents=True)
+    (entry / "files" / "a").write_bytes(b"{}")
+    (place / "subject.png").write_bytes(b"{}")
+    (folder / "net.onnx").write_bytes(b"")
+
+    def as_run() -> None:
+        found = RunFolder(place, lambda line: None)
+        for stage in GRAPH:
+            found.edited(stage), found.marks(stage)
+        recalled_settings(Source("run", place), {})
+        provenance(found.record, [], {}, {})
+        page(gather(place, None))
+
+    def as_entry() -> None:
+        store.entries(), store.get(key, folder / "into"), store.verify()
+
+    def as_manifest() -> None:
+        from img2mv3d.bundles.weights import load_bundle
+
+        read_manifest(folder)
+        bundle = load_bundle(folder)
+        bundle.parts(), bundle.framing_px, bundle.licence, bundle.vae
+
+    shares = {"photo": 0.3, "views": 0.6, "none": 0.1}
+    likeness = {"front_covered": 0.9, "front_db": 20.0, "seam_usual": 0.1, "seam_jump": 0.2}
+    overlap = {"views": {"front": 0.9, "back": 0.8}, "min": 0.8, "mean": 0.9}
+    mesh = {"watertight": True, "pieces": 1, "seen": shares, "likeness": likeness, "silhouette_iou": overlap}
+
+    readers: dict[str, tuple[Path, Any, Callable[[], Any]]] = {
+        "mesh": (place / "mesh.json", mesh, as_run),
+        "run": (place / "run.json", run, as_run),
+        "entry": (entry / "entry.json", made, as_entry),
+        "fetched": (folder / "fetched.json", fetched, lambda: faults(folder)),
+        "manifest": (folder / "manifest.toml", manifest, as_manifest),
+        "network": (folder / "net.toml", network, lambda: model_for(str(folder / "net.onnx"))),
+    }
+
+    def case(data: st.DataObject) -> str:
+        name = data.draw(st.sampled_from(sorted(readers)))
+        path, whole, read = readers[name]
+        toml = path.suffix == ".toml"
+        pack = (lambda tree: to_toml(tree).encode()) if toml else sealed
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if data.draw(st.booleans()):
+            path.write_bytes(data.draw((worded if toml else damaged)(pack(whole), *(() if toml else (b"{}",)))))
+        else:
+            tree = data.draw(leafed(whole))
+            try:
+                path.write_bytes(pack(tree if isinstance(tree, dict) else whole))
+            except (WeightsError, AttributeError):  # no TOML can say that
+                path.write_bytes(b"")
+        read()
+        return name
+
+    return case
+
+
+CASES = {
+    "photo": photo_case,
+    "latents": latents_case,
+    "views": views_case,
+    "mesh": mesh_case,
+    "values": values_case,
+    "records": records_case,
+}
 
 
 # ---------------------------------------------------------------------------------------------------- the long look
@@ -384,7 +544,7 @@ def look(reader: str, seconds: float, keep: Path | None = None) -> dict[str, Any
             try:
                 case(data)
                 outcomes["read"] += 1
-            except InputError as error:
+            except (InputError, WeightsError) as error:
                 outcomes["refused" if "\n" not in str(error) else "refused in several lines"] += 1
             except Img2mv3dError:
                 outcomes["another error of ours"] += 1

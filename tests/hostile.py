@@ -31,7 +31,7 @@ from img2mv3d.files.contents import read_latents, read_npz, write_latents
 from img2mv3d.mesh.files import read_mesh
 from img2mv3d.readers.photos import read_photo
 from img2mv3d.values import load_views, save_views
-from tests.fuzzing import meshes, photos, record, views
+from tests.fuzzing import ball, meshes, photos, record, views
 
 RED = (255, 0, 0)  # the colour of what lies outside: it must not show
 
@@ -207,6 +207,29 @@ def usd_outside(folder: Path) -> Path:
     return members("mesh.usdz", {"mesh.usda": layer.encode()}, zipfile.ZIP_STORED)(folder)
 
 
+def usd_claiming(section: str, count: int) -> Callable[[Path], Path]:
+    """A usdz whose layer says that it holds so many names or corners; all checksums are right."""
+
+    def make(folder: Path) -> Path:
+        from img2mv3d.mesh.usdz import _packed, usdz_files
+
+        with zipfile.ZipFile(io.BytesIO(usdz_files(ball(), "m", {})["m.usdz"])) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        layer = bytearray(files["mesh.usdc"])
+        table = struct.unpack_from("<q", layer, 16)[0]
+        places = {}
+        for i in range(struct.unpack_from("<Q", layer, table)[0]):
+            name, start, _ = struct.unpack_from("<16sqq", layer, table + 8 + 32 * i)
+            places[name.rstrip(b"\0").decode()] = start
+        at = places.get(section) or layer.index(struct.pack("<Q", 24), 88)  # of the first array with 24 corners
+        struct.pack_into("<Q", layer, at, count)
+        files["mesh.usdc"] = bytes(layer)
+        (folder / "m.usdz").write_bytes(_packed(files))
+        return folder / "m.usdz"
+
+    return make
+
+
 def views_with(**change: Any) -> Callable[[Path], Path]:
     """A good folder of views whose views.json says something else."""
 
@@ -319,6 +342,8 @@ CASES = {
         Case("a 3mf with entities in entities", members("m.3mf", {"3D/3dmodel.model": LAUGHS.encode()}), read_mesh),
         Case("a 3mf with members called ../../x", members("m.3mf", {"../../x.model": b"<model/>"}), read_mesh),
         Case("a usdz that refers to a file outside", usd_outside, read_mesh),
+        Case("a usdz that claims 10^9 names", usd_claiming("TOKENS", 10**9), read_mesh),
+        Case("a usdz that claims 10^9 corners", usd_claiming("corners", 10**9), read_mesh, large=True),
         Case("obj: mtllib ../outside/red.mtl", obj_traversal("../outside/red.mtl", None), read_mesh, "read"),
         Case("obj: mtllib with a whole path", obj_traversal("{out}/red.mtl", None), read_mesh, "read"),
         Case("mtl: map_Kd ../outside/red.png", obj_traversal("m.mtl", "../outside/red.png"), read_mesh, "read"),

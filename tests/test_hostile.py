@@ -1,5 +1,6 @@
 """Hostile files: refused in one line that names the file, or read without the harm; nothing in them runs."""
 
+import json
 import os
 import warnings
 from importlib.util import find_spec
@@ -8,8 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from img2mv3d.bundles.fetch import faults
+from img2mv3d.bundles.manifests import read_manifest
+from img2mv3d.errors import InputError, WeightsError
+from img2mv3d.files.durable import sealed
+from img2mv3d.flow.run_folder import RunFolder
+from img2mv3d.geometry.framing import Framing
+from img2mv3d.matting.model import model_for
 from img2mv3d.mesh.arrays import MeshArrays
-from tests.fuzzing import CASES, look
+from img2mv3d.report.gather import gather
+from img2mv3d.values import Body, Depth, Subject, Surface, save_views
+from tests.fuzzing import CASES, look, views
 from tests.hostile import RED, Case, every, outcome
 
 QUICKLY = [pytest.param(case, id=f"{kind}: {case.what}"[:60]) for kind, case in every() if not case.large]
@@ -45,6 +55,75 @@ def test_damaged_files_are_read_or_refused(reader: str) -> None:
         warnings.simplefilter("ignore")
         found = look(reader, 1.0)
     assert found["crashes"] == {} and set(found["outcomes"]) <= {"read", "refused"}
+
+
+ODD = {  # each of these once ended in a trace
+    "depth.npz": [{"warnings": None}, {"warnings": True}],
+    "surface.npz": [{"warnings": 1}, {"figures": []}],
+    "shape.npz": [[], {"warnings": "x"}],
+}
+
+
+@pytest.mark.parametrize(("name", "notes"), [(n, notes) for n, odd in ODD.items() for notes in odd])
+def test_notes_of_another_form_are_refused(name: str, notes: object, tmp_path: Path) -> None:
+    value = {"depth.npz": Depth, "surface.npz": Surface, "shape.npz": Body}[name]
+    save_views(views(), tmp_path / "plain")
+    held = {"sdf": np.ones((8, 8, 8)), "z": np.zeros((6, 16, 16)), "hit": np.zeros((6, 16, 16))}
+    held |= {
+        "field": held["sdf"],
+        "far": np.zeros((4, 4, 3)),
+        "normal": np.zeros((4, 4, 3)),
+        "ratios": np.zeros((4, 2)),
+    }
+    np.savez(tmp_path / name, **held, notes=np.frombuffer(json.dumps(notes).encode(), np.uint8))
+    with pytest.raises(InputError, match=name):
+        value.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "framing", [{"framing_px": 1e308}, {"framing_px": 0}, {"scale": [0, 1]}, {"scale": [1e999, 1]}]
+)
+def test_a_framing_that_frames_nothing_is_refused(framing: dict[str, object], tmp_path: Path) -> None:
+    picture = np.zeros((256, 256, 4), np.uint8)
+    Subject(picture, picture, Framing((1.0, 1.0), (0.0, 0.0), 144)).save(tmp_path)
+    notes = json.loads((tmp_path / "prepare.json").read_text())
+    notes["framing"] |= framing
+    (tmp_path / "prepare.json").write_text(json.dumps(notes))
+    with pytest.raises(InputError, match=r"prepare\.json"):
+        Subject.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"files": 1}, {"files": {"a": []}}, {"files": None}, {"source": "x"}, {"stages": {"depth": 1}}, {"pending": [1]}],
+)
+def test_a_record_of_another_form_is_unknown(odd: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(sealed({"format": "img2mv3d-run/1", **odd}))
+    notes: list[str] = []
+    found = RunFolder(tmp_path, notes.append)
+    assert found.record["files"] == {} and "taken as unknown" in notes[0]
+    assert any("not as a run leaves it" in line for line in gather(tmp_path).missing)
+
+
+@pytest.mark.parametrize("odd", [{}, {"files": True}, {"files": {"a": {"size": 1}}}])
+def test_a_record_of_fetched_weights_of_another_form_is_a_fault(odd: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "fetched.json").write_bytes(sealed(odd))
+    assert faults(tmp_path) == ["fetched.json is not as it was written"]
+
+
+@pytest.mark.parametrize("odd", ["parts = 1", "parts = []", "parts = {unet = 3}", 'framing_px = "x"\nparts = {}'])
+def test_a_manifest_of_another_form_is_refused(odd: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.toml").write_text(f'format = "img2mv3d-bundle/1"\nname = "m"\n{odd}\n')
+    with pytest.raises(WeightsError, match=r"manifest\.toml"):
+        read_manifest(tmp_path)
+
+
+def test_numbers_beside_a_network_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(b"")
+    for odd in ("std = [nan, 1, 1]", "mean = [inf, 0, 0]", "std = [0, 1, 1]", "mean = 3", "more = 1"):
+        (tmp_path / "net.toml").write_text(f"size = 320\n{odd}\n")
+        with pytest.raises(WeightsError, match=r"net\.toml"):
+            model_for(str(tmp_path / "net.onnx"))
 
 
 def test_a_pipe_is_no_latents_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ ABOUT_ALL = {
     "installs",
     "documentation",
     "hostile",
+    "faults",
     "written_before",
     "other_systems",
     "offline",

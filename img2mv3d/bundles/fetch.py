@@ -20,11 +20,13 @@ from img2mv3d.files.durable import (
     Damaged,
     copy_durably,
     digest_file,
+    make_folder,
     read_sealed,
     sync_folder,
     waiting_lock,
     write_sealed,
 )
+from img2mv3d.files.forms import ANY, fits
 
 RECORD = "fetched.json"
 FORMAT = "img2mv3d-fetched/1"
@@ -52,7 +54,7 @@ def fetch(
             f"`img2mv3d weights import DIR` takes a copy"
         )
     _refuse_strangers(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with _alone(folder.with_name(f".img2mv3d-fetch-{folder.name}.lock"), say):
         if _is_here(upstream, folder, wanted, say):  # another process was quicker
             return folder
@@ -81,7 +83,7 @@ def take(upstream: str, source: Path, folder: Path, *, say: Say = lambda line: N
         absent = f"{source}: no such folder; give one with unet/, vae/, image_encoder/"
         raise WeightsError(wrong[0] if wrong else absent)
     _refuse_strangers(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     pinned = read_table(upstream, "upstream")["weights"]
     with _alone(folder.with_name(f".img2mv3d-fetch-{folder.name}.lock"), say):
         draft = folder.with_name(f".img2mv3d-fetch-{folder.name}-import.part")
@@ -112,6 +114,8 @@ def faults(folder: Path) -> list[str]:
         return [f"{RECORD} is missing"]
     except (Damaged, OSError) as error:
         return [f"{RECORD} is damaged ({error})"]
+    if not fits(record, {"files": {ANY: {"size": int, "sha256": str}}}):
+        return [f"{RECORD} is not as it was written"]
     wrong = []
     for name, told in record["files"].items():
         try:
@@ -194,13 +198,23 @@ def _publish(draft: Path, folder: Path, upstream: str, origin: Mapping[str, Any]
         write_sealed(draft / RECORD, {"format": FORMAT, "upstream": upstream, **origin, "files": told})
         for place in (*(p for p in draft.iterdir() if p.is_dir()), draft):
             sync_folder(place)
-        old = folder.with_name(f".img2mv3d-fetch-{folder.name}-old")
-        shutil.rmtree(old, ignore_errors=True)
+        _remove_former(folder)
         if folder.exists():
-            os.replace(folder, old)
+            os.replace(folder, _former(folder))
         os.replace(draft, folder)
         sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove_former(folder)
+
+
+def _former(folder: Path) -> Path:
+    """Where the folder's former content stands while another takes its place."""
+    return folder.with_name(f".img2mv3d-fetch-{folder.name}-old")
+
+
+def _remove_former(folder: Path) -> None:
+    if _former(folder).exists():  # gigabytes, where a process ended between
+        shutil.rmtree(_former(folder), ignore_errors=True)
+        sync_folder(folder.parent)
 
 
 def _is_here(upstream: str, folder: Path, revision: str, say: Say) -> bool:
@@ -210,6 +224,7 @@ def _is_here(upstream: str, folder: Path, revision: str, say: Say) -> bool:
     record = read_sealed(folder / RECORD)
     if record.get("upstream") != upstream or revision not in ("", record.get("commit", "")):
         return False
+    _remove_former(folder)
     say(f"{folder}: all {len(record['files'])} files are here and verified")
     return True
 

@@ -16,9 +16,14 @@ from typing import Any
 
 from img2mv3d import machine
 from img2mv3d.errors import WeightsError
+from img2mv3d.files.forms import ANY, fits
 
 FORMAT = "img2mv3d-bundle/1"
 MANIFEST = "manifest.toml"
+FORM = {
+    **{"name?": str, "framing_px?": int, "licence?": str, "latent_space?": str, "generate?": dict},
+    "parts?": {ANY: {"file?": str, "sha256?": str, "config?": dict}},
+}
 PARTS = ("shape", "encoder", "plain_decoder", "crossview_decoder", "tokens", "unet")
 WHOLE = 64 << 20  # bytes; of larger files the digest takes the size and slices, or a cached run would read gigabytes
 SLICES, SLICE = 16, 1 << 20
@@ -52,6 +57,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"{path}: format {manifest.get('format')!r}, expected {FORMAT!r}; fetch a bundle of this version"
         )
     missing = {"name", "framing_px", "parts"} - set(manifest)
+    if not fits(manifest, FORM):
+        raise WeightsError(
+            f"{path}: name, framing_px, parts or generate are not as they must be; fetch the bundle again"
+        )
     bare = [n for n, e in manifest.get("parts", {}).items() if not {"file", "sha256"} <= set(e) or n not in PARTS]
     if missing or bare:
         raise WeightsError(f"{path}: lacks {', '.join(sorted(missing)) or 'file or sha256 of ' + ', '.join(bare)}")

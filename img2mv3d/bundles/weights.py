@@ -27,6 +27,7 @@ from img2mv3d.bundles.manifests import (
 )
 from img2mv3d.bundles.parts import Part, is_near, make_part, probe
 from img2mv3d.errors import WeightsError
+from img2mv3d.files.durable import sync_file, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -344,6 +345,7 @@ def write_bundle(
         path = folder / f"{name}.safetensors"
         save_file(tensors, path.with_suffix(".tmp"), manifests.header_of(config, manifest))
         path.with_suffix(".tmp").chmod(0o644)  # the writer gives it to its owner alone, and packages keep modes
+        sync_file(path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
         entries[name] = {
             "file": path.name,
@@ -358,8 +360,7 @@ def write_bundle(
         raise WeightsError(f"{folder}: a manifest must have name and framing_px")
     text = to_toml({"format": FORMAT, **told, "parts": {k: entries[k] for k in PARTS if k in entries}})
     tomllib.loads(text)
-    (folder / "manifest.tmp").write_text(text, encoding="utf-8")
-    os.replace(folder / "manifest.tmp", folder / MANIFEST)
+    write_atomically(folder / MANIFEST, text.encode())
     return load_bundle(folder)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from img2mv3d.conventions import LATENT_CHANNELS, LATENT_FACTOR
 from img2mv3d.errors import InputError, LatentsError
+from img2mv3d.files.forms import fits
 from img2mv3d.geometry.cameras import Rig
 
 LATENTS_FORMAT = "img2mv3d-latents/1"
@@ -47,7 +48,8 @@ def read_png(path: Path, mode: str, error: type[InputError]) -> np.ndarray:
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as reason:
-        raise error(f"{path}: cannot be read as a picture ({reason})") from None
+        words = getattr(reason, "strerror", None) or reason
+        raise error(f"{path}: cannot be read as a picture ({words})") from None
 
 
 def has_alpha(path: Path) -> bool:
@@ -69,7 +71,9 @@ def read_json(path: Path, error: type[InputError]) -> dict[str, Any]:
         notes = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path}: no such file") from None
-    except (OSError, ValueError) as reason:
+    except OSError as reason:
+        raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
+    except (ValueError, RecursionError) as reason:
         raise error(f"{path}: is not JSON ({reason})") from None
     if not isinstance(notes, dict):
         raise error(f"{path}: expected a JSON object")
@@ -132,9 +136,12 @@ def unpack_notes(arrays: dict[str, np.ndarray], path: Path, error: type[InputErr
     if "notes" not in arrays:
         return {}
     try:
-        return dict(json.loads(bytes(arrays["notes"])))
-    except (ValueError, TypeError) as reason:
+        notes = json.loads(bytes(arrays["notes"]))
+    except (ValueError, TypeError, RecursionError) as reason:
         raise error(f"{path}: its notes are not JSON ({reason}); leave them out") from None
+    if not fits(notes, {"warnings?": [str], "figures?": dict, "origin?": str}):
+        raise error(f"{path}: its notes are not as they were written; leave them out")
+    return notes
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def remove_lost_drafts(folder: Path) -> None:
     """Remove unfinished things in `folder` whose writers are no more."""
     for draft in listing(folder):
         number = draft.name.rpartition("-")[2]
-        if draft.name.startswith(DRAFT) and number.isdigit() and not _alive(int(number)):
+        if draft.name.startswith(DRAFT) and number.isdigit() and not is_alive(int(number)):
             shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
 
 
@@ -138,6 +138,7 @@ def replace_folder(files: Mapping[str, Path], folder: Path) -> Path:
     """Copies of the files, by name, in `folder`, which appears whole and takes the place of what stood there. Raises
     OSError."""
     draft, old = (folder.with_name(f".img2mv3d-{os.getpid()}-{folder.name}-{word}") for word in ("new", "old"))
+    make_folder(folder.parent)
     try:
         for name, path in files.items():
             copy_durably(path, draft / name)
@@ -188,6 +189,16 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` and whatever leads to it, and wait until the disk knows their names: what is renamed into a folder
+    is lost with it. Raises OSError."""
+    if not folder.is_dir():
+        if folder.parent != folder:
+            make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def clear(folder: Path) -> None:
     """Remove everything inside of `folder`."""
     for path in listing(folder):
@@ -202,7 +213,18 @@ def listing(folder: Path) -> list[Path]:
         return []
 
 
-def _alive(process: int) -> bool:
+def files_below(folder: Path) -> list[Path]:
+    """All files in `folder` and its folders, sorted. Raises OSError where one of these cannot be read: pathlib would
+    leave it out."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    return sorted(Path(place, name) for place, _, names in os.walk(folder, onerror=stop) for name in names)
+
+
+def is_alive(process: int) -> bool:
+    """Is another process of this number at work?"""
     from psutil import pid_exists
 
     return process != os.getpid() and pid_exists(process)

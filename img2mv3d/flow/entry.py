@@ -5,6 +5,7 @@ In: a path that somebody typed. Out: `Source`: its kind, and the files that stan
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import zipfile
 from dataclasses import dataclass
@@ -94,9 +95,22 @@ def source_of(path: str | Path) -> Source:
 
 
 def stage_files(root: Path, stage: str) -> dict[str, Path]:
-    """Relative names to those files of the stage's output that lie under the run's folder `root`."""
-    found = [p for pattern in GRAPH[stage].files for p in root.glob(pattern) if p.is_file()]
+    """Relative names to those files of the stage's output that lie under the run's folder `root`. Raises
+    OSError."""
+    found = [p for pattern in GRAPH[stage].files for p in _matching(root, Path(pattern)) if p.is_file()]
     return {str(p.relative_to(root)): p for p in sorted(found)}
+
+
+def _matching(root: Path, pattern: Path) -> list[Path]:
+    """What a pattern in the last part of a path means there. Raises OSError where a folder cannot be read: pathlib
+    would take it for empty."""
+    folder = root / pattern.parent
+    if "*" not in pattern.name:
+        return [root / pattern]
+    try:
+        return [folder / name for name in fnmatch.filter(os.listdir(folder), pattern.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def digest_input(path: Path) -> str:

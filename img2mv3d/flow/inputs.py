@@ -22,16 +22,21 @@ from img2mv3d.values import load_views
 @dataclass(frozen=True, eq=False)
 class Node:
     """Something on disk that a stage takes: its digest (None: not there), and a way to its value for whoever must
-    compute from it.
+    compute from it. again: its digest as it is now, where that can be told.
     """
 
     digest: str | None = None
     read: Callable[[], Any] = lambda: None
+    again: Callable[[], str | None] | None = None
 
     @cached_property
     def value(self) -> Any:
         """The value itself, read once."""
         return self.read()
+
+    def changed(self) -> bool:
+        """Has somebody written to it since its digest was taken?"""
+        return self.again is not None and self.again() != self.digest
 
 
 def photo(source: Source) -> Node:
@@ -73,7 +78,8 @@ def side_matting(source: Source, remover: str) -> Node:
 
 def pictures(source: Source) -> Node:
     """The folder of views that must be encoded first."""
-    return Node(digest_files(source.files("decode")), lambda: load_views(source.path))
+    digest = lambda: digest_files(source.files("decode"))  # noqa: E731
+    return Node(digest(), lambda: load_views(source.path), digest)
 
 
 def given_depth(source: Source) -> Node:
@@ -88,4 +94,4 @@ def _matting(wanted: bool, remover: str) -> Node:
 
 
 def _file(path: Path | None) -> Node:
-    return Node() if path is None else Node(digest_input(path), lambda: path)
+    return Node() if path is None else Node(digest_input(path), lambda: path, lambda: digest_input(path))

@@ -19,7 +19,7 @@ from typing import Any
 from img2mv3d import machine
 from img2mv3d.bundles.decoders import NAMES
 from img2mv3d.errors import InputError, UsageError
-from img2mv3d.files.durable import digest_of
+from img2mv3d.files.durable import digest_of, files_below
 from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.entry import Source, digest_files, digest_input, stage_files
 from img2mv3d.flow.graph import GRAPH, STAGES, Stage, imported, order_of
@@ -43,6 +43,8 @@ from img2mv3d.flow.runners import check_device, check_format
 from img2mv3d.flow.store import Store, key
 from img2mv3d.flow.watch import check_numbers, starved
 from img2mv3d.plans import Plan
+
+CHANGED = "changed while this run was at work (an editor, another program?); the same command goes on from there"
 
 
 def run(
@@ -210,7 +212,8 @@ class Flow:
         self._report.end(stage, how, seconds)
         if record.value is None:
             return None
-        return Node(digest_files(stage_files(self.folder.folder, stage)), partial(self._load, stage))
+        digest = digest_files(stage_files(self.folder.folder, stage))
+        return Node(digest, partial(self._load, stage, digest))
 
     def back(self, subject: Node | None) -> Node | None:
         """The user's own photo of the back, where there is one. A run of the photo alone forgets an earlier one; what
@@ -341,6 +344,8 @@ class Flow:
             if (told := starved(stage.name, error)) is not None:
                 raise told from error
             raise
+        if changed := [name for name, node in inputs.items() if node.changed()]:
+            raise UsageError(f"{self.source.path}: the {changed[0]} {CHANGED}")
         check_numbers(stage.name, value)
         value.save(draft)
         return {
@@ -349,12 +354,15 @@ class Flow:
             "peak_bytes": machine.peak_memory(),
             "warnings": list(getattr(value, "warnings", ())),
             "made_with": self._made_with(stage),
-            "names": sorted(str(p.relative_to(draft)) for p in draft.rglob("*") if p.is_file()),
+            "names": [str(p.relative_to(draft)) for p in files_below(draft)],
         }
 
-    def _load(self, stage: str) -> Any:
-        """The stage's output as it stands; what had to be mended in it is said."""
+    def _load(self, stage: str, digest: str) -> Any:
+        """The stage's output as it stands; what had to be mended in it is said. Raises UsageError when it is no longer
+        what has that digest: what is made from it would stand in the cache under a wrong name."""
         value = imported(str(GRAPH[stage].value)).load(self.folder.folder)
+        if digest_files(stage_files(self.folder.folder, stage)) != digest:
+            raise UsageError(f"{self.folder.folder}: what {stage} left there {CHANGED}")
         known = self.folder.record["stages"].get(stage, {}).get("warnings", ())
         for line in getattr(value, "warnings", ()):
             if line not in known:

@@ -9,6 +9,7 @@ the first files of the new one are there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -17,12 +18,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from img2mv3d.errors import UsageError
+from img2mv3d.errors import ResourceError, UsageError
 from img2mv3d.files.durable import (
     copy_durably,
     digest_file,
     draft_name,
+    files_below,
     listing,
+    make_folder,
     remove_lost_drafts,
     sealed,
     sync_file,
@@ -30,37 +33,60 @@ from img2mv3d.files.durable import (
     unsealed,
     write_atomically,
 )
+from img2mv3d.files.forms import ANY, NUMBER, fits
+from img2mv3d.files.owner import Taken, owned
 from img2mv3d.flow.entry import Source, digest_files, stage_files
 from img2mv3d.flow.graph import GRAPH
 
 RUN_FORMAT = "img2mv3d-run/1"
 LOCK = ".img2mv3d.lock"
+OWNER = ".img2mv3d.owner"  # says the same where a drive's locks do nothing
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # errors that no other word of the user mends
+_FACTS = {"stage": str, "size": int, "sha256": str}
+_MADE_WITH = {"options?": dict, "seed?": int, "weights?": dict}
+_STAGE = {
+    **{"key?": (str, None), "original?": (str, None), "version?": int, "inputs?": {ANY: (str, None)}},
+    **{"names?": [str], "edited?": [str], "warnings?": [str], "made_with?": _MADE_WITH},
+    **{"seconds?": NUMBER, "peak_bytes?": NUMBER},
+}
+FORM = {
+    **{"source?": ({"kind": str, "name": str, "digest": str}, None), "settings?": (dict, None)},
+    **{"stages?": {ANY: _STAGE}, "files?": {ANY: _FACTS}, "pending?": {ANY: [str]}, "warnings?": [str], "moving?": str},
+    **{"last?": {ANY: {"how": str, "seconds": NUMBER}}, "seconds?": NUMBER, "result?": str, "version?": str},
+}
 BESIDE = ("report.html",)  # what stands beside the stages' files and tells of them
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the run's folder, which is made. Raises UsageError when another run holds it or it cannot be made; where a
-    file system has no locks, go on without."""
+    """Hold the run's folder, which is made. Raises UsageError when another run holds it or it cannot be made (or
+    ResourceError, when that is the disk's fault); where a file system has no locks, go on without."""
     from filelock import FileLock, Timeout
 
     try:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder}: is a file, expected a folder; give another one with -o")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
-        raise UsageError(f"{shown(folder)}: cannot be made ({error.strerror}); give another folder with -o") from None
-    lock = FileLock(folder / LOCK)
+        kind = ResourceError if error.errno in OF_THE_DISK else UsageError
+        raise kind(f"{shown(folder)}: cannot be made ({error.strerror}); give another folder with -o") from None
+    lock, busy = (
+        FileLock(folder / LOCK),
+        UsageError(
+            f"{folder}: another run is at work in this folder; wait for its end, or give another folder with -o"
+        ),
+    )
     try:
         lock.acquire(timeout=0)
     except Timeout:  # an OSError, too
-        raise UsageError(
-            f"{folder}: another run is at work in this folder; wait for its end, or give another folder with -o"
-        ) from None
+        raise busy from None
     except (OSError, NotImplementedError):
         pass
     try:
-        yield
+        with owned(folder / OWNER):
+            yield
+    except Taken:
+        raise busy from None
     finally:
         with contextlib.suppress(OSError):
             if lock.is_locked:  # while it is held, or it could be somebody else's
@@ -139,8 +165,7 @@ class RunFolder:
         self._set_former_aside()
         new: dict[str, dict[str, Any]] = {
             str(p.relative_to(draft)): {"stage": stage, "size": p.stat().st_size, "sha256": digest_file(p)}
-            for p in sorted(draft.rglob("*"))
-            if p.is_file()
+            for p in files_below(draft)
         }
         old = self.files(stage)
         stale = [n for n in old if n not in new and stage != "export"]  # an earlier export's other format stays
@@ -152,11 +177,12 @@ class RunFolder:
         self.save()  # from here on both old and new digests are known as ours
         for name, facts in new.items():
             if name not in keep and self._digest(name) != facts["sha256"]:
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                make_folder((self.folder / name).parent)
                 os.replace(draft / name, self.folder / name)
         for name in stale:
             (self.folder / name).unlink(missing_ok=True)
             self.record["files"].pop(name)
+        self._sync(self.folder / name for name in (*new, *stale))
         self.record["files"].update(new)
         for name in new:
             self.record["pending"].pop(name)
@@ -218,18 +244,25 @@ class RunFolder:
             return
         place = self.folder / former.setdefault("moving", self._free("previous"))
         write_atomically(self.folder / "run.json", sealed(former | {"format": RUN_FORMAT}))
-        place.mkdir(exist_ok=True)
+        make_folder(place)
+        remove_lost_drafts(place)
         told = {name: value for name, value in former.items() if name != "moving"}
         write_atomically(place / "run.json", sealed(told | {"format": RUN_FORMAT}))
         for name in names:
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            make_folder((place / name).parent)
             os.rename(self.folder / name, place / name)
+        self._sync(place / name for name in names)
         for folder in {(self.folder / name).parent for name in names} - {self.folder}:
             with contextlib.suppress(OSError):  # somebody's own files are in there
                 folder.rmdir()
         sync_folder(self.folder)
         of = (former["source"] or {}).get("name") or "another input"
         self._note(f"the run of {of} that stood in {self.folder} is now in {place}")
+
+    def _sync(self, paths: Iterable[Path]) -> None:
+        """Wait until the disk knows what these files are called, or that they are gone."""
+        for folder in {path.parent for path in paths}:
+            sync_folder(folder)
 
     def _free(self, word: str) -> str:
         """A name "word-N" that nothing in the folder has."""
@@ -246,8 +279,9 @@ class RunFolder:
             return
         if self._aside is None:
             self._aside = self.folder / self._free("set-aside")
-        (self._aside / name).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((self._aside / name).parent)
         os.rename(self.folder / name, self._aside / name)
+        self._sync([self._aside / name])
         self._note(f"{name} in {self.folder} is not from this run: moved to {self._aside / name}")
 
     def _digest(self, name: str) -> str | None:
@@ -262,7 +296,10 @@ class RunFolder:
             record = unsealed(path.read_bytes())
         except FileNotFoundError:
             return _empty()
-        except (OSError, ValueError, RecursionError) as reason:
+        except (
+            ValueError,
+            RecursionError,
+        ) as reason:  # not OSError: it is there, and who takes it for gone moves files
             self._note(f"{path} cannot be read ({str(reason).splitlines()[0]}): the folder is taken as unknown")
             return _empty()
         if record.get("format") != RUN_FORMAT:
@@ -270,7 +307,10 @@ class RunFolder:
                 f"{path} has format {json.dumps(record.get('format'))}, expected {RUN_FORMAT!r}: taken as unknown"
             )
             return _empty()
-        return _empty() | record
+        if not fits(record := _empty() | record, FORM):
+            self._note(f"{path} is not as a run leaves it: taken as unknown")
+            return _empty()
+        return record
 
 
 def _empty() -> dict[str, Any]:

@@ -24,16 +24,21 @@ from img2mv3d.files.durable import (
     copy_durably,
     copy_verified,
     digest_of,
+    files_below,
+    is_alive,
     listing,
     read_sealed,
     sync_folder,
     waiting_lock,
     write_sealed,
 )
+from img2mv3d.files.forms import ANY, fits
 from img2mv3d.flow.graph import Stage
 
 ENTRY_FORMAT = "img2mv3d-entry/1"
+FORM = {"stage": str, "files": {ANY: {"size": int, "sha256": str}}, "made?": dict}
 LOCK_WAIT = 900.0  # s; a stage that takes longer elsewhere is rather computed twice
+TRIES = 5  # to read what others remove and put anew
 STALE = 24 * 3600.0  # s after which a temporary folder has lost its writer for certain
 
 
@@ -107,17 +112,10 @@ class Store:
             return None
         place = self._place(key)
         try:
-            entry = self._read(place, key)
-            if entry is None:
-                return None
-            for name, facts in entry.files.items():
-                copy_verified(place / "files" / name, into / name, facts)
-            with contextlib.suppress(OSError):
-                os.utime(place / "entry.json")  # the last use, for prune
+            if (entry := self._whole(place, key, into)) is not None:
+                with contextlib.suppress(OSError):
+                    os.utime(place / "entry.json")  # the last use, for prune
             return entry
-        except Damaged as reason:
-            clear(into)
-            self._set_aside(place, key, str(reason))
         except OSError as error:
             clear(into)
             if place.exists():
@@ -135,8 +133,9 @@ class Store:
                 draft / "entry.json",
                 {"format": ENTRY_FORMAT, "key": key, "stage": stage, "files": files, "made": dict(made)},
             )
-            for folder in sorted({p.parent for p in draft.rglob("*")}, reverse=True):
-                sync_folder(folder)
+            written = [p.relative_to(self.folder / "tmp") for p in files_below(draft)]
+            for folder in sorted({folder for path in written for folder in path.parents}, reverse=True):
+                sync_folder(self.folder / "tmp" / folder)
             self._install(draft, self._place(key), key)
             return True
         except OSError as error:
@@ -151,15 +150,9 @@ class Store:
             return False
         place = self._place(key)
         try:
-            entry = self._read(place, key)
-            for name, facts in entry.files.items() if entry else ():
-                copy_verified(place / "files" / name, None, facts)
-            return entry is not None
-        except Damaged as reason:
-            self._set_aside(place, key, str(reason))
+            return self._whole(place, key, None) is not None
         except OSError:
-            pass
-        return False
+            return False
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[bool]:
@@ -189,9 +182,10 @@ class Store:
         if self.folder is None:
             return 0
         total = 0
-        for path in self.folder.rglob("*"):
-            with contextlib.suppress(OSError):
-                total += path.lstat().st_size if path.is_file() else 0
+        for place, _, names in os.walk(self.folder):  # which does not mind folders that go meanwhile
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(place, name)).st_size
         return total
 
     def prune(self, max_bytes: int) -> tuple[int, int]:
@@ -202,9 +196,10 @@ class Store:
             return 0, 0
         before = self.size()
         shutil.rmtree(self.folder / "bad", ignore_errors=True)
+        places = self._places()  # first: what is put meanwhile is not doomed
         readable = self.entries()
         keys = {e.key for e in readable}
-        doomed = [p for p in self._places() if p.name not in keys]
+        doomed = [p for p in places if p.name not in keys]
         total = sum(e.size for e in readable)
         for entry in reversed(readable):
             if total <= max_bytes:
@@ -214,8 +209,10 @@ class Store:
         for place in doomed:
             self._remove(place)
         for draft in listing(self.folder / "tmp"):
-            with contextlib.suppress(OSError):
-                if time.time() - draft.stat().st_mtime > STALE or max_bytes == 0:
+            with contextlib.suppress(OSError, IndexError):
+                writer = draft.name.split("-")[1]  # an entry that loses files while it is written would be damaged
+                left = max_bytes == 0 and not (writer.isdigit() and is_alive(int(writer)))
+                if left or time.time() - draft.stat().st_mtime > STALE:
                     shutil.rmtree(draft, ignore_errors=True)
         return len(doomed), max(0, before - self.size())
 
@@ -245,10 +242,29 @@ class Store:
             if place.is_dir():
                 raise Damaged("entry.json is missing") from None
             return None
-        if facts.get("format") != ENTRY_FORMAT or facts.get("key") != key or not _safe_names(facts.get("files")):
+        told = facts.get("format") == ENTRY_FORMAT and facts.get("key") == key and fits(facts, FORM)
+        if not told or not _safe_names(facts["files"]):
             raise Damaged("entry.json is of another form")
         used = (place / "entry.json").stat().st_mtime
         return Entry(key, str(facts["stage"]), facts["files"], facts.get("made", {}), used)
+
+    def _whole(self, place: Path, key: str, into: Path | None) -> Entry | None:
+        """The entry, every byte of it verified and copied into the folder `into`; None where there is none, or only a
+        damaged one, which is set aside. Raises OSError."""
+        for _ in range(TRIES):  # one that somebody removes or replaces meanwhile only looks damaged
+            seen = _identity(place)
+            try:
+                entry = self._read(place, key)
+                for name, facts in entry.files.items() if entry else ():
+                    copy_verified(place / "files" / name, into and into / name, facts)
+                return entry
+            except Damaged as reason:
+                if into is not None:
+                    clear(into)
+                if _identity(place) == seen:
+                    self._set_aside(place, key, str(reason))
+                    return None
+        return None
 
     def _install(self, draft: Path, place: Path, key: str) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -273,7 +289,7 @@ class Store:
 
     def _remove(self, place: Path) -> None:
         assert self.folder is not None
-        grave = self.folder / "tmp" / f"removed-{uuid.uuid4().hex}"
+        grave = self.folder / "tmp" / f"removed-{os.getpid()}-{uuid.uuid4().hex}"
         with contextlib.suppress(OSError):
             grave.parent.mkdir(parents=True, exist_ok=True)
             os.rename(place, grave)  # first out of sight, then file by file
@@ -285,13 +301,16 @@ class Store:
             self._warn(line)
 
 
-def _safe_names(files: Any) -> bool:
-    if not isinstance(files, dict):
-        return False
-    for name, facts in files.items():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or not name or not isinstance(facts, dict):
-            return False
-        if not isinstance(facts.get("size"), int) or not isinstance(facts.get("sha256"), str):
-            return False
-    return True
+def _identity(place: Path) -> tuple[int, int] | None:
+    """What tells one folder of a name from the next; None where there is none."""
+    try:
+        told = place.stat()
+    except OSError:
+        return None
+    return told.st_ino, told.st_mtime_ns
+
+
+def _safe_names(names: Iterable[str]) -> bool:
+    """Does none of the names lead out of an entry?"""
+    paths = [PurePosixPath(name) for name in names]
+    return all(path.parts and not path.is_absolute() and ".." not in path.parts for path in paths)

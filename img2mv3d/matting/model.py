@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 import os
 import shlex
 import sys
@@ -87,7 +88,8 @@ def model_for(remover: str) -> Model | None:
     mean, deviation = (
         _three(told.pop(name, default), path, name) for name, default in (("mean", MEAN), ("std", DEVIATION))
     )
-    if told or not isinstance(side, int) or not 16 <= side <= 4096 or min(deviation) <= 0:
+    numbers = all(math.isfinite(n) for n in (*mean, *deviation)) and min(deviation) > 0
+    if told or not isinstance(side, int) or not 16 <= side <= 4096 or not numbers:
         raise WeightsError(
             f"{path.with_suffix('.toml')}: expected size (px), mean and std (three numbers), found {told}"
         )

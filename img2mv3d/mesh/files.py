@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -30,10 +30,12 @@ def _imported(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
+Reader = Callable[[Path], list[MeshArrays]]
 WRITERS: dict[str, Callable[[MeshLike, str, dict[str, Any]], dict[str, bytes]]] = {
     name: _imported(format.writer) for name, format in FORMATS.items()
 }
 READERS = {name: _imported(format.reader) for name, format in FORMATS.items() if format.reader}  # the rest is trimesh's
+WARY = READERS | {name: _imported(format.wary_reader) for name, format in FORMATS.items() if format.wary_reader}
 MAX_BYTES = 1 << 30
 MAX_FACES = 5_000_000
 MAX_TEXTURE = 8192  # px a side, as many as we write
@@ -133,7 +135,7 @@ def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
         raise error(f"{path}: {'an empty file' if path.is_file() else 'not a file'}; give a mesh")
     if size > MAX_BYTES:
         raise error(f"{path}: larger than {MAX_BYTES >> 20} MiB; simplify it first")
-    mesh = _load(path, path.suffix.lower().lstrip("."), error)
+    mesh = _load(path, path.suffix.lower().lstrip("."), error, WARY)
     if len(mesh.faces) < 4:
         raise error(f"{path}: {len(mesh.faces)} triangles; a body has at least four")
     if len(mesh.faces) > MAX_FACES:
@@ -150,18 +152,18 @@ def read_mesh(path: Path, error: type[InputError] = InputError) -> MeshArrays:
     return mesh
 
 
-def _load(path: Path, kind: str, error: type[InputError]) -> MeshArrays:
+def _load(path: Path, kind: str, error: type[InputError], readers: Mapping[str, Reader] = READERS) -> MeshArrays:
     try:
         with np.errstate(all="ignore"):
             check_header(path, kind, MAX_FACES)
-            if kind in READERS:
-                return _joined(READERS[kind](path), path, error)
+            if kind in readers:
+                return _joined(readers[kind](path), path, error)
             scene = trimesh.load_scene(path, file_type=kind, process=False, maintain_order=True)
             parts = [_part(scene, name, kind) for name in scene.graph.nodes_geometry]
     except (MemoryError, Img2mv3dError):
         raise
     except Exception as reason:  # readers of broken files raise many kinds; all mean the same to the user
-        words = " ".join(str(reason).split())[:100] or type(reason).__name__
+        words = getattr(reason, "strerror", None) or " ".join(str(reason).split())[:100] or type(reason).__name__
         raise error(f"{path}: cannot be read as a mesh ({words})") from None
     return _joined([part for part in parts if part is not None], path, error)
 
@@ -294,6 +296,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _as_ours(path: Path, error: OSError) -> Exception:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return ResourceError(f"{path}: cannot be written ({error.strerror}); raise the limit (ulimit -n)")
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return ResourceError(f"{path}: cannot be written ({error.strerror}); make room or choose another place")
     return UsageError(f"{path}: cannot be written ({error.strerror or error}); choose another place with -o")

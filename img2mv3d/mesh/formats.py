@@ -25,6 +25,7 @@ class Format:
     texture: can the file hold one, and a material? colors: at the vertices?
     shared: do faces share their vertices in it?
     reader: import path of a function of a path that gives the parts; None: trimesh reads it.
+    wary_reader: the same for files that may come from anybody, where the reader believes too much.
     beside: endings of text files that stand beside it, with their media types.
     needs: the module, package and extra without which it can be neither written nor read; None: none.
     """
@@ -40,6 +41,7 @@ class Format:
     colors: bool = True
     shared: bool = True
     reader: str | None = None
+    wary_reader: str | None = None
     beside: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, str, str] | None = None
 
@@ -79,6 +81,7 @@ _FORMATS = (
         standing=True,
         texture=True,
         reader="img2mv3d.mesh.usdz:read_usdz",
+        wary_reader="img2mv3d.mesh.usdz:read_usdz_apart",
         needs=("pxr", "usd-core", "usd"),
     ),
 )

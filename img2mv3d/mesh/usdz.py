@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import re
+import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -20,6 +25,10 @@ MISSING = "usdz files need usd-core, which is not installed; pip install 'img2mv
 ALIGNMENT = 64  # bytes; the package's own rule, so that readers can map it into memory
 MAX_PACKAGE = 1 << 30  # bytes, unpacked
 MAX_PICTURE = 1 << 28  # bytes, packed
+ROOM = 3 << 30  # bytes of address space for reading a file of a stranger
+PATIENCE = 600.0  # s for the same
+STARVED = 2  # exit status of that process
+PARTS = ("vertices", "faces", "colors", "uv", "texture")
 PICTURE, RELIEF = "textures/color.png", "textures/normal.png"  # in the package
 DAY = (1980, 1, 1, 0, 0, 0)
 
@@ -67,6 +76,50 @@ def read_usdz(path: Path) -> list[MeshArrays]:
             mesh = MeshArrays(mesh.vertices, mesh.faces, mesh.colors, mesh.uv if picture is not None else None, picture)
         found += [] if mesh is None else [mesh]
     return found
+
+
+def read_usdz_apart(path: Path) -> list[MeshArrays]:
+    """The same, of a file that may come from anybody: USD believes what a layer says about its own sizes and ends the
+    process where it cannot go on, so it reads in one of its own, whose memory is limited where the system can do that.
+    """
+    _pxr()
+    _check_package(path)
+    line = [sys.executable, "-c", "from img2mv3d.mesh.usdz import main; main()", str(path.absolute())]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PXR_WORK_THREAD_LIMIT": "1"}
+    try:
+        done = subprocess.run(line, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"USD does not come to an end with it in {PATIENCE:.0f} s") from None
+    if done.returncode == 1:
+        raise ValueError(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1])
+    if done.returncode == STARVED:
+        raise ValueError(f"USD needs more than {ROOM >> 30} GiB of memory for it")
+    if done.returncode:
+        raise ValueError("USD breaks down over it")
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as held:
+        count = len({name.partition(".")[0] for name in held.files})
+        return [MeshArrays(*(held.get(f"{i}.{part}") for part in PARTS)) for i in range(count)]
+
+
+def main() -> None:
+    """Read the file that the command line names, and write its meshes to stdout as an npz."""
+    _pxr()
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        have = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (have + ROOM, have + ROOM))
+    try:
+        meshes = read_usdz(Path(sys.argv[1]))
+    except MemoryError:
+        sys.exit(STARVED)
+    except Exception as reason:
+        words = " ".join(str(reason).split())
+        if "bad_alloc" in words:
+            sys.exit(STARVED)
+        sys.exit(next(iter(re.findall(r": '(.{1,300}?)'(?: Error in|$)", words)), words[:300]) or type(reason).__name__)
+    arrays = {f"{i}.{part}": getattr(mesh, part) for i, mesh in enumerate(meshes) for part in PARTS}
+    np.savez(sys.stdout.buffer, **{name: array for name, array in arrays.items() if array is not None})
 
 
 def _check_package(path: Path) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 
 from img2mv3d.errors import Img2mv3dError, InputError, PhotoError
 from img2mv3d.files.contents import read_json, read_png
+from img2mv3d.files.forms import ANY, NUMBER, fits
+from img2mv3d.flow.run_folder import FORM
 from img2mv3d.geometry.agreement import Agreement, agreement
 from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.values import Subject, Views, load_depth, load_views
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 
 PHOTO_SIDE = 900  # px: what a report keeps of the photo
 BEST_FIRST = sorted(FORMATS.values(), key=lambda f: (not f.texture, not f.colors))  # of meshes, to look at
+NOTES = {  # of mesh.json, what is shown
+    "silhouette_iou?": {"views": {ANY: NUMBER}, "min": NUMBER, "mean": NUMBER},
+    "seen?": {"photo": NUMBER, "views": NUMBER, "none": NUMBER},
+    "likeness?": {"front_covered": NUMBER, "front_db": NUMBER, "seam_usual": NUMBER, "seam_jump": NUMBER},
+    **{"watertight?": bool, "pieces?": int},
+}
 T = TypeVar("T")
 
 
@@ -73,6 +81,11 @@ def gather(folder: Path, photo: Path | None = None) -> Story:
     if not any((folder / name).exists() for name in ("run.json", "subject.png", "views", "plain", "mesh.glb")):
         raise InputError(f"{folder}: no run in there (run.json); make one with `img2mv3d run PHOTO -o {folder}`")
     record = attempt(lambda: read_json(folder / "run.json", InputError)) or {}
+    notes = attempt(lambda: read_json(folder / "mesh.json", InputError)) or {}
+    for name, held, form in (("run.json", record, FORM), ("mesh.json", notes, NOTES)):
+        if not fits(held, form):
+            missing.append(f"{folder / name}: not as a run leaves it")
+            held.clear()
     photo = photo or find_photo(folder, record.get("source") or {})
     picture = None if photo is None else attempt(lambda: _reduced(photo))
     subject = attempt(lambda: read_png(folder / "subject.png", "RGBA", PhotoError))
@@ -85,7 +98,6 @@ def gather(folder: Path, photo: Path | None = None) -> Story:
         if depth is not None and found is not None and found.mask.shape == depth[0].shape:
             agree[name] = agreement(found.color, found.mask, *depth, found.rig)
     mesh, mesh_name = attempt(lambda: mesh_of(folder)) or (None, "")
-    notes = attempt(lambda: read_json(folder / "mesh.json", InputError)) or {}
     return Story(folder, record, picture, subject, plain, views, depth, mesh, mesh_name, notes, agree, tuple(missing))
 
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from img2mv3d.files.durable import sync_file
 from img2mv3d.train.pictures import draw_curve, write_picture
 from img2mv3d.train.process_group import ProcessGroup, joined
 
@@ -163,6 +164,7 @@ def save_weights(net: nn.Module, path: Path, dtype: torch.dtype = torch.float32)
     tensors = {k: v.detach().to("cpu", dtype).contiguous().clone() for k, v in net.state_dict().items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(tensors, temporary)
+    sync_file(temporary)
     os.replace(temporary, path)
 
 
@@ -247,6 +249,7 @@ def _save(
     }
     temporary = folder / f".checkpoint.{os.getpid()}"
     torch.save(record, temporary)
+    sync_file(temporary)  # hours of work: a power cut must not leave an empty file under the old name
     os.replace(temporary, folder / "checkpoint.pt")
     save_weights(average, folder / "ema.safetensors")
     write_picture(folder / "sheet.png", sheet)
