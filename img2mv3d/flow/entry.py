@@ -102,13 +102,17 @@ def stage_files(root: Path, stage: str) -> dict[str, Path]:
 
 
 def _matching(root: Path, pattern: Path) -> list[Path]:
-    """What a pattern in the last part of a path means there. Raises OSError where a folder cannot be read: pathlib
-    would take it for empty."""
-    folder = root / pattern.parent
-    if "*" not in pattern.name:
-        return [root / pattern]
+    """What a pattern means there, * in any part of it. Raises OSError where a folder cannot be read: pathlib would take
+    it for empty."""
+    found = [root]
+    for part in pattern.parts:
+        found = [place / name for place in found for name in ([part] if "*" not in part else _named(place, part))]
+    return found
+
+
+def _named(folder: Path, pattern: str) -> list[str]:
     try:
-        return [folder / name for name in fnmatch.filter(os.listdir(folder), pattern.name)]
+        return fnmatch.filter(os.listdir(folder), pattern)
     except (FileNotFoundError, NotADirectoryError):
         return []
 

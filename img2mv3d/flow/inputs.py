@@ -53,7 +53,11 @@ def sides(source: Source) -> Node:
     """The files of photos of other sides, by azimuth. Raises PhotoError when one cannot be read."""
     if not source.sides:
         return Node()
-    return Node(digest_of({f"{a:g}": digest_input(path) for a, path in source.sides}), lambda: dict(source.sides))
+
+    def digest() -> str:
+        return digest_of({f"{a:g}": digest_input(path) for a, path in source.sides})
+
+    return Node(digest(), lambda: dict(source.sides), digest)
 
 
 def mask(source: Source) -> Node:
@@ -78,7 +82,10 @@ def side_matting(source: Source, remover: str) -> Node:
 
 def pictures(source: Source) -> Node:
     """The folder of views that must be encoded first."""
-    digest = lambda: digest_files(source.files("decode"))  # noqa: E731
+
+    def digest() -> str:
+        return digest_files(source.files("decode"))
+
     return Node(digest(), lambda: load_views(source.path), digest)
 
 
