@@ -50,10 +50,19 @@ class Client:
             raise ServerError(f"{self.address}: another program answers there, not `img2mv3d serve`")
         return told
 
-    def post(self, photo: Photo, *, mask: Photo | None = None, back: Photo | None = None, **options: Any) -> Run:
-        """A new run: photo, mask and back are paths or bytes, options those of the server (quality, seed, format, ...).
-        Raises ServerError, OSError."""
-        pictures = {"photo": photo, "mask": mask, "back": back}
+    def post(
+        self,
+        photo: Photo,
+        *,
+        mask: Photo | None = None,
+        back: Photo | None = None,
+        left: Photo | None = None,
+        right: Photo | None = None,
+        **options: Any,
+    ) -> Run:
+        """A new run: photo, mask and photos of other sides are paths or bytes, options the server's (quality, seed,
+        format, ...). Raises ServerError, OSError."""
+        pictures = {"photo": photo, "mask": mask, "back": back, "left": left, "right": right}
         body = {name: base64.b64encode(_bytes(p)).decode() for name, p in pictures.items() if p is not None}
         name = "photo" if isinstance(photo, bytes) else Path(photo).name
         told = self._json("POST", "runs", {**body, "name": name, "options": options})

@@ -122,7 +122,7 @@ class Jobs:
         """Something happened in a run that runs. More than EVENTS are dropped."""
         with self._change():
             if kind == "stage":
-                job.doing = data["doing"]
+                job.doing = str(data.get("doing", ""))
             if job.state == RUNNING and len(job.events) < EVENTS:
                 self._tell(job, kind, data)
 

@@ -17,15 +17,15 @@ from starlette.requests import Request
 from img2mv3d.errors import UsageError
 from img2mv3d.serve.access import RefusedError
 from img2mv3d.serve.run_options import RunOptions, read_options
-from img2mv3d.serve.work import BACK, MASK, PHOTO
+from img2mv3d.serve.work import PHOTO, PICTURES
 
-PICTURES = (PHOTO, MASK, BACK)
+NAMES = ", ".join(PICTURES)
 NAME_LENGTH = 120  # of the photo's name, which is only shown
 
 
 @dataclass(frozen=True)
 class Post:
-    """name: of the photo. pictures: bytes by photo, mask, back."""
+    """name: of the photo. pictures: bytes by name, see PICTURES."""
 
     name: str
     pictures: dict[str, bytes]
@@ -50,7 +50,7 @@ def key_of(inputs: str, options: RunOptions) -> str:
 
 
 async def read_post(request: Request, max_pixels: int) -> Post:
-    """Photo, mask, back and options of a request. Raises RefusedError (400, 413, 415, 422)."""
+    """Pictures and options of a request. Raises RefusedError (400, 413, 415, 422)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "multipart/form-data":
@@ -117,7 +117,7 @@ async def _of_form(request: Request) -> tuple[str, dict[str, bytes], str]:
             elif key == "options" and isinstance(value, str):
                 options = value
             else:
-                raise RefusedError(400, f"unknown field {clean_name(key)}; expected photo, mask, back (files), options")
+                raise RefusedError(400, f"unknown field {clean_name(key)}; expected {NAMES} (files), options")
     finally:
         await form.close()
     return clean_name(name), {k: data for k, data in pictures.items() if data}, options
@@ -129,11 +129,11 @@ def _of_json(body: bytes) -> tuple[str, dict[str, bytes], str]:
     except (ValueError, RecursionError):
         raise RefusedError(400, "the body is no JSON") from None
     if not isinstance(told, dict) or set(told) - {*PICTURES, "name", "options"}:
-        raise RefusedError(400, "expected an object with photo, mask, back (base64), name, options")
+        raise RefusedError(400, f"expected an object with {NAMES} (base64), name, options")
     try:
         pictures = {k: base64.b64decode(_bare(told[k]), validate=True) for k in PICTURES if told.get(k)}
     except (binascii.Error, ValueError):
-        raise RefusedError(400, "photo, mask and back must be base64") from None
+        raise RefusedError(400, f"{NAMES} must be base64") from None
     return clean_name(told.get("name")), pictures, json.dumps(told.get("options") or {})
 
 

@@ -21,7 +21,7 @@ from img2mv3d.serve.jobs import CANCELLED, DONE, FAILED, OPEN, FullError, Job
 from img2mv3d.serve.posts import key_of
 from img2mv3d.serve.run_options import RunOptions
 from img2mv3d.serve.runs import sent
-from img2mv3d.serve.work import BACK, MASK, PHOTO
+from img2mv3d.serve.work import PHOTO, PICTURES
 
 _PICTURE = {"type": "string", "format": "binary"}
 _BASE64 = {"type": "string", "description": "base64, or a data URL"}
@@ -32,7 +32,7 @@ router = APIRouter()
 
 def _body(options: bool) -> dict[str, Any]:
     """OpenAPI's words for a body that `posts` reads."""
-    names = (PHOTO, MASK, BACK) if options else (PHOTO,)
+    names = PICTURES if options else (PHOTO,)
     more = {"options": {"type": "string", "description": "RunOptions as JSON"}} if options else {}
     plain = {"name": {"type": "string"}, "options": _OPTIONS} if options else {}
     forms = {
@@ -108,7 +108,7 @@ async def _begin(desk: Desk, job: Job, fill: Callable[[Path], None]) -> None:
 def _inherit(parent: Path, folder: Path) -> None:
     """The inputs of another run."""
     folder.mkdir(parents=True)
-    for name in (PHOTO, MASK, BACK):
+    for name in PICTURES:
         if (parent / name).is_file():
             shutil.copyfile(parent / name, folder / name)
 

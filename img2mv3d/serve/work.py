@@ -1,6 +1,6 @@
 """What the worker processes do: a photo into a mesh with everything that the page shows, and cut-outs to choose from.
 
-In: a folder with photo, mask, back; options. Out: files in that folder, an outcome.
+In: a folder with photo, mask, back, left, right; options. Out: files in that folder, an outcome.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from img2mv3d.plans import PLANS, Plan
 from img2mv3d.serve.workers import Outcome, StoppedError, Tell
 
 PHOTO, MASK, BACK, OUT = "photo", "mask", "back", "out"  # names in a run's folder: none of them is the caller's
+SIDES = {"left": -90.0, "right": 90.0}  # photos of other sides, and their azimuths in degrees
+PICTURES = (PHOTO, MASK, BACK, *SIDES)
 PREVIEW, REPORT = "photo.jpg", "report.html"
 PREVIEW_SIDE = 1024  # px
 TICK = 0.2  # seconds between two words about a stage's progress
@@ -75,7 +77,8 @@ class PhotoRuns:
         if task.parent is not None and (task.parent / OUT).is_dir():
             shutil.copytree(task.parent / OUT, out, dirs_exist_ok=True)
         mask, back = (folder / name if (folder / name).exists() else None for name in (MASK, BACK))
-        source = Source("photo", folder / PHOTO, mask=mask, back=back)
+        sides = tuple((azimuth, folder / name) for name, azimuth in SIDES.items() if (folder / name).exists())
+        source = Source("photo", folder / PHOTO, mask=mask, back=back, sides=sides)
         started = time.perf_counter()
         result = run(source, out, plan, report=Telling(tell), bundle=self._bundle)
         if options.format == "obj":

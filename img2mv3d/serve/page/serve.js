@@ -9,12 +9,13 @@ import { readGlb } from "./glb.js";
 const $ = (id) => document.getElementById(id);
 const STEPS = { prepare: "Cut-out", shape: "Body", generate: "Six views", depth: "Depth", decode: "Decoding", reconstruct: "Surface", export: "Mesh" };
 const WAYS = { alpha: "Transparency", plain: "Plain background", u2netp: "Network", grabcut: "By colours", mask: "Mask" };
+const SIDES = ["back", "left", "right"];
 const VIEWS = ["front", "front_right", "right", "back", "left", "front_left"];
 const OPEN = ["queued", "running"];
 const MOST = 64 * 1024 * 1024; // bytes of an upload, as the server has it
 const STILL = 5000; // ms between two looks at a run while the page is hidden: an open stream would use up a connection
 
-const page = { photo: null, back: null, cutouts: null, run: null, news: null, viewer: null, timer: 0, look: 0, skew: 0 };
+const page = { photo: null, others: {}, adding: null, cutouts: null, run: null, news: null, viewer: null, timer: 0, look: 0, skew: 0 };
 const brush = new Brush($("paint"), $("ring"), brushed);
 
 // ------------------------------------------------------------------------------------------------ asking the server
@@ -69,7 +70,7 @@ const arrive = told(async (file) => {
   leave();
   history.replaceState(null, "", location.pathname + location.search);
   Object.assign(page, { photo: file, cutouts: null });
-  setBack(null);
+  for (const side of SIDES) setSide(side, null);
   show("cut");
   $("cut-name").textContent = file.name || "pasted photo";
   $("stage").setAttribute("aria-busy", "true");
@@ -144,11 +145,11 @@ function brushed() {
   $("make").disabled = !page.cutouts || brush.share() === 0;
 }
 
-function setBack(file) {
-  page.back = file;
-  $("back-name").textContent = file ? file.name || "pasted photo" : "";
-  $("no-back").hidden = !file;
-  $("add-back").hidden = Boolean(file);
+function setSide(side, file) {
+  page.others[side] = file;
+  $(`${side}-name`).textContent = file ? `${side}: ${file.name || "pasted photo"}` : "";
+  $(`no-${side}`).hidden = !file;
+  $(`add-${side}`).hidden = Boolean(file);
 }
 
 // ------------------------------------------------------------------------------------------------------ a run begins
@@ -164,7 +165,7 @@ const make = told(async () => {
     form.append("photo", page.photo, page.photo.name || "photo");
     if (brush.edited || !page.cutouts.candidates.length) form.append("mask", await brush.blob(), "mask.png");
     else options.remover = page.cutouts.candidates[page.chosen].remover;
-    if (page.back) form.append("back", page.back, page.back.name || "back");
+    for (const [side, file] of Object.entries(page.others)) if (file) form.append(side, file, file.name || side);
     form.append("options", JSON.stringify(options));
     const run = await ask("POST", "runs", form);
     for (let i = 1; i < count; i++) await ask("POST", `runs/${run.id}/again`, { ...run.options, seed: seed + i });
@@ -515,11 +516,13 @@ function anew() {
 
 function wire() {
   const pick = (input, use) => input.addEventListener("change", () => { use(input.files[0]); input.value = ""; });
-  pick($("file"), arrive), pick($("camera"), arrive), pick($("behind"), (file) => file && setBack(file));
+  pick($("file"), arrive), pick($("camera"), arrive), pick($("other"), (file) => file && setSide(page.adding, file));
   $("choose").addEventListener("click", () => $("file").click());
   $("photograph").addEventListener("click", () => $("camera").click());
-  $("add-back").addEventListener("click", () => $("behind").click());
-  $("no-back").addEventListener("click", () => setBack(null));
+  for (const side of SIDES) {
+    $(`add-${side}`).addEventListener("click", () => { page.adding = side; $("other").click(); });
+    $(`no-${side}`).addEventListener("click", () => setSide(side, null));
+  }
   $("another").addEventListener("click", anew);
   document.querySelector(".brand").addEventListener("click", (e) => { e.preventDefault(); anew(); });
   addEventListener("paste", (e) => {
@@ -536,7 +539,8 @@ function wire() {
     $("veil").hidden = true;
     const file = e.dataTransfer?.files[0];
     if (!file) return;
-    e.target.closest?.(".back") ? setBack(file) : arrive(file);
+    const place = e.target.closest?.(".side");
+    place ? setSide(place.dataset.side, file) : arrive(file);
   });
 
   const adds = (on) => { brush.adds = on; press("add", on); press("erase", !on); };
