@@ -11,7 +11,7 @@ from PIL import Image
 from img2mv3d.errors import PhotoError
 from img2mv3d.flow import runners
 from img2mv3d.serve.run_options import RunOptions
-from img2mv3d.serve.work import PhotoRuns, RunTask, mesh_name, pack_obj, reason_of
+from img2mv3d.serve.work import PICTURES, PhotoRuns, RunTask, mesh_name, pack_obj, reason_of
 from tests.conftest import Workshop
 from tests.fakes import FakeBundle
 
@@ -56,6 +56,13 @@ def test_a_variant_computes_only_what_it_changes(work: PhotoRuns, workshop: Work
     outcome = work.do(task(workshop.folder / "second", first, format="stl"), lambda *event: None)
     assert outcome.facts["file"] == "mesh.stl" and dict(workshop.runners.calls) == {"export": 1}
     assert (first / "out" / "mesh.glb").exists()
+
+
+def test_photos_of_other_sides_go_with_a_run(work: PhotoRuns, workshop: Workshop) -> None:
+    first = task(workshop.folder / "first")
+    Image.new("RGB", (30, 30), "red").save(first.folder / "right", format="PNG")
+    assert work.do(first, lambda *event: None).ok and (first.folder / "out" / "sides" / "90" / "subject.png").exists()
+    assert set(PICTURES) == {"photo", "mask", "back", "left", "right"}
 
 
 def test_options_become_the_plan_of_the_command_line() -> None:
