@@ -29,12 +29,13 @@ def target_of(typed: Mapping[str, Any], until: str) -> tuple[Mapping[str, Any], 
 def put(mesh: Path, target: Path, note: Callable[[str], None]) -> Path:
     """Copies of a run's mesh, and of what it names beside it, as `target`; the absolute path. What stands there gets
     another name first. Raises OSError."""
-    from img2mv3d.files.durable import make_folder, write_atomically
+    from img2mv3d.files.durable import make_folder, remove_lost_drafts, write_atomically
 
     names = json.loads((mesh.parent / "mesh.json").read_text(encoding="utf-8")).get("files", [mesh.name])
     renamed = {name: target.stem + name.removeprefix(mesh.stem) for name in names}
     renamed[mesh.name] = target.name
     make_folder(target.parent.absolute())
+    remove_lost_drafts(target.parent)
     for name, other in renamed.items():
         data = (mesh.parent / name).read_bytes()
         if name.endswith((".obj", ".mtl")):  # they name their neighbours

@@ -38,6 +38,7 @@ from img2mv3d.flow.graph import Stage
 ENTRY_FORMAT = "img2mv3d-entry/1"
 FORM = {"stage": str, "files": {ANY: {"size": int, "sha256": str}}, "made?": dict}
 LOCK_WAIT = 900.0  # s; a stage that takes longer elsewhere is rather computed twice
+GRAVE = "removed"  # how names of entries begin that are going
 TRIES = 5  # to read what others remove and put anew
 STALE = 24 * 3600.0  # s after which a temporary folder has lost its writer for certain
 
@@ -209,10 +210,11 @@ class Store:
         for place in doomed:
             self._remove(place)
         for draft in listing(self.folder / "tmp"):
-            with contextlib.suppress(OSError, IndexError):
-                writer = draft.name.split("-")[1]  # an entry that loses files while it is written would be damaged
+            with contextlib.suppress(OSError):
+                kind, writer, *_ = *draft.name.split("-"), ""
+                # an entry that lost files while it is written would be damaged
                 left = max_bytes == 0 and not (writer.isdigit() and is_alive(int(writer)))
-                if left or time.time() - draft.stat().st_mtime > STALE:
+                if left or kind == GRAVE or time.time() - draft.stat().st_mtime > STALE:
                     shutil.rmtree(draft, ignore_errors=True)
         return len(doomed), max(0, before - self.size())
 
@@ -289,7 +291,7 @@ class Store:
 
     def _remove(self, place: Path) -> None:
         assert self.folder is not None
-        grave = self.folder / "tmp" / f"removed-{os.getpid()}-{uuid.uuid4().hex}"
+        grave = self.folder / "tmp" / f"{GRAVE}-{os.getpid()}-{uuid.uuid4().hex}"
         with contextlib.suppress(OSError):
             grave.parent.mkdir(parents=True, exist_ok=True)
             os.rename(place, grave)  # first out of sight, then file by file
