@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from img2mv3d.cli.flags import FLAGS, ONE_PHOTO
+from img2mv3d.cli.other_sides import sides_of
 from img2mv3d.cli.seeds import ONE, Seeds, pick_seed
-from img2mv3d.cli.sides import sides_of
 from img2mv3d.cli.target import put
 from img2mv3d.errors import Img2mv3dError, UsageError
 from img2mv3d.plans import PLANS, STANDARD, Plan, ShapeOptions

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from img2mv3d.cli.sides import sides_of
+from img2mv3d.cli.other_sides import sides_of
 from img2mv3d.errors import InputError, UsageError
 from tests.cli.conftest import Run
 from tests.conftest import Workshop
