@@ -33,7 +33,7 @@ def server(tmp_path: Path):
         wait_for(lambda: ready(client), 120.0)
         yield process, client
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
 
 
 def ready(client: Client) -> bool:
@@ -54,7 +54,7 @@ def carried(client: Client, shade: int, seed: int) -> tuple[str, float]:
     """What became of a post (done, refused, or a reason), and after how many seconds."""
     started = time.monotonic()
     try:
-        client.post(ball(shade), seed=seed).wait(600.0)
+        client.post(ball(shade), seed=seed).wait(3600.0)
     except ServerError as error:
         return ("refused" if error.status == 429 else str(error)), time.monotonic() - started
     return "done", time.monotonic() - started
