@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
 from img2mv3d.geometry.cameras import Camera
-from img2mv3d.mesh.arrays import MeshLike, vertex_normals
+from img2mv3d.mesh.arrays import MeshLike, shading_normals
 from img2mv3d.mesh.raster import rasterise, sample_bilinear
 
 STYLES = ("shaded", "unlit", "clay", "normal")
@@ -33,7 +33,7 @@ def render_mesh(
     seen = rasterise(mesh.vertices, mesh.faces, fine)
     hit = seen.face >= 0
     corner, weight = mesh.faces[seen.face[hit]], seen.bary[hit].astype(np.float32)
-    normal = _between(vertex_normals(mesh.vertices, mesh.faces), corner, weight)
+    normal = _between(shading_normals(mesh.vertices, mesh.faces), corner, weight)
     normal /= np.maximum(np.sqrt(np.einsum("pc,pc->p", normal, normal)), 1e-12)[:, None]
     if style == "normal":
         color = normal / 2 + 0.5
