@@ -13,7 +13,7 @@ from img2mv3d.data.renders import RenderSet
 GENERATE = {
     **{"schedule": "mini", "steps": 2, "solver": "dpmpp", "guidance": 1.0, "eta": 0.0, "windows": True},
     "revolution_prior": 0.75,  # chosen for networks of this size, see experiments/reports/mini.md
-    "refine_steps": [60],  # from a body's draft; the denoiser has not learnt from drafts yet and stains them above that
+    "refine_steps": [200, 100],  # from a body's draft, see experiments/reports/shape.md
 }
 FRAMING_PX = 144
 LICENCE = "CC-BY-SA-4.0"  # what weights that learnt from share-alike objects carry; the code stays MIT
