@@ -27,7 +27,7 @@ COMMANDS = sorted((ROOT / "docs" / "commands").glob("*.md"))
 FENCE = re.compile(r"^(?P<note><!--[^\n]*-->\n\s*)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 SHELL = ("bash", "console")
 PROGRAMS = ("img2mv3d", "python", "torchrun", "make", "pip", "git", "cd", "curl", "cat")  # that a page may call
-OTHERS_FLAGS = {"--nproc-per-node", "--use-deprecated", "--build-arg"}  # of programs that are not ours
+OTHERS_FLAGS = {"--nproc-per-node", "--use-deprecated", "--build-arg", "--rm"}  # of programs that are not ours
 
 
 @dataclass(frozen=True)

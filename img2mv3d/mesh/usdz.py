@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 
 from img2mv3d.errors import UsageError
@@ -104,11 +105,11 @@ def read_usdz_apart(path: Path) -> list[MeshArrays]:
 def main() -> None:
     """Read the file that the command line names, and write its meshes to stdout as an npz."""
     _pxr()
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        have = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (have + ROOM, have + ROOM))
+    process = psutil.Process()
+    if hasattr(process, "rlimit"):  # where the system has such limits
+        most = process.memory_info().vms + ROOM
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            process.rlimit(psutil.RLIMIT_AS, (most, most))
     try:
         meshes = read_usdz(Path(sys.argv[1]))
     except MemoryError:

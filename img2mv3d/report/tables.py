@@ -61,8 +61,10 @@ def _of_mesh(notes: dict[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     if "silhouette_iou" in notes:
         overlap = notes["silhouette_iou"]
-        worst = min(overlap["views"], key=overlap["views"].get).replace("_", " ")
-        meaning = f"IoU of mesh and masks, mean; least {overlap['min']:.3f} in the {worst} view"
+        meaning = "IoU of mesh and masks, mean"
+        if overlap["views"]:
+            worst = min(overlap["views"], key=overlap["views"].get).replace("_", " ")
+            meaning += f"; least {overlap['min']:.3f} in the {worst} view"
         rows.append(("Outlines of the mesh", f"{overlap['mean']:.3f}", meaning))
     if "seen" in notes:
         seen = notes["seen"]

@@ -46,3 +46,11 @@ def test_a_story_without_views_has_the_figures_of_its_mesh(tmp_path: Path) -> No
         (out / name).rename(tmp_path / name)
     assert [label for label, _, _ in figures(gather(out))] == ["Photo on the mesh", "Watertight"]
     assert pytest.approx(27.0) == sum(seconds for _, seconds, _, _ in spent(gather(out).record))
+
+
+def test_outlines_of_no_view_have_a_mean_and_no_worst(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    story = gather(finished_run(tmp_path))
+    story = replace(story, notes=story.notes | {"silhouette_iou": {"mean": 0.9, "min": 0.8, "views": {}}})
+    assert ("Outlines of the mesh", "0.900", "IoU of mesh and masks, mean") in figures(story)
