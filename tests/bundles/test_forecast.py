@@ -55,6 +55,7 @@ def test_the_published_size_needs_half_of_the_work_when_branches_take_turns(publ
     assert together.half().peak < 8e9
 
 
+@pytest.mark.slow
 def test_a_card_is_filled_or_refused(published):
     told = {"steps": 50, "guidance": 3.0}
     at_once, apart = (generate_need(published, at_once=a, **told).half().peak for a in (True, False))

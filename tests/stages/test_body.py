@@ -88,7 +88,7 @@ def test_a_photo_from_the_side_tells_the_depth_and_carves(net, subject):
     side[128 - 72 : 128, 128:] = (
         0  # nothing above the middle, to the right of it: that is farther from the first camera
     )
-    cut = _nodes(predict_body(subject.image, net=net, sides={90.0: side}))
+    cut = _nodes(predict_body(subject.image, net=net, depth_ratio=0.8, sides={90.0: side}))
     assert (cut[cut[:, 1] > 0.1][:, 2] > -0.1).all()
 
 

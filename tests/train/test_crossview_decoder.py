@@ -69,6 +69,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(toy: Path, tmp_
     assert all(torch.equal(once[k], again[k]) for k in once)
 
 
+@pytest.mark.slow
 def test_on_a_card_the_same_is_learnt(toy: Path, tmp_path: Path):
     torch.manual_seed(0)
     expected = trained(toy, tmp_path / "here", 2)
