@@ -64,9 +64,7 @@ def is_behind(azimuth_deg: float) -> bool:
 def side_misfit(
     image: UInt8[np.ndarray, "256 256 4"], points: Float[np.ndarray, "P 3"], azimuth_deg: float, elevation_deg: float
 ) -> float:
-    """By how much (logarithm) the points are wider than what the framed picture shows; 0 where that tells nothing."""
-    if not side_tells(azimuth_deg):
-        return 0.0
+    """By how much (logarithm) the points are wider than what the framed picture shows."""
     camera = side_camera(azimuth_deg, elevation_deg)
     scale, _ = _moved(image, points, camera)
     left, _, right, _ = _box(image)

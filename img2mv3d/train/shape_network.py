@@ -41,6 +41,7 @@ LEAST_THICKNESS = 0.02  # world units: thinner columns are learnt as this thick
 
 # The encoder learns at a tenth of the rate of what starts from nothing.
 RATES = LoopOptions(lr=8e-5, lr_end=4e-6, warmup=100, new_lr_factor=10.0, ema=0.998, checkpoint_minutes=5.0)
+GOING_ON = replace(RATES, lr=2.5e-5, lr_end=1e-6, new_lr_factor=8.0)  # from weights that have learnt already
 
 
 @dataclass(frozen=True)
@@ -189,13 +190,14 @@ def train(
 ) -> ShapeNet:
     """Train within the minutes, resuming from `out`; the moving average. net: gone on with; None: a new one, whose
     encoder begins with what ImageNet taught it. Raises InputError where there are no pictures."""
+    rates = RATES if net is None else GOING_ON
     if net is None:
         net = ShapeNet()
         load_published(net.lite)
     task = ShapeTask(data, net, ShapeBatch(), ShapeLosses())
     if not task.pool.refresh():
         raise InputError(f"{data}: no pictures (train/*.npy) in there; `img2mv3d data shapes` makes them")
-    return train_average(task, out, replace(RATES, minutes=minutes, seed=seed), report)
+    return train_average(task, out, replace(rates, minutes=minutes, seed=seed), report)
 
 
 def multiplies_bfloat16() -> bool:
