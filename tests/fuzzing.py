@@ -525,9 +525,10 @@ class TooSlow(Exception):
     """One case took longer than SLOW_S."""
 
 
-def look(reader: str, seconds: float, keep: Path | None = None) -> dict[str, Any]:
+def look(reader: str, seconds: float | None, keep: Path | None = None, cases: int = 100) -> dict[str, Any]:
     """Read damaged files for so long: cases, outcomes, the slowest case in seconds, peak memory above the start in MB,
-    and crashes: where, what, and how often. keep: a folder for copies of what crashed first, was slow or took much.
+    and crashes: where, what, and how often. seconds: None for `cases` files, the same in every call. keep: a folder for
+    copies of what crashed first, was slow or took much.
     """
     crashes: dict[str, dict[str, Any]] = {}
     outcomes: Counter[str] = Counter()
@@ -535,7 +536,7 @@ def look(reader: str, seconds: float, keep: Path | None = None) -> dict[str, Any
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         case = CASES[reader](folder)
-        until, base = time.monotonic() + seconds, peak()
+        started, base = time.monotonic(), peak()
 
         def once(data: st.DataObject) -> None:
             nonlocal slowest
@@ -567,18 +568,20 @@ def look(reader: str, seconds: float, keep: Path | None = None) -> dict[str, Any
                 slowest = max(slowest, took)
 
         quiet = settings(
-            max_examples=100,
+            max_examples=cases,
+            derandomize=seconds is None,
             deadline=None,
             database=None,
             phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
             verbosity=Verbosity.quiet,
         )
-        while time.monotonic() < until:
+        quiet(given(st.data())(once))()
+        while seconds is not None and time.monotonic() < started + seconds:
             quiet(given(st.data())(once))()
         return {
             "reader": reader,
-            "seconds": round(seconds),
+            "seconds": round(time.monotonic() - started),
             "cases": outcomes.total(),
             "outcomes": dict(outcomes),
             "slowest_s": round(slowest, 2),

@@ -53,7 +53,7 @@ def test_a_hostile_file_does_no_harm(case: Case, tmp_path: Path, monkeypatch: py
 def test_damaged_files_are_read_or_refused(reader: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = look(reader, 0.5)
+        found = look(reader, None)  # the same files each time; by chance and for long: python -m tests.fuzzing
     assert found["crashes"] == {} and set(found["outcomes"]) <= {"read", "refused"}
 
 

@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from img2mv3d.cli.flags import FLAGS, ONE_PHOTO
 from img2mv3d.cli.other_sides import sides_of
@@ -174,14 +175,29 @@ def open_store(typed: Mapping[str, Any], warn: Callable[[str], None]) -> Store:
 
 
 def _filled(options: Any, values: Mapping[str, Any]) -> Any:
-    """A dataclass with those of its fields replaced that `values` has; unknown names come from other versions."""
-    known = {}
+    """A dataclass with those of its fields replaced that `values` has; unknown names come from other versions, and a
+    value of another kind than the field's says nothing."""
+    known, kinds = {}, get_type_hints(type(options))
     for field in fields(options):
         if field.name not in values:
             continue
         before, value = getattr(options, field.name), values[field.name]
         if is_dataclass(before):
             known[field.name] = _filled(before, value) if isinstance(value, dict) else before
-        else:
+            continue
+        value = tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
+        if _fits(value, kinds[field.name]):
             known[field.name] = value
     return replace(options, **known)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value read from JSON is of an annotated kind: a class, a tuple of them or a choice among them."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if isinstance(value, bool) or value is None:
+        return kind in (type(value), None)
+    return isinstance(value, (int, float) if kind is float else kind)

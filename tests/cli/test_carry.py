@@ -7,8 +7,9 @@ import pytest
 
 from img2mv3d.cli.carry import plan_of, recorded_plan, with_photos
 from img2mv3d.errors import UsageError
+from img2mv3d.files.durable import sealed
 from img2mv3d.flow.entry import Source, source_of
-from img2mv3d.plans import PLANS, STANDARD, ExportOptions, Plan
+from img2mv3d.plans import PLANS, STANDARD, ExportOptions, Plan, ShapeOptions
 from tests.conftest import Workshop
 
 PHOTO = Source("photo", Path("photo.png"))
@@ -57,3 +58,11 @@ def test_masks_and_backs_go_with_a_photo() -> None:
     assert with_photos(PHOTO, typed) == replace(PHOTO, mask=Path("mask.png"), back=Path("back.png"))
     with pytest.raises(UsageError, match="--back needs a photo"):
         with_photos(Source("run", Path("out")), typed)
+
+
+def test_settings_of_another_kind_say_nothing(tmp_path: Path) -> None:
+    """A record that a disk or a hand changed is read as far as it can be."""
+    odd = {"bundle": 2**31, "seed": True, "shape": {"depth_ratio": "x", "box_mm": [1, 2.5, 3]}, "depth": {"grid": 0.5}}
+    (tmp_path / "run.json").write_bytes(sealed({"format": "img2mv3d-run/1", "settings": odd}))
+    plan = recorded_plan(Source("run", tmp_path))
+    assert plan == replace(STANDARD, shape=ShapeOptions(box_mm=(1, 2.5, 3)))
