@@ -185,19 +185,21 @@ def _filled(options: Any, values: Mapping[str, Any]) -> Any:
         if is_dataclass(before):
             known[field.name] = _filled(before, value) if isinstance(value, dict) else before
             continue
-        value = tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
-        if _fits(value, kinds[field.name]):
-            known[field.name] = value
+        with contextlib.suppress(ValueError):
+            known[field.name] = _read(value, kinds[field.name])
     return replace(options, **known)
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value read from JSON is of an annotated kind: a class, a tuple of them or a choice among them."""
+def _read(value: Any, kind: Any) -> Any:
+    """A value of JSON as an annotated kind: a class, a tuple of them, or None or one of them. Raises ValueError."""
     if get_origin(kind) in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(kind))
+        return None if value is None else _read(value, get_args(kind)[0])
     if get_origin(kind) is tuple:
-        kinds = get_args(kind)
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
-    if isinstance(value, bool) or value is None:
-        return kind in (type(value), None)
-    return isinstance(value, (int, float) if kind is float else kind)
+        if not isinstance(value, list) or len(value) != len(get_args(kind)):
+            raise ValueError(value)
+        return tuple(map(_read, value, get_args(kind)))
+    if type(value) is int and kind is float:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(value)
+    return value

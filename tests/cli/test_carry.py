@@ -65,4 +65,4 @@ def test_settings_of_another_kind_say_nothing(tmp_path: Path) -> None:
     odd = {"bundle": 2**31, "seed": True, "shape": {"depth_ratio": "x", "box_mm": [1, 2.5, 3]}, "depth": {"grid": 0.5}}
     (tmp_path / "run.json").write_bytes(sealed({"format": "img2mv3d-run/1", "settings": odd}))
     plan = recorded_plan(Source("run", tmp_path))
-    assert plan == replace(STANDARD, shape=ShapeOptions(box_mm=(1, 2.5, 3)))
+    assert plan == replace(STANDARD, shape=ShapeOptions(box_mm=(1.0, 2.5, 3.0)))
