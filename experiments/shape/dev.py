@@ -1,0 +1,96 @@
+"""Bodies of shape networks against the truth: `python -m experiments.shape.dev CORPORA... --bundle weights/mini`.
+
+The twelve scans of `dev`, each level and from 20 degrees above, evenly lit and shaded, the body exported directly,
+after the best shift along the line of sight. One line a bundle: F-scores, outline IoU, error of the extent's logarithm
+and of the elevation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from img2mv3d.bundles.weights import load_bundle
+from img2mv3d.data.corpus import load_solid
+from img2mv3d.data.scene import EVEN_LIGHT, place, random_light, render
+from img2mv3d.data.shape_pictures import turned_by
+from img2mv3d.data.splits import ids
+from img2mv3d.eval.comparison import Case
+from img2mv3d.eval.objects import first_surface, front_photo, views_of
+from img2mv3d.eval.protocol import FRAMING_PX, LISTED_PITCHES
+from img2mv3d.eval.scores import shape_figures
+from img2mv3d.files.contents import encode_normals, to_bytes
+from img2mv3d.mesh.extract import isosurface
+from img2mv3d.nets.shape import ShapeNet
+from img2mv3d.stages.body import predict_body
+
+LIGHTS = ("even", "shaded")
+FIGURES = ("f_02", "f_05", "f_10", "outline_iou", "chamfer", "log_ratio", "pitch")
+
+
+def cases(corpora: list[Path], split: str) -> Iterator[tuple[Case, float, str, float]]:
+    """Each case with its pitch (degrees), its light and the true extent in depth."""
+    for name in sorted(ids(split)):
+        path = next((p for c in corpora if (p := c / "objects" / f"{name}.npz").exists()), None)
+        if path is None:
+            continue
+        solid = load_solid(path)
+        for pitch in LISTED_PITCHES:
+            for kind in LIGHTS:
+                rng = np.random.default_rng(zlib.crc32(f"{name} {pitch:g}".encode()))
+                pose = turned_by(float(rng.uniform(0, 360)), pitch)
+                light = EVEN_LIGHT if kind == "even" else random_light(rng)
+                seen = render(solid, pose, FRAMING_PX, light, rng)
+                truth = views_of(seen.color, to_bytes(seen.mask), encode_normals(seen.normal, seen.mask))
+                placed = place(solid.vertices, pose, FRAMING_PX)[0]
+                width, height, depth = np.ptp(placed, axis=0)
+                case = Case(
+                    f"{name}@{pitch:g} {kind}",
+                    split,
+                    front_photo(seen.color, seen.mask),
+                    truth,
+                    first_surface(seen, truth),
+                    (placed, solid.faces),
+                )
+                yield case, pitch, kind, float(depth / max(width, height))
+
+
+def figures(case: Case, net: ShapeNet, pitch: float, ratio: float, told: bool) -> dict[str, float]:
+    """FIGURES of one case."""
+    body = predict_body(case.photo, net=net, depth_ratio=ratio if told else None)
+    found = dict(shape_figures(case, isosurface(body.field), shift=True))
+    found["log_ratio"] = abs(float(np.log(body.depth_ratio / ratio)))
+    found["pitch"] = abs(body.pitch_deg - pitch)
+    return found
+
+
+def main(asked: argparse.Namespace) -> None:
+    """Print a table."""
+    nets = {str(path): load_bundle(path).shape() for path in asked.bundle}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in nets}
+    for case, pitch, kind, ratio in cases(asked.corpora, asked.split):
+        for name, net in nets.items():
+            rows[name].append({"pitch_deg": pitch, "light": kind} | figures(case, net, pitch, ratio, asked.told))
+    print("| |", " | ".join(FIGURES), "|", " | ".join(f"f_05 {p:g} {k}" for p in LISTED_PITCHES for k in LIGHTS), "|")
+    for name, found in rows.items():
+        means = [np.mean([row[f] for row in found]) for f in FIGURES[:-1]] + [np.median([r["pitch"] for r in found])]
+        parts = [
+            np.mean([row["f_05"] for row in found if (row["pitch_deg"], row["light"]) == (p, k)])
+            for p in LISTED_PITCHES
+            for k in LIGHTS
+        ]
+        print(f"| {name} |", " | ".join(f"{v:.3f}" for v in (*means, *parts)), "|", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpora", type=Path, nargs="+")
+    parser.add_argument("--bundle", type=Path, nargs="+", default=[Path("weights/mini")])
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--told", action="store_true", help="the true extent in depth is told")
+    main(parser.parse_args())

@@ -1,0 +1,40 @@
+"""Mixtures of weights: `python -m experiments.shape.mixed NEW SHARE -o BUNDLE`.
+
+BUNDLE is a copy of `mini` whose shape network is SHARE parts of the weights in NEW (a folder of `train shape`, or its
+safetensors) and the rest its own. A mean of weights from one start is often better than both ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from img2mv3d.bundles.manifests import read_manifest, to_toml
+from img2mv3d.files.durable import digest_file
+
+
+def mixed(new: Path, share: float, bundle: Path, start: Path) -> None:
+    """Write `bundle`: `start`, its shape network moved by `share` towards that in `new`."""
+    shutil.copytree(start, bundle, dirs_exist_ok=True)
+    manifest = read_manifest(start)
+    part = manifest["parts"]["shape"]
+    former = load_file(start / part["file"])
+    latter = load_file(new if new.is_file() else next(new.rglob(part["file"])))
+    both = {n: (1 - share) * a.astype(np.float32) + share * latter[n].astype(np.float32) for n, a in former.items()}
+    save_file({name: value.astype(former[name].dtype) for name, value in both.items()}, bundle / part["file"])
+    part["sha256"] = digest_file(bundle / part["file"])
+    (bundle / "manifest.toml").write_text(to_toml(manifest), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("new", type=Path)
+    parser.add_argument("share", type=float)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, default=Path("weights/mini"))
+    asked = parser.parse_args()
+    mixed(asked.new, asked.share, asked.out, asked.start)
