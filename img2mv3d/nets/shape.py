@@ -30,6 +30,7 @@ PITCH_UNIT_DEG = 10.0  # of what the network says of the photo's elevation
 
 MASK, REVOLVED = 0, 4  # channels of `geometry.outline.outline_maps`
 LEAST_HALF = 0.01  # of the revolution's thickness, in units of its extent in depth
+DROPPED = 0.3  # share of the features that the extent's head does without in training
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ class ShapeNet(nn.Module):
     ) -> tuple[Float[Tensor, "B N"], Float[Tensor, "B 2"]]:
         """(ratio_logits, pitch) as `ShapeMaps` has them."""
         pooled = features[4].mean(dim=(2, 3))
-        raw = self.ratio(pooled).float()
+        # Few objects are learnt from: without this the extents of those are learnt by heart.
+        raw = self.ratio(F.dropout(pooled, DROPPED, self.training)).float()
         bins = ratio_bins(raw.shape[1] - 1).to(raw)
         step = bins[1] - bins[0]
         # The revolution's depth lies between two bins, which share its chance such that it is their median.

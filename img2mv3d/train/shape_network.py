@@ -119,7 +119,10 @@ class ShapeTask:
         batch = stacked(samples)
         known = torch.rand(len(samples), generator=rng) < self.batch.told
         fine = self._calls % self.batch.fine_every == 0
-        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16()):
+        seed = int(torch.randint(2**62, (1,), generator=rng))  # of what is dropped: resumed trainings drop the same
+        half = torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16())
+        with half, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
             maps = self.net(batch.picture, batch.outline, batch.ratio, known, fine)
         return total_loss(maps, batch, self.losses)
 
