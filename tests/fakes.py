@@ -125,9 +125,10 @@ class FakeRunners:
         behind = None if back is None else back.image
         return self._views(numbers(latents.color, depth.z, depth.plain.color, context.options, behind))
 
-    def reconstruct(self, context: StageContext, views: Views) -> Surface:
+    def reconstruct(self, context: StageContext, views: Views, body: Body | None = None) -> Surface:
         self.calls["reconstruct"] += 1
-        return Surface(numbers(views.color, context.options).random((8, 8, 8), np.float32))
+        held = None if body is None else body.field
+        return Surface(numbers(views.color, context.options, held).random((8, 8, 8), np.float32))
 
     def export(
         self,

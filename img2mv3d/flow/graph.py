@@ -172,7 +172,7 @@ _STAGES = (
     ),
     Stage(
         "depth",
-        version=9,
+        version=10,
         run="img2mv3d.flow.runners:depth",
         value="img2mv3d.values:Depth",
         files=("plain/*.png", "plain/views.json", "depth.npz", "coarse.npz"),
@@ -204,11 +204,11 @@ _STAGES = (
     ),
     Stage(
         "reconstruct",
-        version=2,
+        version=3,
         run="img2mv3d.flow.runners:reconstruct",
         value="img2mv3d.values:Surface",
         files=("surface.npz",),
-        inputs=(Input("views"),),
+        inputs=(Input("views"), Input("body", optional=True)),
         result="surface.npz",
         doing="fitting the final surface",
         memory_hint="use --grid 128 or --quality draft",
@@ -219,7 +219,7 @@ _STAGES = (
     ),
     Stage(
         "export",
-        version=7,
+        version=8,
         run="img2mv3d.flow.runners:export",
         value=None,
         files=("mesh.json",),

@@ -79,7 +79,7 @@ def run(
         body = flow.still_meant(body)
         depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
         views = flow.cached("decode", latents=latents, depth=depth, back=behind, body=body)
-        surface, views = flow.cached("reconstruct", views=views), flow.with_paint(views)
+        surface, views = flow.cached("reconstruct", views=views, body=body), flow.with_paint(views)
         made_of = {"surface": surface, "views": views, "subject": subject, "back": behind}
         made_of |= {"body": body, "sides": others}
         flow.cached("export", **made_of, provenance=flow.provenance(made_of))

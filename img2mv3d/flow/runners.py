@@ -216,7 +216,7 @@ def depth(context: StageContext, latents: Latents, body: Body | None = None, giv
         plain = plain_views(latents, decoder=decoder, revolution_prior=prior)
     if given is not None:
         return given_depth(plain, given)
-    return fit_depth(plain, options=context.options, progress=context.progress)
+    return fit_depth(plain, options=context.options, body=body, progress=context.progress)
 
 
 def decode(
@@ -241,12 +241,12 @@ def decode(
     return with_less(attempts, context.note)
 
 
-def reconstruct(context: StageContext, views: Views) -> Surface:
+def reconstruct(context: StageContext, views: Views, body: Body | None = None) -> Surface:
     """The final surface, an SDF [N, N, N] in world units."""
     ready_torch("cpu")
     from img2mv3d.stages.reconstruct import reconstruct
 
-    return reconstruct(views, options=context.options, progress=context.progress)
+    return reconstruct(views, options=context.options, body=body, progress=context.progress)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from img2mv3d.errors import NothingFoundError, SurfaceError
 from img2mv3d.mesh.arrays import face_normals
+from img2mv3d.mesh.fairing import faired
 from img2mv3d.mesh.raster import cover
 
 SMOOTHING = 0.5  # cells: takes the fit's one-cell ripple away; 1.0 would eat plates that are two cells thick
@@ -42,7 +43,9 @@ class Extraction(NamedTuple):
     notes: dict
 
 
-def extract(sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: float = SMOOTHING) -> Extraction:
+def extract(
+    sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: float = SMOOTHING, fair: bool = False
+) -> Extraction:
     """The zero level of `sdf` (world units, negative inside, nodes linspace(-1, 1, N) along x, y, z), always closed.
 
     Where the body reaches the grid's border it is capped there. Raises NothingFoundError when nothing is inside,
@@ -50,6 +53,8 @@ def extract(sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: 
 
     faces: at most so many triangles (more only when no closed mesh with so few was found, with a warning).
     smoothing: standard deviation in cells of the blur of the field; thin parts are left as they are.
+    fair: whether steps of what the field was made from are taken away (`mesh.fairing`), which costs exact surfaces a
+        twentieth of a cell.
     """
     if faces < 12:
         raise ValueError(f"faces {faces}: a body wants at least 12")
@@ -60,6 +65,8 @@ def extract(sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: 
         vertices, triangles = _cleaned(sdf, smoothing, notes)
         notes["warnings"] = [f"the surface is very rough: it was smoothed over {smoothing:g} cells of its grid"]
     notes["faces_before"] = len(triangles)
+    if fair:
+        vertices = faired(vertices, triangles, 2 / (sdf.shape[0] - 1))
     vertices, triangles = _decimate(vertices, triangles, faces, notes["warnings"])
     notes["faces"] = len(triangles)
     notes["watertight"] = is_closed(triangles)

@@ -26,6 +26,7 @@ from img2mv3d.neus.kernels import in_threads
 from img2mv3d.neus.narrow_band import FAR, Block, find_band
 from img2mv3d.neus.optimise import LevelFit
 from img2mv3d.neus.options import FINAL, QUICK, FitOptions, Level
+from img2mv3d.neus.prior import Prior, on_block
 from img2mv3d.neus.raygrid import serves
 from img2mv3d.neus.render import render_views
 from img2mv3d.neus.targets import ViewTargets, block_of, hull_field, silhouette_iou, view_targets
@@ -66,6 +67,7 @@ def fit(
     rig: Rig,
     options: FitOptions,
     progress: Callable[[int, int], None] | None = None,
+    prior: Prior | None = None,
 ) -> Fit:
     """Fit a closed surface to the views of a rig. Equal inputs give equal fields, with any number of torch threads (in
     rigs that are not made of steps of 45 degrees: with equal ones).
@@ -76,12 +78,17 @@ def fit(
 
     normal: unit vectors, world axes; (0, 0, 0) where unknown.
     mask: soft, [0, 1]. progress(done, total): steps.
+    prior: a body to start from and to stay at where views that agree with it say nothing else; where all of them agree,
+        only the finest level is run. Rigs that are not made of steps of 45 degrees do without.
     """
-    normal, mask, rig, warnings = _usable(normal, mask, rig)
     if not serves(rig):
-        return _fit_any_rig(normal, mask, rig, options, progress, warnings)
+        return _fit_any_rig(*_usable(normal, mask, rig), options, progress)
+    if prior is not None:
+        if prior.undisputed:
+            options = replace(options, levels=options.levels[-1:])
+        prior = replace(prior, agrees=prior.agrees[_shown(mask)])
     with _own_threads() as threads:
-        return _fit_on_nodes(normal, mask, rig, options, progress, warnings, threads)
+        return _fit_on_nodes(*_usable(normal, mask, rig), options, progress, threads, prior)
 
 
 @contextmanager
@@ -101,10 +108,11 @@ def _fit_on_nodes(
     normal: np.ndarray,
     mask: np.ndarray,
     rig: Rig,
+    warnings: list[str],
     options: FitOptions,
     progress: Callable[[int, int], None] | None,
-    warnings: list[str],
     threads: int,
+    prior: Prior | None,
 ) -> Fit:
     distance = in_threads(mask_distance, mask, threads)
 
@@ -122,14 +130,16 @@ def _fit_on_nodes(
     for level in options.levels:
         block, views = block_of(mask, rig, level.nodes), targets(level.nodes)
         hull = hull_field(views, block, missing)
-        start = hull if whole is None else _upsampled(whole, block)
-        state = LevelFit(start, hull, views, block, _smoothed(level, factor), options, threads)
+        held = None if prior is None else on_block(prior, views, block, rig.width / 2)
+        begin = hull if held is None else held.field
+        start = begin if whole is None else _upsampled(whole, block)
+        state = LevelFit(start, hull, views, block, _smoothed(level, factor), options, threads, held)
         if whole is not None:
             state.repair(level.sharp[0])
         losses = state.run(tick)
         if whole is None:
             disagreement = state.disagreement()
-            factor = _disagreement_factor(disagreement, options.disagreement_scale)
+            factor = 1.0 if held else _disagreement_factor(disagreement, options.disagreement_scale)
             if factor > 1:  # cracks of the coarsest level would stay
                 state = LevelFit(hull, hull, views, block, _smoothed(level, factor), options, threads)
                 losses = state.run()
@@ -156,9 +166,9 @@ def _fit_any_rig(
     normal: np.ndarray,
     mask: np.ndarray,
     rig: Rig,
+    warnings: list[str],
     options: FitOptions,
     progress: Callable[[int, int], None] | None,
-    warnings: list[str],
 ) -> Fit:
     """`fit` along rays, for rigs without rays through the nodes: slower, and no finer than FINEST nodes a side."""
     levels = options.scaled(min(FINEST, options.levels[-1].nodes)).levels
@@ -224,7 +234,7 @@ def _usable(normal: np.ndarray, mask: np.ndarray, rig: Rig) -> tuple[np.ndarray,
     """The views that show something, finite, and a warning for each that does not."""
     mask = np.nan_to_num(mask, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1).astype(np.float32)
     normal = np.nan_to_num(normal, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
-    shown = [i for i in range(len(rig)) if (mask[i] > 0.5).sum() >= TINY_PX]
+    shown = _shown(mask)
     if not shown:
         raise NothingFoundError("no view shows an object: every mask is empty; look at the views and their masks")
     warnings = [f"view {rig.names[i]} shows nothing and was ignored" for i in range(len(rig)) if i not in shown]
@@ -236,6 +246,11 @@ def _usable(normal: np.ndarray, mask: np.ndarray, rig: Rig) -> tuple[np.ndarray,
             elevation_deg=tuple(rig.elevation_deg[i] for i in shown),
         )
     return normal[shown], mask[shown], rig, warnings
+
+
+def _shown(mask: np.ndarray) -> list[int]:
+    """The views that show something."""
+    return [i for i, one in enumerate(mask) if (one > 0.5).sum() >= TINY_PX]
 
 
 def _tolerance(targets: Callable[[int], list[ViewTargets]], mask: np.ndarray, rig: Rig, options: FitOptions) -> int:

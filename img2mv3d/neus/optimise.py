@@ -20,6 +20,7 @@ from torch import Tensor
 from img2mv3d.neus import kernels, narrow_band
 from img2mv3d.neus.narrow_band import FAR, Block
 from img2mv3d.neus.options import FitOptions, Level
+from img2mv3d.neus.prior import Held
 from img2mv3d.neus.targets import ViewTargets, rays_to_block
 
 UPKEEP = 15  # steps between rebuilds of band and packed rays
@@ -65,7 +66,7 @@ class _Look(NamedTuple):
 
 
 def _thin(hull: Float[Tensor, "Y X Z"], cell: float) -> Bool[Tensor, "Y X Z"]:
-    """Nodes at thin parts of the hull. Plates and rods of some cells are seen at their rims only; inside, where nobody
+    """Nodes at thin parts of the hull (or of a body). Plates and rods of some cells are seen at their rims only; inside, where nobody
     looks, the curvature term would eat them. What the hull shows there is nearly always right."""
     limit = max(THIN[0], THIN[1] / cell)
     reach = math.ceil(limit)
@@ -84,6 +85,7 @@ class LevelFit:
 
     field: [Y, X, Z], cells, on the nodes of `block`.
     hull: the same, for repairs.
+    held: what the field is held at, and how much; None: at the hull, where that is thin.
     threads: torch's number unless given; it does not change the result.
     """
 
@@ -96,11 +98,16 @@ class LevelFit:
         level: Level,
         options: FitOptions,
         threads: int | None = None,
+        held: Held | None = None,
     ) -> None:
         self._grid, self._hull, self._views, self._block = field.contiguous(), hull, views, block
         self._level, self._options = level, options
         self._threads = torch.get_num_threads() if threads is None else threads
-        self._thin = _thin(hull, 2 / (level.nodes - 1)).numpy().reshape(-1).astype(np.float32)
+        firm = _thin(hull if held is None else held.field, 2 / (level.nodes - 1)) * options.hull_prior_weight
+        if held is not None:
+            firm = torch.maximum(firm, torch.tensor(options.body_weight)) * held.weight
+        self._hold = firm.numpy().reshape(-1)
+        self._at = (hull if held is None else held.field).numpy().reshape(-1)
         self._moments = np.zeros((2, field.numel()), np.float32)
         self._order = torch.Generator().manual_seed(level.nodes)  # of the views; the fit is otherwise without chance
         self._queue: list[int] = []
@@ -163,7 +170,7 @@ class LevelFit:
         loss = sum(
             kernels.in_ranges(
                 kernels.node_terms, count, count, self._threads,
-                self._values, self._near, sharp, options.eikonal, level.curvature_weight, self._hull_weight, self._want,
+                self._values, self._near, sharp, options.eikonal, level.curvature_weight, self._hold_weight, self._want,
                 self._phi, self._gradient, self._d_field, self._d_gradient, self._d_curvature,
             )
         )  # fmt: skip
@@ -228,8 +235,7 @@ class LevelFit:
         self._position = self._position.reshape(self._grid.shape)
         self._values = np.empty(count + 2, np.float32)
         self._values[:count], self._values[count:] = self._grid.numpy().reshape(-1)[self._index], (FAR, -FAR)
-        self._want = self._hull.numpy().reshape(-1)[self._index]
-        self._hull_weight = self._thin[self._index] * np.float32(self._options.hull_prior_weight)
+        self._want, self._hold_weight = self._at[self._index], self._hold[self._index]
         self._mean, self._square = (m[self._index] for m in self._moments)
         self._phi, self._gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
         self._d_field, self._d_curvature = np.zeros(count, np.float32), np.zeros(count + 2, np.float32)

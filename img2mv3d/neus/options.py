@@ -37,7 +37,8 @@ class FitOptions:
     levels: coarse to fine.
     eikonal: weight a node.
     silhouette_weight: a ray, of the distance between surface and silhouette.
-    hull_prior_weight: a node, where the hull is thin.
+    hull_prior_weight: a node, where the hull is thin, or the body that a fit starts from.
+    body_weight: a node, of the distance to that body elsewhere.
     disagreement_scale: factor on the curvature weight where the views wholly contradict each other.
     tolerated: views that the hull may overrule.
     rate: Adam's step at start and end of a level, cells.
@@ -48,6 +49,7 @@ class FitOptions:
     eikonal: float = 0.03
     silhouette_weight: float = 1.0
     hull_prior_weight: float = 0.1
+    body_weight: float = 0.05
     disagreement_scale: float = 50.0
     tolerated: int = 2
     rate: tuple[float, float] = (0.12, 0.018)

@@ -26,6 +26,7 @@ from img2mv3d.neus.confidence import confidence
 from img2mv3d.neus.fit import QUICK, fit
 from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
+from img2mv3d.stages.prior import prior_of
 from img2mv3d.values import Body, Depth, Latents, Views
 
 RIM_PX = 2  # of a decoded picture
@@ -89,15 +90,22 @@ def cut_out(
     return Views(color, normal, mask, rig, "plain")
 
 
-def fit_depth(views: Views, *, options: DepthOptions, progress: Callable[[int, int], None] | None = None) -> Depth:
+def fit_depth(
+    views: Views,
+    *,
+    options: DepthOptions,
+    body: Body | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Depth:
     """A quick fit to normals and masks, and its depth from every view at the views' own size.
 
     z float32 [V, H, W], world units, 0 where hit is 0; hit is the opacity; confidence the chance that z is right.
-    origin is "hull" when the fit failed and the silhouettes' hull had to do; a warning says so. Raises
-    NothingFoundError when no view shows an object.
+    body: where the fit begins, as in `reconstruct`. origin is "hull" when the fit failed and the silhouettes' hull had
+    to do; a warning says so. Raises NothingFoundError when no view shows an object.
     """
     normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
-    coarse = fit(normal, views.mask, views.rig, QUICK.scaled(options.grid, options.effort), progress)
+    prior = None if body is None else prior_of(body, views)
+    coarse = fit(normal, views.mask, views.rig, QUICK.scaled(options.grid, options.effort), progress, prior)
     seen = render_views(coarse.sdf, views.rig, views.mask.shape[1])
     trust = confidence(seen, normal, views.mask, views.rig)
     return Depth(seen.z, seen.opacity, views, coarse.sdf, str(coarse.figures["source"]), coarse.warnings, trust)

@@ -58,7 +58,7 @@ def export(
     sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
-    solid = extract(surface.sdf, faces=options.faces)
+    solid = extract(surface.sdf, faces=options.faces, fair=body is not None)
     sources, mirrored = view_sources(views), list[Source]()
     if subject is not None:
         sources.append(photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT]))
@@ -130,7 +130,7 @@ def export(
         notes["warnings"].append(said)
     lods = []
     for level in range(1, options.lod):
-        coarse = extract(surface.sdf, faces=max(FEWEST, options.faces >> level))
+        coarse = extract(surface.sdf, faces=max(FEWEST, options.faces >> level), fair=body is not None)
         checked = {"watertight": coarse.notes["watertight"], "warnings": coarse.notes["warnings"]}
         lods.append(replace(made(coarse)[1], notes=checked))
     return replace(mesh, notes=notes, lods=tuple(lods))

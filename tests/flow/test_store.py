@@ -29,10 +29,10 @@ GOLDEN_KEYS = {
     "shape": "945af3aa0b240349",
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
-    "depth": "b77d44e0f039993e",
+    "depth": "bf713c1017d09bbf",
     "decode": "fe2a40ab729ccbc0",
-    "reconstruct": "87c972366832fbcb",
-    "export": "9d8935860e8c48b8",
+    "reconstruct": "07818b0817a799e5",
+    "export": "802930d96a7331aa",
 }
 
 
