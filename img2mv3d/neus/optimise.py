@@ -66,8 +66,8 @@ class _Look(NamedTuple):
 
 
 def _thin(hull: Float[Tensor, "Y X Z"], cell: float) -> Bool[Tensor, "Y X Z"]:
-    """Nodes at thin parts of the hull (or of a body). Plates and rods of some cells are seen at their rims only; inside, where nobody
-    looks, the curvature term would eat them. What the hull shows there is nearly always right."""
+    """Nodes at thin parts of the hull (or of a body). Plates and rods of some cells are seen at their rims only;
+    inside, where nobody looks, the curvature term would eat them. What the hull shows there is nearly always right."""
     limit = max(THIN[0], THIN[1] / cell)
     reach = math.ceil(limit)
     depth = (-hull).clamp(min=0)[None, None]

@@ -29,8 +29,8 @@ def reconstruct(
     source, "hull" when the fit failed and the silhouettes' hull had to do, which a warning says, too.
 
     body: begun with, and kept where no view says anything else; without one the fit begins with the silhouettes' hull.
-    Without normals and body the surface is fitted to the silhouettes alone, and a warning says so. Raises NothingFoundError when
-    no view shows an object.
+    Without normals and body the surface is fitted to the silhouettes alone, and a warning says so. Raises
+    NothingFoundError when no view shows an object.
     """
     normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
     warnings = (NO_NORMALS,) if views.normal is None and body is None else ()
