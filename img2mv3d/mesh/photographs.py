@@ -33,7 +33,7 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
     scale = 1 / framing.scale[0], 1 / framing.scale[1]
     offset = -framing.offset[0] * scale[0], -framing.offset[1] * scale[1]
     pixels = full.astype(np.float32) / 255
-    return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True)
+    return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True, shown=True)
 
 
 def mirrored_source(

@@ -32,6 +32,7 @@ class Source:
     scale, offset: frame px * scale + offset = px of `color`, per axis.
     priority: factor on the weight.
     is_photo: whether it is the user's photo.
+    shown: whether its colours are a photo's or somebody's own: they have the grain that made-up ones lack.
     exact: its colours stay as they are, whatever its neighbours show.
     """
 
@@ -43,6 +44,7 @@ class Source:
     priority: float = 1.0
     is_photo: bool = False
     exact: bool = False
+    shown: bool = False
 
 
 class Projection(NamedTuple):

@@ -11,6 +11,7 @@ from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import spsolve
 
 from img2mv3d.mesh.arrays import MeshArrays, face_normals, vertex_normals
+from img2mv3d.mesh.grain import Grain
 from img2mv3d.mesh.sources import Source, TextureSource
 from img2mv3d.mesh.unwrap import Chart, unwrap
 
@@ -18,6 +19,7 @@ SHARPNESS = 4  # power of the weights in the high band: nearly one picture only,
 UNSEEN = 0.01  # sum of weights below which a point counts as seen by none
 MAX_SHIFT = 0.12  # largest colour correction of a picture, per channel
 ANCHOR = 0.02  # share of the overlaps' weight that holds the correction at 0
+PHOTOGRAPHED = 0.3  # sum of the photos' weights at which half of the grain is theirs
 BLOCK = 1 << 18  # texels painted together
 
 
@@ -39,7 +41,12 @@ class Painting(NamedTuple):
 
 
 def paint(
-    vertices: Float[np.ndarray, "N 3"], faces: Int[np.ndarray, "F 3"], sources: list[Source], *, texture_size: int
+    vertices: Float[np.ndarray, "N 3"],
+    faces: Int[np.ndarray, "F 3"],
+    sources: list[Source],
+    *,
+    texture_size: int,
+    grain: Grain | None = None,
 ) -> Painting:
     """The mesh (world units, closed or not) coloured by `sources`;
 
@@ -48,6 +55,7 @@ def paint(
     colour so that overlaps agree (the photo stands still). What nobody sees is filled by diffusion over the mesh.
 
     texture_size: px a side, 0 for vertex colours (which a texture too small for its charts becomes, too).
+    grain: of the photo, laid on what no photo shows.
     """
     normals = vertex_normals(vertices, faces)
     area = np.linalg.norm(face_normals(vertices, faces), axis=1) / 2
@@ -68,7 +76,7 @@ def paint(
         TextureSource(s, vertices, faces, density) if s.is_photo or s.color.shape[0] > s.camera.height else c
         for s, c in zip(sources, coarse, strict=True)
     ]
-    texture = _bake(chart, vertices, normals, filled, sharp, shifts)
+    texture = _bake(chart, vertices, normals, filled, sharp, shifts, grain)
     mesh = MeshArrays(
         vertices[chart.original].astype(np.float64), chart.faces, colors[chart.original], chart.uv, texture
     )
@@ -169,6 +177,7 @@ def _bake(
     filled: np.ndarray,
     ready: list[TextureSource],
     shifts: np.ndarray,
+    grain: Grain | None,
 ) -> UInt8[np.ndarray, "T T 3"]:
     """The texture; gutters hold the colour of the nearest texel, so that no filter of a viewer shows a seam."""
     size = chart.face.shape[0]
@@ -184,6 +193,13 @@ def _bake(
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
         projections = [one.project(point, normal) for one in ready]
         image[used[part]], _ = _mix(len(point), projections, shifts, fill)
+        if grain is not None:
+            photographed = np.zeros(len(point), np.float32)
+            for projection, one in zip(projections, ready, strict=True):
+                if one.source.shown:
+                    photographed[projection.index] += projection.weight
+            unseen = 1 / (1 + photographed / PHOTOGRAPHED)
+            image[used[part]] += (unseen * grain.at(point, normal))[:, None]
     return continued(chart.face, _to_bytes(image.reshape(size, size, 3)))
 
 

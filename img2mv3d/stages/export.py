@@ -18,6 +18,7 @@ from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import Extraction, extract
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
 from img2mv3d.mesh.formats import FORMATS
+from img2mv3d.mesh.grain import grain_of
 from img2mv3d.mesh.normal_map import bake_relief
 from img2mv3d.mesh.photographs import behind, mirrored_source, photo_source
 from img2mv3d.mesh.sources import Source
@@ -74,9 +75,10 @@ def export(
     texture_size = options.texture_size if FORMATS[options.format].texture else 0
     elevation_deg, told_by = elevation(options.elevation_deg, predicted)
     photo = sources[len(views.rig)] if subject is not None and body is not None and options.normal_map else None
+    grain = grain_of(sources[len(views.rig)]) if subject is not None else None
 
     def made(solid: Extraction) -> tuple[Painting, Mesh]:
-        painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size)
+        painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size, grain=grain)
         relief = None
         if photo is not None and body is not None and painting.chart is not None:
             relief = bake_relief(painting.chart, solid.vertices, solid.faces, photo, body.normal)
@@ -161,7 +163,7 @@ def painted_sources(views: Views) -> list[Source]:
     cameras = views.rig.cameras(views.mask.shape[-1])
     parts = zip(cameras, views.color, views.painted, strict=True)
     return [
-        Source(camera, color, where.astype(np.float32), priority=PAINT_PRIORITY, exact=True)
+        Source(camera, color, where.astype(np.float32), priority=PAINT_PRIORITY, exact=True, shown=True)
         for camera, color, where in parts
         if where.any()
     ]
