@@ -1,4 +1,4 @@
-"""The photo's grain on surfaces that no photo shows: fur stays fur, wood wood, where colours alone would look airbrushed.
+"""The photo's grain on surfaces that no photo shows: fur stays fur and wood wood, where colours alone look airbrushed.
 
 A texture of the photo's own spectrum and random phases (Galerne and others, Random phase textures, 2011): it has the
 roughness of the photo and none of its things; eyes and letters are cut down to the height of what is everywhere.
