@@ -6,7 +6,9 @@ In: `Surface`, the `Views` it was fitted to, the `Subject` if there is a photo. 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +20,7 @@ from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import Extraction, extract
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
 from img2mv3d.mesh.formats import FORMATS
-from img2mv3d.mesh.grain import grain_of
+from img2mv3d.mesh.grain import Grain, grain_of
 from img2mv3d.mesh.normal_map import bake_relief
 from img2mv3d.mesh.photographs import behind, mirrored_source, photo_source
 from img2mv3d.mesh.sources import Source
@@ -60,74 +62,26 @@ def export(
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     solid = extract(surface.sdf, faces=options.faces, fair=body is not None)
-    sources, mirrored = view_sources(views), list[Source]()
-    if subject is not None:
-        sources.append(photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT]))
-        if body is not None and body.mirror is not None:
-            mirrored = [mirrored_source(sources[-1], body.mirror, body.far, body.frontal)]
-    if back is not None:
-        sources.append(photo_source(back.full, back.framing, behind(views.rig)))
-    predicted = None if body is None else body.pitch
-    if sides is not None:  # aligned as the body was carved by them, whatever a user says of the elevation
-        sources += side_sources(sides, solid.vertices, elevation(None, predicted)[0])
-    shown = len(sources)
-    sources += [*mirrored, *painted_sources(views)]
+    pictures = _pictures(solid, views, subject, back, body, sides)
+    elevation_deg, told_by = elevation(options.elevation_deg, None if body is None else body.pitch)
     texture_size = options.texture_size if FORMATS[options.format].texture else 0
-    elevation_deg, told_by = elevation(options.elevation_deg, predicted)
-    photo = sources[len(views.rig)] if subject is not None and body is not None and options.normal_map else None
-    grain = grain_of(sources[len(views.rig)]) if subject is not None else None
 
     def made(solid: Extraction) -> tuple[Painting, Mesh]:
-        painting = paint(solid.vertices, solid.faces, sources, texture_size=texture_size, grain=grain)
+        painting = paint(solid.vertices, solid.faces, pictures.sources, texture_size=texture_size, grain=pictures.grain)
         relief = None
-        if photo is not None and body is not None and painting.chart is not None:
-            relief = bake_relief(painting.chart, solid.vertices, solid.faces, photo, body.normal)
+        if options.normal_map and pictures.photo is not None and body is not None and painting.chart is not None:
+            relief = bake_relief(painting.chart, solid.vertices, solid.faces, pictures.photo, body.normal)
         mesh = painting.mesh
         plain = Mesh(upright(mesh.vertices, elevation_deg), mesh.faces, mesh.colors, mesh.uv, mesh.texture)
-        look = replace(plain, normal_map=relief, roughness=options.roughness, metallic=options.metallic)
-        return painting, look
+        return painting, replace(plain, normal_map=relief, roughness=options.roughness, metallic=options.metallic)
 
     painting, mesh = made(solid)
-    overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
-    notes = dict(solid.notes)
-    notes["warnings"] = [*solid.notes["warnings"], *_sentences(overlap, painting.shares, views.rig)]
+    notes = dict(solid.notes) | _looks(painting, solid, pictures, views, subject, back)
+    notes["elevation_deg"], notes["elevation_from"] = elevation_deg, told_by
+    notes |= _stands(solid, body, told_by)
+    notes["warnings"] = [*solid.notes["warnings"], *_sentences(notes)]
     if texture_size and painting.mesh.texture is None:
         notes["warnings"].append(f"a texture of {texture_size} px is too small for this mesh: vertex colours instead")
-    notes["seen"] = {name: round(share, 4) for name, share in painting.shares.items()}
-    notes["silhouette_iou"] = {
-        "mean": round(float(overlap.mean()), 4),
-        "min": round(float(overlap.min()), 4),
-        "views": {name: round(float(v), 4) for name, v in zip(views.rig.names, overlap, strict=True)},
-    }
-    photos = [name for name, given in (("photo", subject), ("back photo", back)) if given is not None]
-    photos += [f"photo at {azimuth:g}" for azimuth in (() if sides is None else sides.parts)]
-    names = [*views.rig.names, *photos]
-    notes["color_shift"] = {
-        name: [round(float(c), 4) for c in shift] for name, shift in zip(names, painting.shifts[:shown], strict=True)
-    }
-    if subject is not None:
-        notes["likeness"] = likeness(painting, solid.vertices, solid.faces, subject, views.rig)
-    if back is not None:
-        db, covered = front_psnr(painting.mesh, behind(views.rig), back.image)
-        told = {"back_db": round(db, 2), "back_covered": round(covered, 4)}
-        notes["likeness"] = notes.get("likeness", {}) | told
-    notes["vertices"] = len(painting.mesh.vertices)
-    notes["texture_coverage"] = round(painting.coverage, 4)
-    notes["elevation_deg"], notes["elevation_from"] = elevation_deg, told_by
-    if body is not None and body.box_misfit is not None:
-        notes["box_misfit"] = round(body.box_misfit, 3)
-        if body.box_misfit > MISFIT:
-            notes["warnings"].append(
-                f"no depth gives the proportions of --size-mm: one side is {body.box_misfit:.0%} off; the object may be"
-                " cut off or seen from far above (--elevation)"
-            )
-    if (base := base_of(solid.vertices)) is not None:
-        notes["base"] = {"elevation_deg": round(base.elevation_deg, 1), "share": round(base.share, 3)}
-        if told_by == "default" and base.worth_a_word:
-            degrees = round(base.elevation_deg)
-            notes["offer"] = (
-                f"the base leans by {degrees} degrees, as in photos from above; --elevation {degrees} turns it upright"
-            )
     if (said := _not_held(options, mesh, texture_size)) is not None:
         notes["warnings"].append(said)
     lods = []
@@ -136,6 +90,88 @@ def export(
         checked = {"watertight": coarse.notes["watertight"], "warnings": coarse.notes["warnings"]}
         lods.append(replace(made(coarse)[1], notes=checked))
     return replace(mesh, notes=notes, lods=tuple(lods))
+
+
+class _Pictures(NamedTuple):
+    """What the mesh is coloured by. sources: views, photos, mirror image, paint, in this order. names: of those whose
+    colours may be shifted. photo: the source of the photo."""
+
+    sources: list[Source]
+    names: list[str]
+    photo: Source | None
+    grain: Grain | None
+
+
+def _pictures(
+    solid: Extraction,
+    views: Views,
+    subject: Subject | None,
+    back: Subject | None,
+    body: Body | None,
+    sides: Sides | None,
+) -> _Pictures:
+    sources, names = view_sources(views), list(views.rig.names)
+    mirrored, photo = list[Source](), None
+    if subject is not None:
+        photo = photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT])
+        sources.append(photo)
+        names.append("photo")
+        if body is not None and body.mirror is not None:
+            mirrored = [mirrored_source(photo, body.mirror, body.far, body.frontal)]
+    if back is not None:
+        sources.append(photo_source(back.full, back.framing, behind(views.rig)))
+        names.append("back photo")
+    if sides is not None:  # aligned as the body was carved by them, whatever a user says of the elevation
+        predicted = None if body is None else body.pitch
+        sources += side_sources(sides, solid.vertices, elevation(None, predicted)[0])
+        names += [f"photo at {azimuth:g}" for azimuth in sides.parts]
+    sources += [*mirrored, *painted_sources(views)]
+    return _Pictures(sources, names, photo, None if photo is None else grain_of(photo))
+
+
+def _looks(
+    painting: Painting,
+    solid: Extraction,
+    pictures: _Pictures,
+    views: Views,
+    subject: Subject | None,
+    back: Subject | None,
+) -> dict[str, Any]:
+    """What the notes tell of the colours, and of the mesh against the pictures."""
+    overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
+    shifts = zip(pictures.names, painting.shifts, strict=False)  # those of mirror image and paint are not told
+    notes: dict[str, Any] = {
+        "seen": {name: round(share, 4) for name, share in painting.shares.items()},
+        "silhouette_iou": {
+            "mean": round(float(overlap.mean()), 4),
+            "min": round(float(overlap.min()), 4),
+            "views": {name: round(float(v), 4) for name, v in zip(views.rig.names, overlap, strict=True)},
+        },
+        "color_shift": {name: [round(float(c), 4) for c in shift] for name, shift in shifts},
+    }
+    if subject is not None:
+        notes["likeness"] = likeness(painting, solid.vertices, solid.faces, subject, views.rig)
+    if back is not None:
+        db, covered = front_psnr(painting.mesh, behind(views.rig), back.image)
+        told = {"back_db": round(db, 2), "back_covered": round(covered, 4)}
+        notes["likeness"] = notes.get("likeness", {}) | told
+    return notes | {"vertices": len(painting.mesh.vertices), "texture_coverage": round(painting.coverage, 4)}
+
+
+def _stands(solid: Extraction, body: Body | None, told_by: str) -> dict[str, Any]:
+    """What the notes tell of proportions and base, and what is offered."""
+    notes: dict[str, Any] = {}
+    if body is not None and body.box_misfit is not None:
+        notes["box_misfit"] = round(body.box_misfit, 3)
+    if (base := base_of(solid.vertices)) is None:
+        return notes
+    notes["base"] = {"elevation_deg": round(base.elevation_deg, 1), "share": round(base.share, 3)}
+    if told_by == "default" and base.worth_a_word:
+        degrees = round(base.elevation_deg)
+        notes["offer"] = (
+            f"the base leans by {degrees} degrees, as in photos from above; --elevation {degrees} turns it upright"
+        )
+    return notes
 
 
 def view_sources(views: Views) -> list[Source]:
@@ -192,14 +228,23 @@ def _not_held(options: ExportOptions, mesh: Mesh, texture_size: int) -> str | No
     return None
 
 
-def _sentences(overlap: np.ndarray, shares: dict[str, float], rig: Rig) -> list[str]:
+def _sentences(notes: Mapping[str, Any]) -> list[str]:
+    """What is worth a warning of what the notes tell."""
     said = []
-    if overlap.mean() < SILHOUETTE_IOU:
-        worst = rig.names[int(overlap.argmin())].replace("_", " ")
+    overlap = notes["silhouette_iou"]
+    if overlap["mean"] < SILHOUETTE_IOU:
+        worst = min(overlap["views"], key=overlap["views"].__getitem__).replace("_", " ")
         said.append(
-            f"the mesh matches the views' outlines with an IoU of {overlap.mean():.2f} (expected {SILHOUETTE_IOU}), "
-            f"{overlap.min():.2f} in the {worst} view: the views may not agree with each other"
+            f"the mesh matches the views' outlines with an IoU of {overlap['mean']:.2f} (expected {SILHOUETTE_IOU}), "
+            f"{overlap['min']:.2f} in the {worst} view: the views may not agree with each other"
         )
-    if shares["none"] > UNSEEN_SHARE:
-        said.append(f"no picture shows {shares['none']:.0%} of the surface; its colour is filled in from around it")
+    if notes["seen"]["none"] > UNSEEN_SHARE:
+        said.append(
+            f"no picture shows {notes['seen']['none']:.0%} of the surface; its colour is filled in from around it"
+        )
+    if notes.get("box_misfit", 0) > MISFIT:
+        said.append(
+            f"no depth gives the proportions of --size-mm: one side is {notes['box_misfit']:.0%} off; the object may be"
+            " cut off or seen from far above (--elevation)"
+        )
     return said
