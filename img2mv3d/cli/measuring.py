@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,6 +49,11 @@ Measured = Annotated[str, typer.Option("--bundle", help="Whose encoder, denoiser
 Truth = Annotated[
     Path | None, typer.Option("--meshes", help="Corpus of DATA (rendered with seed 0): F-scores of these fits.")
 ]
+CorpusOrMesh = Annotated[
+    Path, typer.Argument(help="Corpus: a folder with manifest.tsv and objects/; or a mesh's file.", metavar="MESHES")
+]
+TrueMesh = Annotated[Path | None, typer.Argument(help="The true mesh's file, where the first one is a file.")]
+Shift = Annotated[bool, typer.Option("--shift", help="With two files: first the best shift along the line of sight.")]
 Which = Annotated[Literal[*PROTOCOLS], typer.Argument(help="Which objects, see above.")]
 Scans = Annotated[Path, typer.Argument(help="Folder of their meshes.")]
 
@@ -80,11 +86,13 @@ def eval_views(
 
 @command(eval_app, "debug", name="mesh")
 def eval_mesh(
-    meshes: Corpus,
+    meshes: CorpusOrMesh,
+    truth: TrueMesh = None,
     out: OutFolder = Path("mesh"),
     method: Methods = None,
     bundle: Generator = "mini",
     count: Count = 30,
+    shift: Shift = False,
     **flags: Any,
 ) -> None:
     """What is made of one photo, as a surface: F-scores at 2, 5 and 10 %, Chamfer, volume and outline IoU.
@@ -93,9 +101,19 @@ def eval_mesh(
     front to +Z. Every surface may first be shifted along the photo's line of sight. "true views": the fit of the truth.
     What decodes the same latents gives the same surface: the fit takes normals and silhouettes, no colours.
 
+    With two files, PREDICTED TRUTH, the same figures of these two, as they lie (--shift: after the best shift along
+    +Z), as one line of JSON.
+
     \b
     img2mv3d eval mesh MESHES --method mini --method theirs=FOLDER
+    img2mv3d eval mesh mine.glb truth.glb
     """
+    if truth is not None or meshes.is_file():
+        if truth is None:
+            raise UsageError(f"{meshes}: a mesh needs a second one to be measured against: PREDICTED TRUTH")
+        return print(json.dumps(two_meshes(meshes, truth, shift)))
+    if shift:
+        raise UsageError("--shift goes with two files; surfaces of a corpus are shifted anyway")
     from img2mv3d.eval.comparison import TRUTH, Method, Result
     from img2mv3d.eval.own_surface import OwnSurface
 
@@ -178,6 +196,17 @@ def eval_protocol(
     if which == "val":
         check_corpus(meshes)
     protocol(which, meshes, out, bundle, [*(method or ()), *(arm or ())], count, rerender)
+
+
+def two_meshes(predicted: Path, truth: Path, shift: bool) -> dict[str, float]:
+    """Figures of a mesh's file against another's."""
+    import numpy as np
+
+    from img2mv3d.eval.scores import file_figures
+    from img2mv3d.mesh.files import read_mesh
+
+    pair = [(np.asarray(m.vertices), np.asarray(m.faces)) for m in map(read_mesh, (predicted, truth))]
+    return {name: round(value, 4) for name, value in file_figures(pair[0], pair[1], shift).items()}
 
 
 def measure(

@@ -7,19 +7,21 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from img2mv3d.conventions import FRONT
+from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.errors import UsageError
 from img2mv3d.eval.comparison import NOTHING, Case, Mesh, Metric, Result
 from img2mv3d.eval.metrics import edge_sharpness, normal_angles, sift_matches, ssim, summed
-from img2mv3d.eval.surface import surface_score, visible_points, volume_iou
+from img2mv3d.eval.surface import centre_size, surface_score, visible_points, volume_iou
 from img2mv3d.geometry.agreement import reprojection_error
-from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.geometry.similarity import LEVEL_DB, mask_iou, psnr
 from img2mv3d.mesh.fidelity import silhouette_iou
+from img2mv3d.mesh.raster import rasterise
 
 NEAR_DEG = 45.0  # views further apart share too little for matches
 GROUPS = {"psnr_45": (1, 5), "psnr_90": (2, 4), "psnr_back": (3,)}  # views of `SIX_VIEWS` by their angle to the front
 FRACTIONS = {"f_02": 0.02, "f_05": 0.05, "f_10": 0.1}  # of the truth's box diagonal
+FILLS = 1.9  # world units: the true box's diagonal in `file_figures`, so that no view loses a part
 DEPTH = 2  # world axis along which a surface may be shifted before it is judged: the front camera's
 SHIFTS, SHIFT_POINTS = 33, 4000  # tried, within a quarter of the diagonal; points that are compared for each
 
@@ -87,7 +89,22 @@ def shape_figures(case: Case, predicted: Mesh, shift: bool) -> Mapping[str, floa
     shift: whether it may first be moved along the photo's line of sight, which no single photo tells.
     """
     assert case.mesh is not None
-    truth = visible_points(*case.mesh, np.random.default_rng(1))
+    return _shape_figures(predicted, case.mesh, case.truth.mask, case.truth.rig, shift)
+
+
+def file_figures(predicted: Mesh, truth: Mesh, shift: bool) -> Mapping[str, float]:
+    """The same of any two meshes as they lie in one frame, +Y up and the front to +Z; outlines are those that the six
+    cameras see once the true one fills their pictures."""
+    centre, size = centre_size(truth[0])
+    predicted, truth = (((vertices - centre) * (FILLS / size), faces) for vertices, faces in (predicted, truth))
+    seen = [rasterise(*truth, camera).face >= 0 for camera in SIX_VIEWS.cameras(IMAGE_SIZE)]
+    return _shape_figures(predicted, truth, np.stack(seen).astype(np.float32), SIX_VIEWS, shift)
+
+
+def _shape_figures(
+    predicted: Mesh, true_mesh: Mesh, mask: Float[np.ndarray, "V H W"], rig: Rig, shift: bool
+) -> Mapping[str, float]:
+    truth = visible_points(*true_mesh, np.random.default_rng(1))
     own = visible_points(*predicted, np.random.default_rng(2))
     if shift and len(own):
         offset = np.zeros(3)
@@ -97,8 +114,8 @@ def shape_figures(case: Case, predicted: Mesh, shift: bool) -> Mapping[str, floa
     return {
         **{name: score.f_score[fraction] for name, fraction in FRACTIONS.items()},
         "chamfer": min(score.chamfer, 1.0),
-        "volume_iou": volume_iou(predicted, case.mesh),
-        "outline_iou": float(silhouette_iou(*predicted, case.truth.mask, case.truth.rig).mean()),
+        "volume_iou": volume_iou(predicted, true_mesh),
+        "outline_iou": float(silhouette_iou(*predicted, mask, rig).mean()),
     }
 
 
