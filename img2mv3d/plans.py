@@ -12,6 +12,9 @@ REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut", "rembg")
 WITHOUT_NETWORK = ("alpha", "plain", "grabcut")  # of them
 
 
+ATTENTIONS = ("epipolar", "off", "full")  # near the depth, not at all, along whole lines
+
+
 @dataclass(frozen=True)
 class PrepareOptions:
     """remover: a name of REMOVERS or the path of an .onnx file.
@@ -70,10 +73,17 @@ DECODERS = ("crossview", "mini", "svd", "sd", "plain")
 @dataclass(frozen=True)
 class DecodeOptions:
     """decoder: one of DECODERS; crossview is the bundle's own or the best that is there (`decoders.choose`), plain
-    decodes view by view. decode_normals: send the normals through the cross-view decoder, too."""
+    decodes view by view. decode_normals: send the normals through the cross-view decoder, too.
+    attention: one of ATTENTIONS, how the decoder looks into other views. samples: on each ray, in every up-block.
+    radius: half the length of the piece of a ray that is looked along, world units; "auto": longer where the depth is
+        unsure. None: as it was trained.
+    """
 
     decoder: str = "crossview"
     decode_normals: bool = False
+    attention: str = "epipolar"
+    samples: int | None = None
+    radius: float | str | None = None
 
 
 @dataclass(frozen=True)

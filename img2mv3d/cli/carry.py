@@ -191,9 +191,12 @@ def _filled(options: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _read(value: Any, kind: Any) -> Any:
-    """A value of JSON as an annotated kind: a class, a tuple of them, or None or one of them. Raises ValueError."""
+    """A value of JSON as an annotated kind: a class, a tuple of them, or a choice among them. Raises ValueError."""
     if get_origin(kind) in (Union, UnionType):
-        return None if value is None else _read(value, get_args(kind)[0])
+        for one in get_args(kind):
+            with contextlib.suppress(ValueError):
+                return _read(value, one)
+        raise ValueError(value)
     if get_origin(kind) is tuple:
         if not isinstance(value, list) or len(value) != len(get_args(kind)):
             raise ValueError(value)

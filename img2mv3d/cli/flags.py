@@ -18,7 +18,7 @@ import typer
 
 from img2mv3d.cli.help import Command, Group
 from img2mv3d.mesh.formats import FORMATS, those
-from img2mv3d.plans import DECODERS, PLANS, REMOVERS, STANDARD
+from img2mv3d.plans import ATTENTIONS, DECODERS, PLANS, REMOVERS, STANDARD
 
 # of every group
 TEXT: dict[str, Any] = {
@@ -96,6 +96,25 @@ class Flag:
 BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
 SIZE_MM = (1.0, 100_000.0)
+RADIUS = (0.001, 2.0)  # world units
+FOR_RESEARCH = ("attention", "samples", "radius")  # flags of `decode` alone
+
+
+def parse_radius(text: str) -> float | str:
+    """World units, or "auto". Raises ValueError.
+
+    >>> parse_radius("0.2"), parse_radius("auto")
+    (0.2, 'auto')
+    """
+    if text == "auto":
+        return text
+    try:
+        radius = float(text)
+    except ValueError:
+        radius = 0.0
+    if not RADIUS[0] <= radius <= RADIUS[1]:
+        raise ValueError(f"{text}: expected auto, or a number from {RADIUS[0]:g} to {RADIUS[1]:g} (world units)")
+    return radius
 
 
 def parse_length(text: str) -> float:
@@ -243,6 +262,19 @@ FLAGS = {
     ),
     "decode_normals": Flag(
         bool, ("--decode-normals",), "Decode the normals with it as well.", DECODING, "decode.decode_normals"
+    ),
+    "attention": Flag(
+        str, ("--attention",), "How the decoder looks into other views.", DECODING, "decode.attention", ATTENTIONS
+    ),
+    "samples": _number(int, "--samples", "Samples on each ray, in every up-block.", DECODING, "decode.samples", 1, 64),
+    "radius": Flag(
+        Any,
+        ("--radius",),
+        "Half the length of the piece of a ray that is looked along, world units; auto: by the depth's confidence.",
+        DECODING,
+        "decode.radius",
+        parse=parse_radius,
+        metavar="R|auto",
     ),
     "grid": _number(int, "--grid", "Grid resolution of the final NeuS fit.", SURFACE, "reconstruct.grid", 32, 512),
     "effort": _number(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from img2mv3d.cli.flags import ONE_PHOTO, PHOTO_TO_MESH, RUN, TEXT, command, flags_of, of_a_run, typed_in
+from img2mv3d.cli.flags import FOR_RESEARCH, ONE_PHOTO, PHOTO_TO_MESH, RUN, TEXT, command, flags_of, of_a_run, typed_in
 from img2mv3d.cli.lines import say
 from img2mv3d.cli.seeds import ONE, Seeds
 from img2mv3d.errors import UsageError
@@ -56,7 +56,11 @@ Watch = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only estimate memory and time.", rich_help_panel=RUN)]
 
 
-@command(app, *of_a_run(*ONE_PHOTO, *flags_of("shape", *STAGES)), group=PHOTO_TO_MESH)
+@command(
+    app,
+    *of_a_run(*ONE_PHOTO, *(name for name in flags_of("shape", *STAGES) if name not in FOR_RESEARCH)),
+    group=PHOTO_TO_MESH,
+)
 def run(
     photos: Photos = None,
     start: Start = None,

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from img2mv3d.conventions import WORLD_WIDTH
 from img2mv3d.geometry.cameras import Rig, pixel_centres, project, unproject
 from img2mv3d.geometry.epipolar import (
     Taps,
@@ -36,6 +37,7 @@ class Level(NamedTuple):
     ray: Pluecker coordinates.
     photo: RGB over white in [-1, 1] and a 1 in the front view, zeros in the others.
     slots: `neighbours(rig)`.
+    reach: factor on the radius, pixel by pixel; None: 1.
     """
 
     z: Float[Tensor, "V h w"]
@@ -44,6 +46,7 @@ class Level(NamedTuple):
     photo: Float[Tensor, "V 4 h w"]
     rig: Rig
     slots: tuple[tuple[int | None, ...], ...]
+    reach: Float[Tensor, "V h w"] | None = None
 
 
 class EpipolarAttention(nn.Module):
@@ -68,6 +71,7 @@ class EpipolarAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.points, self.radius = points, radius
+        self.half: float | None = radius  # of the piece that is looked along; None: the whole line
         self.heads = max(1, channels // head_width)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.mix_in = nn.Linear(self.slots * (channels + RAY + PHOTO + SEEN), channels)
@@ -119,6 +123,9 @@ class EpipolarAttention(nn.Module):
                 chunk = pixels[start : start + step]
                 places = None if jitter is None else jitter[view].flatten(1)[:, chunk].T
                 depths = self.depths(z[view, chunk], level.rig, places)
+                if level.reach is not None and self.half is not None:
+                    near = z[view, chunk][:, None]
+                    depths = near + (depths - near) * level.reach[view].flatten()[chunk][:, None].to(depths)
                 seen = [self._taps(level, view, other, chunk, depths) for _, other in filled]
                 hidden = self._gather(table, seen, slices[:, :, -SEEN:], filled, z, hit, depths)
                 pieces.append(self._attend(queries[start : start + step], hidden))
@@ -130,7 +137,9 @@ class EpipolarAttention(nn.Module):
         self, z: Float[Tensor, "P"], rig: Rig, jitter: Float[Tensor, "P S"] | None = None
     ) -> Float[Tensor, "P S"]:
         """Where the points of rays lie that meet the surface at z."""
-        return ray_depths(z, self.points, self.radius, jitter)
+        if self.half is None:
+            return ray_depths(torch.full_like(z, rig.distance or 0.0), self.points, WORLD_WIDTH / 2, jitter)
+        return ray_depths(z, self.points, self.half, jitter)
 
     def _slices(self) -> Float[Tensor, "C slots I"]:
         """The first layer's weights for every slot."""
@@ -194,9 +203,10 @@ def make_levels(
     rig: Rig,
     factors: tuple[int, ...] = (8, 4, 2, 1),
     dropped: tuple[int, ...] = (),
+    reach: Float[Tensor, "V H W"] | None = None,
 ) -> tuple[Level, ...]:
-    """One `Level` per factor: depth pooled over hits, the photo (RGB over white in [0, 1]) averaged, rays as given at
-    that size.
+    """One `Level` per factor: depth pooled over hits, the photo (RGB over white in [0, 1]) and reach averaged, rays as
+    given at that size.
     """
     solid, slots, levels = hit >= 0.5, neighbours(rig, dropped=dropped), []
     for factor, ray in zip(factors, rays, strict=True):
@@ -204,7 +214,8 @@ def make_levels(
         small = functional.avg_pool2d(photo[None], factor)[0] * 2 - 1
         beside = small.new_zeros(len(rig), PHOTO, *small.shape[1:])
         beside[0] = torch.cat([small, torch.ones_like(small[:1])])
-        levels.append(Level(small_z, small_hit, ray, beside, rig, slots))
+        small_reach = None if reach is None else functional.avg_pool2d(reach[None], factor)[0]
+        levels.append(Level(small_z, small_hit, ray, beside, rig, slots, small_reach))
     return tuple(levels)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from img2mv3d.nets.vae import MINI_CHANNELS, SD_CHANNELS
 POINTS = (7, 7, 7, 2)  # N_p of the up-blocks, coarse to fine (paper)
 RADIUS = 0.1  # r, world units (paper; see `conventions` for the unit)
 FACTORS = (8, 4, 2, 1)  # picture pixels in a cell of each up-block
+WHOLE_LINES = (32, 64, 0, 0)  # points on a whole line of each up-block: finer ones would need gigabytes
 MASK_BIAS = -2.0  # the learnt mask starts small, and its gate starts closed
 GATE_RATE = 8.0  # the gate is one number: it may move faster than a weight
 RETIRED = {  # switches that manifests of 0.1.0 may name, as every decoder that was shipped has them
@@ -118,12 +120,13 @@ class CrossViewDecoder(nn.Module):
         hit: Float[Tensor, "V H W"],
         front: Float[Tensor, "4 H W"],
         rig: Rig,
+        reach: Float[Tensor, "V H W"] | None = None,
     ) -> Float[Tensor, "V 3 H W"]:
         """Scaled latents -> pictures in about [0, 1], not clamped, H = 8 h.
 
         z, hit: depth of every view at picture size (`conventions`). front: the framed photo, RGBA in [0, 1],
-        straight alpha; it belongs to the rig's first view. Raises ValueError when sizes or counts do not belong
-        together.
+        straight alpha; it belongs to the rig's first view. reach: factor on the radius, pixel by pixel. Raises
+        ValueError when sizes or counts do not belong together.
         """
         views, _, height, width = latents.shape
         size = (height * LATENT_FACTOR, width * LATENT_FACTOR)
@@ -141,7 +144,32 @@ class CrossViewDecoder(nn.Module):
         if height != width:
             raise ValueError(f"decode: latents of {height} x {width} cells, expected a square")
         with torch.no_grad():
-            return self(latents, make_guides(z, hit, front, rig))
+            return self(latents, make_guides(z, hit, front, rig, reach=reach))
+
+    @contextmanager
+    def looking(self, attention: str, samples: int | None, radius: float | None) -> Iterator[None]:
+        """Look into other views in another way than trained, for a while.
+
+        attention: "epipolar"; "off"; "full": along the whole line, with a sample a cell in the up-blocks of 32 and 64
+        cells, and not at all in finer ones. samples: on each ray. radius: half the length of the piece around the
+        depth, world units. None: as trained. Raises ValueError on another attention.
+        """
+        before = [(a.points, a.half) for a in self.attention]
+        try:
+            for a, cells in zip(self.attention, WHOLE_LINES, strict=True):
+                if attention == "off" or not a.points:
+                    a.points = 0
+                elif attention == "full":
+                    a.points, a.half = samples or cells, None
+                    a.points = a.points if cells else 0
+                elif attention == "epipolar":
+                    a.points, a.half = samples or a.points, radius or a.half
+                else:
+                    raise ValueError(f"attention {attention!r}: expected epipolar, off or full")
+            yield
+        finally:
+            for a, (points, half) in zip(self.attention, before, strict=True):
+                a.points, a.half = points, half
 
     def forward(
         self,
@@ -280,14 +308,15 @@ def make_guides(
     front: Float[Tensor, "4 H W"],
     rig: Rig,
     dropped: tuple[int, ...] = (),
+    reach: Float[Tensor, "V H W"] | None = None,
 ) -> Guides:
     """Depth and photo in the form `forward` takes. front: RGBA in [0, 1], straight alpha. dropped: views that no
-    other view looks into.
+    other view looks into. reach: factor on the radius, pixel by pixel.
     """
     size = z.shape[-1]
     colour = over_white(front[:3], front[3:])
     rays = tuple(torch.stack([pluecker(c) for c in rig.cameras(size // factor)]).to(z) for factor in FACTORS)
-    levels = make_levels(z, hit, colour, rays, rig, FACTORS, dropped)
+    levels = make_levels(z, hit, colour, rays, rig, FACTORS, dropped, reach)
     return Guides(levels, warp_photo(front, z, hit, rig), torch.cat([colour, front[3:]]) * 2 - 1)
 
 

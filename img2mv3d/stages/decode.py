@@ -6,6 +6,7 @@ In: `Latents`, `Depth`, the cross-view decoder. Out: `Views`: new colours; norma
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,6 +27,7 @@ from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Body, Depth, Latents, Subject, Views
 
+REACH = (0.5, 2.0)  # factors on the radius where the depth is certainly right, and certainly not
 DISAGREEMENT = 0.12  # mean colour difference at points that neighbours share, above which a warning is given
 # (four held-out objects: true views 0.035, exact latents 0.04 to 0.06, disturbed latents 0.07, plainly decoded 0.11)
 
@@ -43,9 +45,10 @@ def decode(
 
     Normals and masks are those of `depth.plain`, but the front mask is the photo's alpha. options.decoder "plain": the
     plain colours are kept; else it only names the decoder that was given. options.decode_normals: the normal latents go
-    through the cross-view decoder too, without the photo. back: a user's own photo from behind, whose pixels become the
-    back view's colours where both show the object. body: whose draft the latents began as: what the autoencoder lost of
-    the draft is put back where the photo does not look. A warning when views disagree by more than DISAGREEMENT at
+    through the cross-view decoder too, without the photo. options.attention, samples, radius: as
+    `CrossViewDecoder.looking` has them, radius "auto" as `reach_of`. back: a user's own photo from behind, whose pixels
+    become the back view's colours where both show the object. body: whose draft the latents began as: what the
+    autoencoder lost of the draft is put back where the photo does not look. A warning when views disagree by more than DISAGREEMENT at
     points that both see. Raises DepthError when the depth belongs to other views, LatentsError when there are no normal
     latents to decode.
     """
@@ -62,13 +65,16 @@ def decode(
     if options.decoder not in DECODERS:
         raise ValueError(f"decoder {options.decoder!r}: expected one of {', '.join(DECODERS)}")
     if options.decoder != "plain":
-        color, origin = _decode(latents.color, depth, front, latents, decoder), "crossview"
-        if body is not None and latents.draft is not None:
-            color = color + _lost(body, latents, _decode(latents.draft, depth, front, latents, decoder))
-        if options.decode_normals:
-            if latents.normal is None:
-                raise LatentsError("these latents hold no normals; omit --decode-normals")
-            coded = _decode(latents.normal, depth, torch.zeros_like(front), latents, decoder)
+        reach = reach_of(depth) if options.radius == "auto" else None
+        radius = None if isinstance(options.radius, str) else options.radius
+        guides = _Guides(depth, front, latents.rig, reach)
+        with decoder.looking(options.attention, options.samples, radius):
+            color, origin = _decode(latents.color, guides, decoder), "crossview"
+            draft_again = None if latents.draft is None or body is None else _decode(latents.draft, guides, decoder)
+            coded = _normals(latents, guides, decoder) if options.decode_normals else None
+        if body is not None and draft_again is not None:
+            color = color + _lost(body, latents, draft_again)
+        if coded is not None:
             normal = decode_normals(to_bytes(coded), mask)
     if depth.plain.origin == "plain" and depth.plain.normal is not None:
         # in views of ours a covered pixel without a normal is one that nothing was painted on
@@ -112,13 +118,39 @@ def with_back(
     return out
 
 
+def reach_of(depth: Depth) -> Float32[np.ndarray, "V H W"]:
+    """How far the decoder looks along each ray, in its radius, by how sure the depth is. Raises DepthError where nobody
+    knows that."""
+    if depth.confidence is None:
+        raise DepthError("this depth tells no confidence, which --radius auto needs; give a number")
+    sure = depth.confidence.clip(0, 1).astype(np.float32)
+    return REACH[0] * sure + REACH[1] * (1 - sure)
+
+
+class _Guides(NamedTuple):
+    """What goes with latents into the decoder."""
+
+    depth: Depth
+    front: Tensor
+    rig: Rig
+    reach: Float32[np.ndarray, "V H W"] | None
+
+
+def _normals(latents: Latents, guides: _Guides, decoder: CrossViewDecoder) -> Float32[np.ndarray, "V H W 3"]:
+    if latents.normal is None:
+        raise LatentsError("these latents hold no normals; omit --decode-normals")
+    return _decode(latents.normal, guides._replace(front=torch.zeros_like(guides.front)), decoder)
+
+
 @torch.no_grad()
 def _decode(
-    cells: Float32[np.ndarray, "V 4 h w"], depth: Depth, front: Tensor, latents: Latents, decoder: CrossViewDecoder
+    cells: Float32[np.ndarray, "V 4 h w"], guides: _Guides, decoder: CrossViewDecoder
 ) -> Float32[np.ndarray, "V H W 3"]:
     like = next(decoder.parameters())
-    z, hit = (torch.from_numpy(np.ascontiguousarray(m, np.float32)).to(like.device) for m in (depth.z, depth.hit))
-    pictures = decoder.decode(torch.from_numpy(cells).to(like), z, hit, front.to(like.device), latents.rig)
+    maps = (guides.depth.z, guides.depth.hit, *(() if guides.reach is None else (guides.reach,)))
+    z, hit, *reach = (torch.from_numpy(np.ascontiguousarray(m, np.float32)).to(like.device) for m in maps)
+    front = guides.front.to(like.device)
+    pictures = decoder.decode(torch.from_numpy(cells).to(like), z, hit, front, guides.rig, *reach)
     return pictures.float().cpu().movedim(1, -1).contiguous().numpy()
 
 

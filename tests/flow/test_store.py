@@ -30,7 +30,7 @@ GOLDEN_KEYS = {
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
     "depth": "bf713c1017d09bbf",
-    "decode": "fe2a40ab729ccbc0",
+    "decode": "c912af9ccbbca085",
     "reconstruct": "07818b0817a799e5",
     "export": "802930d96a7331aa",
 }
