@@ -48,9 +48,9 @@ def decode(
     through the cross-view decoder too, without the photo. options.attention, samples, radius: as
     `CrossViewDecoder.looking` has them, radius "auto" as `reach_of`. back: a user's own photo from behind, whose pixels
     become the back view's colours where both show the object. body: whose draft the latents began as: what the
-    autoencoder lost of the draft is put back where the photo does not look. A warning when views disagree by more than DISAGREEMENT at
-    points that both see. Raises DepthError when the depth belongs to other views, LatentsError when there are no normal
-    latents to decode.
+    autoencoder lost of the draft is put back where the photo does not look. A warning when views disagree by more than
+    DISAGREEMENT at points that both see. Raises DepthError when the depth belongs to other views, LatentsError when
+    there are no normal latents to decode.
     """
     rig, size = latents.rig, latents.front.shape[0]
     if depth.z.shape != (len(rig), size, size) or depth.plain.rig != rig:
