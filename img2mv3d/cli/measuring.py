@@ -26,7 +26,7 @@ from img2mv3d.cli.learning import (
 )
 from img2mv3d.cli.lines import say
 from img2mv3d.errors import InputError, UsageError
-from img2mv3d.eval import CONDITIONS, FORMER_CONDITIONS, PROTOCOLS
+from img2mv3d.eval import CONDITIONS, FORMER_CONDITIONS, FROM_ABOVE, PROTOCOLS
 
 app = typer.Typer(**TEXT)
 eval_app = typer.Typer(help="Evaluate trained weights.", **TEXT)
@@ -55,6 +55,16 @@ CorpusOrMesh = Annotated[
 TrueMesh = Annotated[Path | None, typer.Argument(help="The true mesh's file, where the first one is a file.")]
 Shift = Annotated[bool, typer.Option("--shift", help="With two files: first the best shift along the line of sight.")]
 Which = Annotated[Literal[*PROTOCOLS], typer.Argument(help="Which objects, see above.")]
+FromAbove = Annotated[
+    float | None,
+    typer.Option(
+        "--elevation",
+        min=0.0,
+        max=60.0,
+        help="Of the camera in gso30 and scans, degrees. [default: 30]",
+        show_default=False,
+    ),
+]
 Scans = Annotated[Path, typer.Argument(help="Folder of their meshes.")]
 
 
@@ -173,6 +183,7 @@ def eval_protocol(
     arm: FormerMethods = None,
     bundle: Generator = "mini",
     count: AtMost = None,
+    elevation: FromAbove = None,
     rerender: Rerender = False,
     **flags: Any,
 ) -> None:
@@ -180,11 +191,12 @@ def eval_protocol(
 
     \b
     gso30  thirty objects of Google Scanned Objects, from your copy:
-           MESHES/alarm/**/*.obj and so on
+           MESHES/alarm/**/*.obj and so on, those that are there
     val    held-out objects of a corpus, as `data render` takes it
     dev    twelve real scans for every choice; level and from 20 degrees
            above, with the surfaces' figures
     test   25 real scans and 40 other objects, for final tables; as dev
+    scans  the 25 real scans of test, from --elevation 0 or 30 degrees
 
     OUT/photos holds the photos for other programs; put what they make of NAME.png into FOLDER/NAME/. Layouts:
     wonder3d, era3d, syncdreamer, zero123plus, ours. OUT/protocol.json has digests of all that was rendered: figures
@@ -193,9 +205,11 @@ def eval_protocol(
     \b
     img2mv3d eval protocol gso30 GSO --method mini --method wonder3d=theirs/
     """
-    if which == "val":
+    if elevation is not None and which not in FROM_ABOVE:
+        raise UsageError(f"--elevation goes with {' and '.join(FROM_ABOVE)}; {which} has elevations of its own")
+    if which != "gso30":
         check_corpus(meshes)
-    protocol(which, meshes, out, bundle, [*(method or ()), *(arm or ())], count, rerender)
+    protocol(which, meshes, out, bundle, [*(method or ()), *(arm or ())], count, rerender, elevation)
 
 
 def two_meshes(predicted: Path, truth: Path, shift: bool) -> dict[str, float]:
@@ -269,7 +283,14 @@ def consistency(
 
 
 def protocol(
-    which: str, meshes: Path, out: Path, bundle: str, given: list[str], count: int | None, rerender: bool
+    which: str,
+    meshes: Path,
+    out: Path,
+    bundle: str,
+    given: list[str],
+    count: int | None,
+    rerender: bool,
+    elevation: float | None,
 ) -> None:
     """Methods that see a photo on a protocol's objects."""
     ready_torch()
@@ -280,16 +301,19 @@ def protocol(
     from img2mv3d.eval.own_surface import OwnSurface
     from img2mv3d.eval.scores import CONSISTENCY, VIEWS
 
-    protocols.check_notes(out, which)
+    above = protocols.ELEVATION_DEG if elevation is None else elevation
+    protocols.check_notes(out, which, above)
     methods, objects, own = photo_methods(bundle, given), {}, OwnSurface()
-    if which in ("dev", "test"):
+    if which in ("dev", "test", "scans"):
         methods = body_methods(load_bundle(bundle)) | methods
-    cases = protocols.planned(which, meshes, count, out, objects)
+    cases = protocols.planned(which, meshes, count, out, objects, above)
     metrics = [VIEWS, CONSISTENCY, own.consistency(), *([own.rerendering()] if rerender else [])]
     if which in ("dev", "test"):
         metrics = [VIEWS, own.shape(shift=True)]
+    elif which in FROM_ABOVE:
+        metrics.append(own.shape(shift=True))
     rows = run(methods, cases, metrics, out / "protocol.tsv", say)
     if not objects:
         raise InputError(f"{meshes}: no objects for the protocol {which}")
     table = paired_table(rows, next(iter(methods))) if rows else "\nno method has views of them\n"
-    print(protocols.write_notes(out, which, objects, table))
+    print(protocols.write_notes(out, which, objects, table, above))

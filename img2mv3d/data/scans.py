@@ -47,21 +47,23 @@ class Scan:
 
 
 def gso30(folder: Path, count: int | None = None) -> Iterator[Scan]:
-    """The first `count` of the thirty, from folder/NAME/, the first .obj or .glb in it, +Z up as Google's files are.
+    """Those of the first `count` of the thirty that are there, from folder/NAME/, the first .obj or .glb in it, +Z up
+    as Google's files are.
 
     folder/objects.tsv, when there, names other places and turns: columns id, and any of file, azimuth_deg, up (y or z).
-    Raises InputError that names what is missing.
+    Raises InputError where there is none.
     """
     rows = _places(folder)
     places = {name: _mesh_file(folder, name, rows.get(name, {})) for name in list(GSO30)[:count]}
-    missing = [name for name, path in places.items() if path is None]
-    if missing:
+    if not any(places.values()):
+        named = ", ".join(list(places)[:3])
         raise InputError(
-            f"{folder}: {len(missing)} of {len(places)} objects are missing ({', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}); expected NAME/**/*.obj, or their places in objects.tsv"
+            f"{folder}: none of the {len(places)} objects ({named}, ...) is there; expected NAME/**/*.obj, or their"
+            " places in objects.tsv"
         )
     for name, path in places.items():
-        assert path is not None
+        if path is None:
+            continue
         row = rows.get(name, {})
         azimuth, up = float(row.get("azimuth_deg") or GSO30[name]), row.get("up") or "z"
         root = folder / path.relative_to(folder).parts[0]

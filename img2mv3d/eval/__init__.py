@@ -3,4 +3,5 @@ by, so that commands know them before anything heavy is loaded."""
 
 CONDITIONS = ("clean", "perturbed", "generated")  # how the latents of a case are made
 FORMER_CONDITIONS = {"exact": "clean", "spoilt": "perturbed"}  # words of version 0.1.0
-PROTOCOLS = ("gso30", "val", "dev", "test")
+PROTOCOLS = ("gso30", "val", "dev", "test", "scans")
+FROM_ABOVE = ("gso30", "scans")  # protocols whose camera may stand level or above

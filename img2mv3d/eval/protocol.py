@@ -20,7 +20,7 @@ from img2mv3d.data.scene import EVEN_LIGHT, place, random_pose, render
 from img2mv3d.data.shape_pictures import turned_by
 from img2mv3d.data.splits import ids
 from img2mv3d.errors import InputError
-from img2mv3d.eval import PROTOCOLS
+from img2mv3d.eval import FROM_ABOVE, PROTOCOLS
 from img2mv3d.eval.comparison import Case, Planned
 from img2mv3d.eval.objects import first_surface, front_photo, untouched, views_of
 from img2mv3d.files.contents import encode_normals, to_bytes, write_json, write_png
@@ -29,7 +29,8 @@ from img2mv3d.geometry.cameras import SIX_VIEWS
 
 VERSION = 1
 FRAMING_PX = 144  # long side of the front silhouette, px of 256: all six views stay inside of their frames
-ELEVATION_DEG = 30.0  # from which a photo of GSO-30 is taken: SyncDreamer's; the six views stand round that camera
+ELEVATION_DEG = 30.0  # from which a scan's photo is taken: SyncDreamer's; the six views stand round that camera
+REAL = ("gso-", "ycb-")  # how names of real scans begin
 VAL_COUNT = 60
 LISTED_PITCHES = (0.0, 20.0)  # degrees from above: a level photo, and one as people take them
 
@@ -46,13 +47,21 @@ class Subject:
     condition: str = ""
 
 
-def gso30(folder: Path, count: int | None = None) -> Iterator[Subject]:
+def gso30(folder: Path, count: int | None = None, elevation_deg: float = ELEVATION_DEG) -> Iterator[Subject]:
     """The first `count` of Google Scanned Objects' thirty, see `data.scans.gso30`."""
     for scan in scans.gso30(folder, count):
-        yield Subject(scan.id, scan.solid, rotation(scan.azimuth_deg, ELEVATION_DEG, scan.up), scan.digest, scan.notes)
+        yield Subject(scan.id, scan.solid, rotation(scan.azimuth_deg, elevation_deg, scan.up), scan.digest, scan.notes)
 
 
-def val(folder: Path, count: int | None = None) -> Iterator[Subject]:
+def real_scans(folder: Path, count: int | None = None, elevation_deg: float = ELEVATION_DEG) -> Iterator[Subject]:
+    """The real scans of `test`, each photographed at an azimuth by its name."""
+    for path in _there(folder, [name for name in sorted(ids("test")) if name.startswith(REAL)], count):
+        yaw = float(zlib.crc32(path.stem.encode()) % 360)
+        pose = turned_by(yaw, elevation_deg)
+        yield Subject(path.stem, load_solid(path), pose, digest_file(path), {"azimuth_deg": yaw})
+
+
+def val(folder: Path, count: int | None = None, elevation_deg: float = ELEVATION_DEG) -> Iterator[Subject]:
     """Held-out objects of our corpus on which nothing was tuned, everyday things first, each in a pose drawn from its
     name: yaw free, pitch -15 to 30 degrees."""
     for entry in untouched(folder, count or VAL_COUNT):
@@ -64,8 +73,8 @@ def val(folder: Path, count: int | None = None) -> Iterator[Subject]:
 def listed(split: str) -> Callable[..., Iterator[Subject]]:
     """The objects of a list of `data.splits`, each photographed level and from above, at a yaw by its name."""
 
-    def subjects(folder: Path, count: int | None = None) -> Iterator[Subject]:
-        there = [p for n in sorted(ids(split)) if (p := folder / "objects" / f"{n}.npz").exists()][:count]
+    def subjects(folder: Path, count: int | None = None, elevation_deg: float = ELEVATION_DEG) -> Iterator[Subject]:
+        there = _there(folder, sorted(ids(split)), count)
         for pitch in LISTED_PITCHES:
             for path in there:
                 yaw, digest = zlib.crc32(path.stem.encode()) % 360, digest_file(path)
@@ -75,8 +84,13 @@ def listed(split: str) -> Callable[..., Iterator[Subject]]:
     return subjects
 
 
+def _there(folder: Path, names: list[str], count: int | None) -> list[Path]:
+    """The files of the first `count` objects of a list that a corpus holds."""
+    return [path for name in names if (path := folder / "objects" / f"{name}.npz").exists()][:count]
+
+
 SUBJECTS: Mapping[str, Callable[..., Iterator[Subject]]] = dict(
-    zip(PROTOCOLS, (gso30, val, listed("dev"), listed("test")), strict=True)
+    zip(PROTOCOLS, (gso30, val, listed("dev"), listed("test"), real_scans), strict=True)
 )
 
 
@@ -90,14 +104,20 @@ def rotation(azimuth_deg: float, elevation_deg: float, up: str = "z") -> Float[n
 
 
 def planned(
-    which: str, folder: Path, count: int | None = None, out: Path | None = None, objects: dict[str, Any] | None = None
+    which: str,
+    folder: Path,
+    count: int | None = None,
+    out: Path | None = None,
+    objects: dict[str, Any] | None = None,
+    elevation_deg: float = ELEVATION_DEG,
 ) -> Iterator[Planned]:
     """The cases of a protocol, rendered one by one.
 
     out: where out/photos/NAME.png is written, what other programs are to be given.
     objects: filled with what was shown, by name: digests of mesh and render, notes.
+    elevation_deg: of the camera, in protocols of FROM_ABOVE.
     """
-    for subject in SUBJECTS[which](folder, count):
+    for subject in SUBJECTS[which](folder, count, elevation_deg):
         case, digest = case_of(subject, subject.condition or which)
         if out is not None:
             (out / "photos").mkdir(parents=True, exist_ok=True)
@@ -126,22 +146,32 @@ def case_of(subject: Subject, which: str) -> tuple[Case, str]:
     return Case(subject.id, which, photo, truth, first_surface(renders, truth), placed, reframed=reframed), digest
 
 
-def write_notes(out: Path, which: str, objects: Mapping[str, Any], table: str) -> str:
+def write_notes(
+    out: Path, which: str, objects: Mapping[str, Any], table: str, elevation_deg: float = ELEVATION_DEG
+) -> str:
     """out/protocol.json (what was rendered, by which settings) and out/protocol.md; the page's text."""
-    notes = {"protocol": which, "version": VERSION, "settings": settings(which), "digest": digest_of(objects)}
+    notes = {
+        "protocol": which,
+        "version": VERSION,
+        "settings": settings(which, elevation_deg),
+        "digest": digest_of(objects),
+    }
     write_json(out / "protocol.json", notes | {"objects": dict(objects)})
-    head = f"Protocol {which}, version {VERSION}: {len(objects)} objects, renders {digest_of(objects)[:16]}.\n"
+    count = f"{len(objects)} of {len(scans.GSO30)}" if which == "gso30" else len(objects)
+    head = f"Protocol {which}, version {VERSION}: {count} objects, renders {digest_of(objects)[:16]}.\n"
     (out / "protocol.md").write_text(head + table, encoding="utf-8")
     return head + table
 
 
-def check_notes(out: Path, which: str) -> None:
-    """Raises InputError where another protocol, or another version of it, was measured."""
+def check_notes(out: Path, which: str, elevation_deg: float = ELEVATION_DEG) -> None:
+    """Raises InputError where another protocol, another version of it or another elevation was measured."""
     path = out / "protocol.json"
     if path.exists():
         former = json.loads(path.read_text(encoding="utf-8"))
-        if (former.get("protocol"), former.get("version")) != (which, VERSION):
-            raise InputError(f"{path}: of another protocol or version; name another folder with -o")
+        asked = settings(which, elevation_deg).get("elevation_deg")
+        measured = former.get("protocol"), former.get("version"), former.get("settings", {}).get("elevation_deg")
+        if measured != (which, VERSION, asked):
+            raise InputError(f"{path}: of another protocol, version or elevation; name another folder with -o")
 
 
 def digest_of(objects: Mapping[str, Any]) -> str:
@@ -150,8 +180,8 @@ def digest_of(objects: Mapping[str, Any]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def settings(which: str) -> dict[str, Any]:
+def settings(which: str, elevation_deg: float = ELEVATION_DEG) -> dict[str, Any]:
     """All that decides what is rendered, in plain numbers."""
-    pose = {"elevation_deg": ELEVATION_DEG} if which == "gso30" else {"pose": "drawn from the name"}
+    pose = {"elevation_deg": elevation_deg} if which in FROM_ABOVE else {"pose": "drawn from the name"}
     fixed = {"rig": SIX_VIEWS.to_dict(), "framing_px": FRAMING_PX, "size_px": IMAGE_SIZE, "light": asdict(EVEN_LIGHT)}
     return fixed | pose

@@ -38,6 +38,18 @@ class Prior:
         return float((self.agrees < 0.5).mean((1, 2)).max()) < DISPUTED
 
 
+def prior_of(
+    sdf: Float32[np.ndarray, "N N N"],
+    mask: Float[np.ndarray, "V H W"],
+    normal: Float[np.ndarray, "V H W 3"],
+    seen: tuple[Float[np.ndarray, "V H W"], Float[np.ndarray, "V H W 3"]],
+) -> Prior:
+    """The body as the prior of a fit to views with these masks and normals. seen: its own outlines and normals to the
+    same cameras. Those of the views are the body's, unless somebody painted on them or had the generated normals
+    decoded: there the views count, and not the body."""
+    return Prior(sdf, agreement(mask, normal, *seen))
+
+
 class Held(NamedTuple):
     """A prior on the nodes of a block. field: its values, cells, cut at FAR. weight: 0..1, how much it counts."""
 

@@ -24,9 +24,9 @@ from img2mv3d.mesh.draft import body_maps
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.neus.confidence import confidence
 from img2mv3d.neus.fit import QUICK, fit
+from img2mv3d.neus.prior import prior_of
 from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
-from img2mv3d.stages.prior import prior_of
 from img2mv3d.values import Body, Depth, Latents, Views
 
 RIM_PX = 2  # of a decoded picture
@@ -104,7 +104,10 @@ def fit_depth(
     to do; a warning says so. Raises NothingFoundError when no view shows an object.
     """
     normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
-    prior = None if body is None else prior_of(body, views)
+    prior = None
+    if body is not None:
+        seen = body_maps(body.field, views.rig, views.mask.shape[1])
+        prior = prior_of(body.field, views.mask, normal, (seen.mask, seen.normal))
     coarse = fit(normal, views.mask, views.rig, QUICK.scaled(options.grid, options.effort), progress, prior)
     seen = render_views(coarse.sdf, views.rig, views.mask.shape[1])
     trust = confidence(seen, normal, views.mask, views.rig)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from img2mv3d.mesh.draft import body_maps
 from img2mv3d.neus.fit import FINAL, fit
+from img2mv3d.neus.prior import prior_of
 from img2mv3d.plans import ReconstructOptions
-from img2mv3d.stages.prior import prior_of
 from img2mv3d.values import Body, Surface, Views
 
 NO_NORMALS = "these views have no normal maps: the shape follows the silhouettes, concave parts are filled"
@@ -34,6 +35,9 @@ def reconstruct(
     """
     normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
     warnings = (NO_NORMALS,) if views.normal is None and body is None else ()
-    prior = None if body is None else prior_of(body, views)
+    prior = None
+    if body is not None:
+        seen = body_maps(body.field, views.rig, views.mask.shape[1])
+        prior = prior_of(body.field, views.mask, normal, (seen.mask, seen.normal))
     found = fit(normal, views.mask, views.rig, FINAL.scaled(options.grid, options.effort), progress, prior)
     return Surface(found.sdf, found.figures, (*warnings, *found.warnings))

@@ -8,8 +8,18 @@ import pytest
 from PIL import Image
 
 from img2mv3d.data.scans import GSO30
+from img2mv3d.data.splits import ids
 from img2mv3d.errors import InputError
-from img2mv3d.eval.protocol import case_of, check_notes, digest_of, gso30, planned, rotation, write_notes
+from img2mv3d.eval.protocol import (
+    case_of,
+    check_notes,
+    digest_of,
+    gso30,
+    planned,
+    real_scans,
+    rotation,
+    write_notes,
+)
 
 NAMES = list(GSO30)[:2]
 CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * [3, 2, 1]  # +Z up, wide along X
@@ -46,10 +56,33 @@ def cases(copy: Path):
     return [case_of(subject, "gso30") for subject in gso30(copy, 2)]
 
 
-def test_there_are_thirty_and_a_missing_one_is_named(copy: Path):
-    assert len(GSO30) == 30
-    with pytest.raises(InputError, match=r"28 of 30 objects are missing \(bell, blocks, .*\.\.\.\)"):
-        list(gso30(copy))
+def test_those_of_the_thirty_that_are_there_are_taken(copy: Path, tmp_path: Path):
+    assert len(GSO30) == 30 and [subject.id for subject in gso30(copy)] == NAMES
+    with pytest.raises(InputError, match=r"none of the 30 objects \(alarm, backpack, .*\) is there"):
+        list(gso30(tmp_path))
+
+
+def test_twenty_eight_of_them_are_told_as_such(copy: Path, tmp_path: Path):
+    thirty = scanned(tmp_path / "gso", list(GSO30)[2:])
+    objects = {subject.id: {"render": "", **subject.notes} for subject in gso30(thirty)}
+    assert len(objects) == 28 and "28 of 30 objects" in write_notes(tmp_path, "gso30", objects, "")
+
+
+def test_real_scans_stand_as_their_names_say_level_or_from_above(tmp_path: Path):
+    (tmp_path / "objects").mkdir()
+    names = [name for name in sorted(ids("test")) if name.startswith(("gso-", "ycb-"))]
+    assert len(names) == 25
+    box = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32) * [0.3, 0.2, 0.1]
+    faces = np.array([[a, b, c] for q in SIDES.values() for a, b, c in (q[:3], (q[0], *q[2:]))], np.int32)
+    for name in (names[0], names[1], "gso-of-no-list"):
+        np.savez(tmp_path / "objects" / f"{name}.npz", vertices=box.astype(np.float32), faces=faces)
+    level, above = (list(real_scans(tmp_path, None, degrees)) for degrees in (0.0, 30.0))
+    assert [subject.id for subject in level] == [subject.id for subject in above] == names[:2]
+    for one, other in zip(level, above, strict=True):
+        assert one.notes == other.notes and (one.rotation @ [0, 1, 0])[2] == pytest.approx(0)
+        assert (other.rotation @ [0, 1, 0])[2] == pytest.approx(0.5)  # the top leans to the camera
+    first, again = (case_of(level[0], "scans")[1] for _ in range(2))
+    assert first == again != case_of(above[0], "scans")[1]
 
 
 @pytest.mark.parametrize(("azimuth", "side"), [(0.0, "+x"), (90.0, "+y"), (180.0, "-x"), (270.0, "-y"), (-90.0, "-y")])
@@ -104,9 +137,11 @@ def test_photos_and_digests_are_left_for_others(copy: Path, tmp_path: Path):
     text = write_notes(tmp_path, "gso30", objects, "table")
     told = json.loads((tmp_path / "protocol.json").read_text())
     assert told["protocol"] == "gso30" and told["settings"]["elevation_deg"] == 30
-    assert told["digest"] == digest_of(objects) and told["digest"][:16] in text and "2 objects" in text
+    assert told["digest"] == digest_of(objects) and told["digest"][:16] in text and "2 of 30 objects" in text
     assert told["objects"]["alarm"]["azimuth_deg"] == 270 and told["objects"]["alarm"]["render"] == shown[0].digest
     assert sorted(p.name for p in (tmp_path / "photos").iterdir()) == ["alarm.png", "backpack.png"]
     check_notes(tmp_path, "gso30")
     with pytest.raises(InputError, match="of another protocol"):
         check_notes(tmp_path, "val")
+    with pytest.raises(InputError, match="elevation"):
+        check_notes(tmp_path, "gso30", 0.0)
