@@ -3,7 +3,6 @@
 import io
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from PIL import Image, ImageDraw
 from tests.axe import fetch_axe, serious
 from tests.browser import CHROMIUM, Browser
 from tests.finished import finished_run
+from tests.serve.driven import click, drop, newest, shown
 from tests.serve.served import Served, wait_for
 from tests.serve.works_of_page import Finished
 
@@ -47,21 +47,6 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "bällchen.png"
 
 
-def shown(browser: Browser, expression: str, seconds: float = 180.0) -> None:
-    wait_for(lambda: browser.value(expression), seconds)
-
-
-def click(browser: Browser, id: str) -> None:
-    browser.value(f"document.getElementById('{id}').click()")
-
-
-def drop(browser: Browser, server: Served, photo: Path) -> None:
-    browser.open(server.address)
-    corner = browser.value("[innerWidth - 20, innerHeight - 20]")
-    browser.drop(photo, *corner)  # beside the target: the whole window is one
-    shown(browser, "document.documentElement.dataset.cut === 'true'")
-
-
 def stroke(browser: Browser, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Paint from one point of the photo to another, as shares of its width and height."""
     box = browser.value(BOX.format("paint"))
@@ -69,10 +54,6 @@ def stroke(browser: Browser, start: tuple[float, float], end: tuple[float, float
     browser.mouse("mousePressed", *points[0], button="left", clickCount=1)
     browser.mouse("mouseMoved", *points[1], button="left", buttons=1)
     browser.mouse("mouseReleased", *points[1], button="left", clickCount=1)
-
-
-def newest(server: Served) -> dict[str, Any]:
-    return server.ask("GET", "/runs").json[0]
 
 
 def masked(server: Served, id: str) -> np.ndarray:
@@ -137,6 +118,29 @@ def test_a_stroke_on_a_large_photo_that_the_camera_turned_lands_where_it_was_dra
     rows, columns = np.nonzero(mask[: mask.shape[0] // 5])
     assert mask.shape[0] > mask.shape[1]
     assert abs(rows.mean() / mask.shape[0] - 0.1) < 0.01 and abs(columns.mean() / mask.shape[1] - 0.4) < 0.01
+
+
+def test_what_is_posted_is_what_the_person_chose(server: Served, browser: Browser, photo: Path) -> None:
+    drop(browser, server, photo)
+    ways = browser.value("[...document.querySelectorAll('#candidates input')].length")
+    assert ways > 1
+    click(browser, "make")  # nothing was changed: the run is the one that `img2mv3d run` makes
+    shown(browser, "document.documentElement.dataset.mesh > 100")
+    first = newest(server)
+    assert first["options"]["remover"] == "auto" and not (server.settings.folder / first["id"] / "mask").exists()
+    click(browser, "edit")
+    browser.value("document.querySelectorAll('#candidates input')[1].click()")
+    click(browser, "make")
+    shown(browser, "document.documentElement.dataset.mesh > 100")
+    assert newest(server)["options"]["remover"] not in ("auto", first["options"]["remover"])
+    click(browser, "edit")
+    browser.value("document.querySelectorAll('#candidates input')[1].click()")
+    for _ in range(22):  # two more than can be undone
+        click(browser, "invert")
+    for _ in range(20):
+        click(browser, "undo")
+    click(browser, "make")
+    wait_for(lambda: (server.settings.folder / newest(server)["id"] / "mask").exists())
 
 
 def test_after_a_failure_no_mesh_of_another_run_is_shown(server: Served, browser: Browser, photo: Path) -> None:

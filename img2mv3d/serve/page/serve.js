@@ -164,7 +164,7 @@ const make = told(async () => {
     const form = new FormData();
     form.append("photo", page.photo, page.photo.name || "photo");
     if (brush.edited || !page.cutouts.candidates.length) form.append("mask", await brush.blob(), "mask.png");
-    else options.remover = page.cutouts.candidates[page.chosen].remover;
+    else options.remover = page.cutouts.candidates[page.chosen].option; // "auto", unless another one was chosen
     for (const [side, file] of Object.entries(page.others)) if (file) form.append(side, file, file.name || side);
     form.append("options", JSON.stringify(options));
     const run = await ask("POST", "runs", form);
