@@ -85,7 +85,9 @@ def test_one_that_never_answers_is_given_up(server: Served, spoil: Spoil) -> Non
     assert refused.value.busy and len(asked) < 10
 
 
-def test_patience_ends_with_the_time_that_was_given(server: Served, spoil: Spoil, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_ends_with_the_time_that_was_given(
+    server: Served, spoil: Spoil, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = server.client
     run = client.post(picture(4))
     spoil(client, late, 1000)

@@ -40,9 +40,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 def from_the_shell(bundle: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest that every other way must give."""
     out = tmp_path_factory.mktemp("shell")
-    words = [sys.executable, "-m", "img2mv3d", "run", str(PHOTO), "--quality", "draft", "--bundle", bundle, "--no-cache"]
+    words = [sys.executable, "-m", "img2mv3d", "run", str(PHOTO), "-o", "out", "--no-cache"]
+    words += ["--quality", "draft", "--bundle", bundle]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*words, "-o", "out"], cwd=out, env=env, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=out, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return digest(out / "out" / "mesh.glb")
 
