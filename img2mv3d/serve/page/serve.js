@@ -333,6 +333,7 @@ function draw(run) {
   $("failed").hidden = !["failed", "cancelled"].includes(run.state);
   $("reason").textContent = worded(run.reason);
   $("correct").hidden = $("edit").hidden = !run.files.includes("original");
+  if (!$("failed").hidden) $("edit").hidden = true; // the failure's own button does it
   warn($("run-warnings"), run.warnings || []);
   $("next").hidden = open;
   $("again").hidden = run.state !== "done";
