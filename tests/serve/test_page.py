@@ -160,6 +160,16 @@ def test_after_a_failure_no_mesh_of_another_run_is_shown(server: Served, browser
     assert browser.faults == []
 
 
+def test_another_guess_that_ends_is_told_though_nobody_looks_at_it(
+    server: Served, browser: Browser, photo: Path
+) -> None:
+    drop(browser, server, photo)
+    browser.value("document.getElementById('seed').value = 40; document.getElementById('guesses').value = '2'; 0")
+    click(browser, "make")
+    shown(browser, "document.documentElement.dataset.mesh > 100")
+    shown(browser, "document.getElementById('guess-tabs').textContent === 'Seed 40Seed 41'", 60.0)
+
+
 def test_a_page_that_was_closed_in_the_middle_comes_back_to_its_run(
     server: Served, browser: Browser, photo: Path
 ) -> None:
@@ -220,7 +230,8 @@ def test_what_cannot_be_read_is_said_and_the_page_stays(server: Served, browser:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_everything_has_a_name_and_fits_a_phone(server: Served, browser: Browser, photo: Path, dark: bool) -> None:
-    drop(browser, server, photo)
+    longest = photo.rename(photo.with_name(f"IMG_{'20261130_' * 9}{dark}.png"))  # cameras know no spaces
+    drop(browser, server, longest)
     click(browser, "make")
     shown(browser, "document.documentElement.dataset.mesh > 100")
     address = browser.value("location.href")
