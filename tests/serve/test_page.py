@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from img2mv3d.matting.model import find_model
 from tests.axe import fetch_axe, serious
 from tests.browser import CHROMIUM, Browser
 from tests.finished import finished_run
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
+COFFEE = Path(__file__).parents[2] / "examples" / "coffee.jpg"
 BOX = "(r => ({{x: r.x, y: r.y, width: r.width, height: r.height}}))"
 BOX += "(document.getElementById('{0}').getBoundingClientRect())"
 
@@ -120,10 +122,10 @@ def test_a_stroke_on_a_large_photo_that_the_camera_turned_lands_where_it_was_dra
     assert abs(rows.mean() / mask.shape[0] - 0.1) < 0.01 and abs(columns.mean() / mask.shape[1] - 0.4) < 0.01
 
 
-def test_what_is_posted_is_what_the_person_chose(server: Served, browser: Browser, photo: Path) -> None:
-    drop(browser, server, photo)
-    ways = browser.value("[...document.querySelectorAll('#candidates input')].length")
-    assert ways > 1
+@pytest.mark.skipif(find_model() is None, reason="one cut-out only: the model of U2-Netp is not here")
+def test_what_is_posted_is_what_the_person_chose(server: Served, browser: Browser) -> None:
+    drop(browser, server, COFFEE)
+    assert browser.value("[...document.querySelectorAll('#candidates input')].length") > 1
     click(browser, "make")  # nothing was changed: the run is the one that `img2mv3d run` makes
     shown(browser, "document.documentElement.dataset.mesh > 100")
     first = newest(server)
