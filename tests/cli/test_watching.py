@@ -16,9 +16,7 @@ class Enough(Exception):
     """Ends a watch."""
 
 
-def seen(
-    folder: Path, *steps: Callable[[], object], whole: Callable[[Path], bool] = lambda path: True
-) -> list[str]:
+def seen(folder: Path, *steps: Callable[[], object], whole: Callable[[Path], bool] = lambda path: True) -> list[str]:
     """Names of what comes, while each pause does the next step."""
     left = list(steps)
 
