@@ -26,8 +26,8 @@ COMMANDS = sorted((ROOT / "docs" / "commands").glob("*.md"))
 
 FENCE = re.compile(r"^(?P<note><!--[^\n]*-->\n\s*)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.M | re.S)
 SHELL = ("bash", "console")
-PROGRAMS = ("img2mv3d", "python", "torchrun", "make", "pip", "git", "cd", "curl", "cat")  # that a page may call
-OTHERS_FLAGS = {"--nproc-per-node", "--use-deprecated", "--build-arg", "--rm"}  # of programs that are not ours
+PROGRAMS = ("img2mv3d", "python", "torchrun", "make", "pip", "pipx", "git", "cd", "curl", "cat")  # on pages
+OTHERS_FLAGS = {"--nproc-per-node", "--use-deprecated", "--build-arg", "--rm", "--spec"}  # not of ours
 
 
 @dataclass(frozen=True)

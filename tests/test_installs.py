@@ -24,10 +24,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "dist"
 
 
-def typed(folder: Path, *words: object) -> str:
-    """What a command prints; it must succeed."""
+def typed(folder: Path, *words: object, **more: str) -> str:
+    """What a command prints; it must succeed. more: of its environment."""
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    env["IMG2MV3D_CACHE"] = str(folder / "cache")
+    env |= {"IMG2MV3D_CACHE": str(folder / "cache"), **more}
     done = subprocess.run(list(map(str, words)), cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -56,6 +56,22 @@ def test_wheel_and_sdist_run_in_a_clean_environment(version: str, built: Path, t
     typed(tmp_path, pip, "uninstall", "-q", "-y", "img2mv3d")
     typed(tmp_path, pip, "install", "-q", "--no-deps", sdist)
     assert "is good" in typed(tmp_path, program, "weights", "verify", "mini")
+
+
+def test_pipx_runs_it_and_installs_it(built: Path, tmp_path: Path) -> None:
+    typed(tmp_path, sys.executable, "-m", "venv", tmp_path / "tool")
+    typed(tmp_path, tmp_path / "tool" / "bin" / "pip", "install", "-q", "pipx")
+    (wheel,) = built.glob("*.whl")
+    pipx = [tmp_path / "tool" / "bin" / "pipx"]
+    same = ["--pip-args", f"-c {ROOT / '.ci' / 'constraints.txt'}"]
+    there = {"PIPX_HOME": str(tmp_path / "pipx"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    told = typed(tmp_path, *pipx, "run", *same, "--spec", wheel, "img2mv3d", "weights", "verify", "mini", **there)
+    assert "is good" in told
+    typed(tmp_path, *pipx, "install", *same, wheel, **there)
+    program = tmp_path / "bin" / "img2mv3d"
+    assert "FAIL" not in typed(tmp_path, program, "doctor")
+    shutil.copy(ROOT / "examples" / "toy.png", tmp_path)
+    assert Path(typed(tmp_path, program, "prepare", "toy.png").strip()).is_file()
 
 
 def test_an_index_would_take_wheel_and_sdist(built: Path, tmp_path: Path) -> None:

@@ -43,7 +43,6 @@ COVERED = {
     "cli.learning": "train/test_recipes, cli/test_measuring",
     "train.notes": "train/test_recipes",
     "mesh.headers": "test_hostile",
-    "client.http": "serve/test_routes: against a server",
     "cli.serving": "serve/test_server",
 }
 

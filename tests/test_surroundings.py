@@ -76,6 +76,40 @@ main()
     assert not (tmp_path / "~").exists()
 
 
+def at_home_nowhere(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command whose user's home is a file: nothing can be made in it, not even by root."""
+    (folder / "home").touch()
+    names = ("IMG2MV3D_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME", "NUMBA_CACHE_DIR")
+    env = {name: value for name, value in os.environ.items() if name not in names}
+    env |= {"HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
+    return subprocess.run([*COMMAND, *words], cwd=folder, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="HOME says nothing there")
+def test_a_home_that_cannot_be_written_costs_the_cache_and_nothing_else(tmp_path: Path) -> None:
+    draw(tmp_path / "ball.png")
+    done = at_home_nowhere(tmp_path, "prepare", "ball.png")
+    assert done.returncode == 0 and done.stderr.count("cannot be written") == 1, done.stderr
+    assert (tmp_path / "out" / "subject.png").is_file()
+    told = at_home_nowhere(tmp_path, "doctor")
+    assert "cannot be written" in told.stdout and "set IMG2MV3D_CACHE" in told.stdout, told.stdout + told.stderr
+    assert "FAIL  disk" not in told.stdout and "FAIL  cache" not in told.stdout
+    for words in (["list"], ["size"], ["prune"], ["verify"]):
+        assert (done := at_home_nowhere(tmp_path, "cache", *words)).returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="HOME says nothing there")
+def test_a_home_that_cannot_be_written_still_gets_a_mesh(tmp_path: Path) -> None:
+    from tests.toys import toy_bundle
+
+    toy_bundle(tmp_path / "toy")
+    draw(tmp_path / "ball.png")
+    little = "--depth-grid 32 --depth-effort 0.01 --grid 32 --effort 0.01 --faces 400 --texture-size 64".split()
+    done = at_home_nowhere(tmp_path, "run", "ball.png", "--bundle", "toy", "--quality", "draft", *little)
+    assert done.returncode == 0 and Path(done.stdout.strip()).stat().st_size > 1000, done.stderr
+
+
 def test_an_interrupt_gives_the_prompt_back_at_once(tmp_path: Path) -> None:
     """While a thread still imports, which cannot be stopped."""
     code = """

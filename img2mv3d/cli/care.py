@@ -106,9 +106,14 @@ def findings(flags: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     yield from _bundle_finding()
     yield from _matting_finding()
     store = _store(flags)
-    yield "cache", f"{store.folder}, {size_text(store.size())}", True
-    free = machine.free_disk(store.folder) if store.folder else 0
-    yield "disk", f"{size_text(free)} free there", free > 100 * 10**6
+    if problem := store.problem():  # runs go on without it: no failure
+        remedy = "set IMG2MV3D_CACHE to a folder that can be; without it every run computes everything anew"
+        yield "without", f"cache: {store.folder} cannot be written ({problem}); {remedy}", True
+    else:
+        yield "cache", f"{store.folder}, {size_text(store.size())}", True
+    place, where = (Path(), "here") if problem or store.folder is None else (store.folder, "there")
+    free = machine.free_disk(place)
+    yield "disk", f"{size_text(free)} free {where}", free > 100 * 10**6
 
 
 def _store(flags: Mapping[str, Any]) -> Store:

@@ -13,9 +13,10 @@ from typing import Any
 
 from img2mv3d.cli.flags import ONE_PHOTO
 from img2mv3d.cli.seeds import Seeds
-from img2mv3d.errors import UsageError
+from img2mv3d.errors import Img2mv3dError, UsageError
 
 SECONDS = 2.0  # between two looks
+STALLED = 30  # looks without a change after which a file that cannot be read is taken for what it is
 
 Mark = tuple[int, int]  # a file's size in bytes, and the time of its last change in ns
 
@@ -34,25 +35,45 @@ def watch(folder: Path, until: str, typed: Mapping[str, Any], seeds: Seeds, *, r
         raise UsageError(f"{given[0]} is for one photo, not for --watch")
     print(f"watching {folder}; Ctrl-C ends it", file=sys.stderr, flush=True)
     names: dict[str, str] = {}
-    for photo in arrivals(folder, lambda: time.sleep(SECONDS)):
+    for photo in arrivals(folder, lambda: time.sleep(SECONDS), is_whole):
         tell(work(Task(photo, out / name_for(photo, names), until, typed, seeds, report)), typed)
         if report:
             write_gallery(out)
 
 
-def arrivals(folder: Path, pause: Callable[[], object]) -> Iterator[Path]:
+def arrivals(
+    folder: Path, pause: Callable[[], object], whole: Callable[[Path], bool] = lambda path: True
+) -> Iterator[Path]:
     """Photos of the folder as they are there, each once and once more after it changed. One that is still being written
-    waits: its size and time must be the same at two looks. `pause` comes between the looks."""
+    waits: its size and time must be the same at two looks, and it must be whole, or not have changed for long.
+
+    pause: comes between the looks. whole: can this file be read to its end?
+    """
     before: dict[Path, Mark] = {}
     given: dict[Path, Mark] = {}
+    same: dict[Path, int] = {}  # looks at which a file was as at the look before
     while True:
         now = seen(folder)
         for path in sorted(now):
-            if now[path] == before.get(path) != given.get(path):
+            same[path] = same.get(path, 0) + 1 if now[path] == before.get(path) else 0
+            if same[path] == 0 or now[path] == given.get(path):
+                continue
+            if same[path] >= STALLED or whole(path):
                 given[path] = now[path]
                 yield path
         before = now
         pause()
+
+
+def is_whole(path: Path) -> bool:
+    """A copy over a slow network may stand still for seconds, with half of the picture."""
+    from img2mv3d.readers.photos import read_photo
+
+    try:
+        read_photo(path)
+    except Img2mv3dError:
+        return False
+    return True
 
 
 def seen(folder: Path) -> dict[Path, Mark]:

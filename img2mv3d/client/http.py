@@ -17,14 +17,20 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 ADDRESS = "http://127.0.0.1:8337/"
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before a request that a busy server did not answer is sent again
+OVERLOADED = 503  # status of a server that has too many connections
 
 
 class ServerError(Exception):
-    """The server refused, failed or is not there. status: of HTTP, 0 without an answer."""
+    """The server refused, failed or is not there.
 
-    def __init__(self, text: str, status: int = 0) -> None:
+    status: of HTTP, 0 without an answer.
+    busy: it is there, but did not answer in time: the same request may succeed in a moment.
+    """
+
+    def __init__(self, text: str, status: int = 0, busy: bool = False) -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.busy = status, busy
 
 
 class Client:
@@ -65,7 +71,8 @@ class Client:
         pictures = {"photo": photo, "mask": mask, "back": back, "left": left, "right": right}
         body = {name: base64.b64encode(_bytes(p)).decode() for name, p in pictures.items() if p is not None}
         name = "photo" if isinstance(photo, bytes) else Path(photo).name
-        told = self._json("POST", "runs", {**body, "name": name, "options": options})
+        # the server gives equal posts one run: sending it again makes no second one
+        told = _patiently(lambda: self._json("POST", "runs", {**body, "name": name, "options": options}))
         return Run(self, told["id"])
 
     def run(self, id: str) -> Run:
@@ -83,7 +90,10 @@ class Client:
 
     def _json(self, method: str, path: str, body: Any = None) -> Any:
         with self._open(method, path, body) as answer:
-            data = answer.read()
+            try:
+                data = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise ServerError(f"{self.address}: the answer broke off ({error})", busy=True) from None
         try:
             return json.loads(data) if data else None
         except ValueError:
@@ -98,10 +108,11 @@ class Client:
         try:
             return self._opener.open(request, timeout=seconds or self._seconds)
         except urllib.error.HTTPError as error:
-            raise ServerError(_detail(error), error.code) from None
+            raise ServerError(_detail(error), error.code, error.code == OVERLOADED) from None
         except (urllib.error.URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
             reason = getattr(error, "reason", error) or error
-            raise ServerError(f"{self.address}: no answer ({reason}); is `img2mv3d serve` running there?") from None
+            words = f"{self.address}: no answer ({reason}); is `img2mv3d serve` running there?"
+            raise ServerError(words, busy=isinstance(reason, TimeoutError | http.client.RemoteDisconnected)) from None
 
 
 @dataclass(frozen=True)
@@ -124,7 +135,7 @@ class Run:
                 last = number
                 if told is not None:
                     told(kind, data)
-            state = self.state()
+            state = _patiently(self.state, end)
             if state["state"] == "done":
                 return state
             if state["state"] not in ("queued", "running"):
@@ -163,8 +174,23 @@ class Run:
                         yield number, kind, json.loads(value)
                     if end is not None and time.monotonic() > end:
                         return
+        except ServerError as error:
+            if not error.busy:
+                raise
         except (OSError, http.client.HTTPException, ValueError):
             return
+
+
+def _patiently(ask: Callable[[], Any], end: float | None = None) -> Any:
+    """What `ask` gives; asked again while the server is too busy to answer, until `end`. Raises ServerError."""
+    for pause in PAUSES:
+        try:
+            return ask()
+        except ServerError as error:
+            if not error.busy or (end is not None and time.monotonic() > end):
+                raise
+        time.sleep(pause)
+    return ask()
 
 
 Photo = str | Path | bytes

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -104,6 +105,17 @@ class Store:
         self.folder = None if folder is None else folder.absolute()
         self._warn = warn
         self._said: set[str] = set()
+
+    def problem(self) -> str:
+        """Why nothing can be kept here, empty when it can. It leaves nothing behind."""
+        if self.folder is None:
+            return ""
+        place = next(p for p in (self.folder, *self.folder.parents) if os.path.exists(p))
+        try:
+            os.rmdir(tempfile.mkdtemp(dir=place, prefix=".img2mv3d-"))  # permissions alone say too little
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
 
     def get(self, key: str, into: Path) -> Entry | None:
         """Copy the entry's files into the folder `into`, verified byte by byte; None is a miss. A damaged entry is set

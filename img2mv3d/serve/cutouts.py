@@ -25,11 +25,12 @@ FRAMING_PX = 192  # of 256; the frame is not looked at
 
 def candidates(path: Path) -> dict[str, Any]:
     """What the page shows: the upright copy (`preview`, a data URL, width, height in px) and the cut-outs, the one that
-    `auto` takes first: remover, mask (a data URL of a grey PNG, white is object), warnings. Raises PhotoError."""
+    `auto` takes first: remover (the one that was used), option (what a post says to get this one), mask (a data URL of
+    a grey PNG, white is object), warnings. Raises PhotoError."""
     photo = read_photo(path)
     small = Image.fromarray(photo.rgba)
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    found: list[tuple[str, np.ndarray, tuple[str, ...]]] = []
+    found: list[tuple[str, str, np.ndarray, tuple[str, ...]]] = []
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "photo"
@@ -40,8 +41,8 @@ def candidates(path: Path) -> dict[str, Any]:
             except Img2mv3dError as error:
                 problems.append(" ".join(str(error).split()).replace(f"{place}/", ""))
                 continue
-            if all(_iou(alpha, other) < ALIKE for _, other, _ in found):
-                found.append((name, alpha, warnings))
+            if all(_iou(alpha, other) < ALIKE for _, _, other, _ in found):
+                found.append((name, remover, alpha, warnings))
     ground = Image.new("RGBA", small.size, "white")
     ground.alpha_composite(small)
     return {
@@ -49,8 +50,13 @@ def candidates(path: Path) -> dict[str, Any]:
         "height": small.height,
         "preview": _address(ground.convert("RGB"), "JPEG", quality=88),
         "candidates": [
-            {"remover": name, "mask": _address(Image.fromarray(alpha), "PNG"), "warnings": list(warnings)}
-            for name, alpha, warnings in found
+            {
+                "remover": name,
+                "option": option,
+                "mask": _address(Image.fromarray(alpha), "PNG"),
+                "warnings": list(warnings),
+            }
+            for name, option, alpha, warnings in found
         ],
         "problem": "" if found else problems[0],
     }

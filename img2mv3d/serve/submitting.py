@@ -102,6 +102,9 @@ async def _begin(desk: Desk, job: Job, fill: Callable[[Path], None]) -> None:
     except OSError as error:
         desk.crew.jobs.finish(job, FAILED, f"the photo could not be kept ({error.strerror})")
         raise RefusedError(507, "no room for the photo on the server's disk") from None
+    except BaseException:  # whatever it is, the run must not wait for ever
+        desk.crew.jobs.finish(job, FAILED, "the photo could not be kept")
+        raise
     desk.crew.jobs.enqueue(job)
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 from img2mv3d.errors import Img2mv3dError
 
 GRACE = 2.0  # seconds that a run has to stop by itself, before its process is killed
+LOADING = 900.0  # seconds that a process has to become warm, on the slowest machine
 LOOK = 0.5  # seconds between two looks at a worker's memory
 
 Tell = Callable[[str, dict[str, Any]], None]  # an event: its kind, its data
@@ -61,7 +62,7 @@ class Worker:
         self._work, self._memory, self._threads = work, memory, threads
         self._process: Any = None
         self._pipe: Connection | None = None
-        self._ready = threading.Event()
+        self._ready, self._starting = threading.Event(), threading.Lock()
         self._closed = False
 
     @property
@@ -74,32 +75,46 @@ class Worker:
         """Of the process, None before it was started."""
         return None if self._process is None else self._process.pid
 
-    def start(self) -> None:
+    def start(self, stop: threading.Event | None = None, seconds: float | None = None) -> None:
         """Start the process and wait until it is warm; nothing when it is already. Raises Img2mv3dError when it cannot
-        become so."""
-        if self._closed or (self._process is not None and self._process.is_alive()):
-            return
-        self._ready.clear()
-        context = multiprocessing.get_context("spawn")  # forking a process that has loaded torch would hang
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_live, args=(self._work, theirs, self._threads), daemon=True)
-        process.start()
-        theirs.close()
-        self._process, self._pipe = process, ours
-        try:
-            problem = ours.recv()
-        except (EOFError, OSError):
-            problem = "the worker process died while it was loading"
-        if problem:
-            self.kill()
-            raise Img2mv3dError(problem)
-        self._ready.set()
+        become so.
+
+        stop: whoever sets it waits no longer. seconds: that it may take at most.
+        """
+        with self._starting:  # a second caller waits for the first one's process, and does not read its pipe
+            if self._closed or (self._process is not None and self._process.is_alive()):
+                return
+            self._ready.clear()
+            context = multiprocessing.get_context("spawn")  # forking a process that has loaded torch would hang
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_live, args=(self._work, theirs, self._threads), daemon=True)
+            process.start()
+            theirs.close()
+            self._process, self._pipe = process, ours
+            end = time.monotonic() + min(LOADING, LOADING if seconds is None else seconds)
+            try:
+                problem = self._loaded(ours, stop, end)
+            except (EOFError, OSError):
+                problem = "the worker process died while it was loading"
+            if problem:
+                self.kill()
+                raise Img2mv3dError(problem)
+            self._ready.set()
+
+    def _loaded(self, pipe: Connection, stop: threading.Event | None, end: float) -> str:
+        """What a process says when it is warm: nothing, or why it is not."""
+        while not pipe.poll(0.1):  # one that hangs while it loads must not hold its run for ever
+            if self._closed or (stop is not None and stop.is_set()):
+                return "stopped"
+            if time.monotonic() > end:
+                return "the worker process took too long to load and was stopped"
+        return str(pipe.recv())
 
     def run(self, task: Any, tell: Tell, stop: threading.Event, seconds: float | None = None) -> Outcome:
         """One task to its end, whatever that is. stop: set by whoever does not want it any more. seconds: that it may
         take at most."""
         try:
-            self.start()
+            self.start(stop, seconds)
         except (Img2mv3dError, OSError) as error:
             return Outcome(False, str(error))
         assert self._pipe is not None

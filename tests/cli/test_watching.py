@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from img2mv3d.cli import watching
-from img2mv3d.cli.watching import arrivals, name_for
+from img2mv3d.cli.watching import STALLED, arrivals, is_whole, name_for
 from tests.cli.conftest import Run
 from tests.conftest import Workshop
 
@@ -15,7 +16,7 @@ class Enough(Exception):
     """Ends a watch."""
 
 
-def seen(folder: Path, *steps: Callable[[], object]) -> list[str]:
+def seen(folder: Path, *steps: Callable[[], object], whole: Callable[[Path], bool] = lambda path: True) -> list[str]:
     """Names of what comes, while each pause does the next step."""
     left = list(steps)
 
@@ -26,7 +27,7 @@ def seen(folder: Path, *steps: Callable[[], object]) -> list[str]:
 
     found = []
     try:
-        for path in arrivals(folder, pause):
+        for path in arrivals(folder, pause, whole):
             found.append(path.name)
     except Enough:
         return found
@@ -46,6 +47,19 @@ def test_a_photo_that_is_still_copied_waits_until_it_is_whole(tmp_path: Path) ->
 
     assert seen(tmp_path, more, more, more) == []
     assert seen(tmp_path, more, more, nothing, nothing, nothing) == ["slow.png"]
+
+
+def test_a_copy_that_stands_still_for_a_while_waits_too_but_not_for_ever(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.png"
+    Image.effect_noise((64, 64), 50).save(whole)
+    half, data = tmp_path / "in" / "slow.png", whole.read_bytes()
+    half.parent.mkdir()
+    half.write_bytes(data[: len(data) // 2])
+    long = [nothing] * (STALLED - 1)
+    assert seen(half.parent, *long, lambda: half.write_bytes(data), nothing, whole=is_whole) == ["slow.png"]
+    half.write_bytes(data[: len(data) // 2])
+    assert seen(half.parent, *long, whole=is_whole) == []
+    assert seen(half.parent, *long, nothing, whole=is_whole) == ["slow.png"]
 
 
 def test_every_photo_comes_once_and_again_when_it_changed(tmp_path: Path) -> None:
@@ -86,6 +100,7 @@ def test_the_command_makes_a_run_of_each_and_says_so(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(watching.time, "sleep", sleep)
+    monkeypatch.setattr(watching, "is_whole", lambda path: True)  # the workshop's photos are words
     result = img2mv3d("run", "--watch", "inbox", "-o", "out")
     assert result.exit_code == 130 and "watching inbox" in result.stderr
     assert set(result.stdout.splitlines()) == {str(workshop.out / n / "mesh.glb") for n in ("cup", "bad")}

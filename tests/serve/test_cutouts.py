@@ -46,6 +46,13 @@ def test_a_files_own_transparency_goes_first(tmp_path: Path) -> None:
     assert candidates(tmp_path / "photo")["candidates"][0]["remover"] == "alpha"
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_the_first_one_is_posted_as_auto_and_each_option_gives_its_cut_out(tmp_path: Path, mode: str) -> None:
+    disc(mode).save(tmp_path / "photo", format="PNG")
+    first, *others = candidates(tmp_path / "photo")["candidates"]
+    assert first["option"] == "auto" and all(c["option"] == c["remover"] != "auto" for c in others)
+
+
 def test_large_photos_are_small_and_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -3,15 +3,16 @@
 import io
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from img2mv3d.matting.model import find_model
 from tests.axe import fetch_axe, serious
 from tests.browser import CHROMIUM, Browser
 from tests.finished import finished_run
+from tests.serve.driven import click, drop, newest, shown
 from tests.serve.served import Served, wait_for
 from tests.serve.works_of_page import Finished
 
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
+COFFEE = Path(__file__).parents[2] / "examples" / "coffee.jpg"
 BOX = "(r => ({{x: r.x, y: r.y, width: r.width, height: r.height}}))"
 BOX += "(document.getElementById('{0}').getBoundingClientRect())"
 
@@ -47,21 +49,6 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "bällchen.png"
 
 
-def shown(browser: Browser, expression: str, seconds: float = 180.0) -> None:
-    wait_for(lambda: browser.value(expression), seconds)
-
-
-def click(browser: Browser, id: str) -> None:
-    browser.value(f"document.getElementById('{id}').click()")
-
-
-def drop(browser: Browser, server: Served, photo: Path) -> None:
-    browser.open(server.address)
-    corner = browser.value("[innerWidth - 20, innerHeight - 20]")
-    browser.drop(photo, *corner)  # beside the target: the whole window is one
-    shown(browser, "document.documentElement.dataset.cut === 'true'")
-
-
 def stroke(browser: Browser, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Paint from one point of the photo to another, as shares of its width and height."""
     box = browser.value(BOX.format("paint"))
@@ -69,10 +56,6 @@ def stroke(browser: Browser, start: tuple[float, float], end: tuple[float, float
     browser.mouse("mousePressed", *points[0], button="left", clickCount=1)
     browser.mouse("mouseMoved", *points[1], button="left", buttons=1)
     browser.mouse("mouseReleased", *points[1], button="left", clickCount=1)
-
-
-def newest(server: Served) -> dict[str, Any]:
-    return server.ask("GET", "/runs").json[0]
 
 
 def masked(server: Served, id: str) -> np.ndarray:
@@ -139,6 +122,29 @@ def test_a_stroke_on_a_large_photo_that_the_camera_turned_lands_where_it_was_dra
     assert abs(rows.mean() / mask.shape[0] - 0.1) < 0.01 and abs(columns.mean() / mask.shape[1] - 0.4) < 0.01
 
 
+@pytest.mark.skipif(find_model() is None, reason="one cut-out only: the model of U2-Netp is not here")
+def test_what_is_posted_is_what_the_person_chose(server: Served, browser: Browser) -> None:
+    drop(browser, server, COFFEE)
+    assert browser.value("[...document.querySelectorAll('#candidates input')].length") > 1
+    click(browser, "make")  # nothing was changed: the run is the one that `img2mv3d run` makes
+    shown(browser, "document.documentElement.dataset.mesh > 100")
+    first = newest(server)
+    assert first["options"]["remover"] == "auto" and not (server.settings.folder / first["id"] / "mask").exists()
+    click(browser, "edit")
+    browser.value("document.querySelectorAll('#candidates input')[1].click()")
+    click(browser, "make")
+    shown(browser, "document.documentElement.dataset.mesh > 100")
+    assert newest(server)["options"]["remover"] not in ("auto", first["options"]["remover"])
+    click(browser, "edit")
+    browser.value("document.querySelectorAll('#candidates input')[1].click()")
+    for _ in range(22):  # two more than can be undone
+        click(browser, "invert")
+    for _ in range(20):
+        click(browser, "undo")
+    click(browser, "make")
+    wait_for(lambda: (server.settings.folder / newest(server)["id"] / "mask").exists())
+
+
 def test_after_a_failure_no_mesh_of_another_run_is_shown(server: Served, browser: Browser, photo: Path) -> None:
     drop(browser, server, photo)
     click(browser, "make")
@@ -154,6 +160,16 @@ def test_after_a_failure_no_mesh_of_another_run_is_shown(server: Served, browser
     shown(browser, "document.documentElement.dataset.mesh > 100")
     assert browser.value("document.getElementById('label').textContent") == "bällchen.png · seed 0"
     assert browser.faults == []
+
+
+def test_another_guess_that_ends_is_told_though_nobody_looks_at_it(
+    server: Served, browser: Browser, photo: Path
+) -> None:
+    drop(browser, server, photo)
+    browser.value("document.getElementById('seed').value = 40; document.getElementById('guesses').value = '2'; 0")
+    click(browser, "make")
+    shown(browser, "document.documentElement.dataset.mesh > 100")
+    shown(browser, "document.getElementById('guess-tabs').textContent === 'Seed 40Seed 41'", 60.0)
 
 
 def test_a_page_that_was_closed_in_the_middle_comes_back_to_its_run(
@@ -216,7 +232,8 @@ def test_what_cannot_be_read_is_said_and_the_page_stays(server: Served, browser:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_everything_has_a_name_and_fits_a_phone(server: Served, browser: Browser, photo: Path, dark: bool) -> None:
-    drop(browser, server, photo)
+    longest = photo.rename(photo.with_name(f"IMG_{'20261130_' * 9}{dark}.png"))  # cameras know no spaces
+    drop(browser, server, longest)
     click(browser, "make")
     shown(browser, "document.documentElement.dataset.mesh > 100")
     address = browser.value("location.href")

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from img2mv3d.client import Client, ServerError
+from img2mv3d.serve.posts import Post
 from img2mv3d.serve.server import Protocol
 from tests.serve.proxied import Proxy
 from tests.serve.served import Answer, Served, picture, wait_for
@@ -106,6 +107,19 @@ def test_a_failed_run_says_why_in_one_line(server: Served) -> None:
     assert (answer.status, answer.detail) == (422, "photo: no object stands out")
     run = server.ask("GET", f"/runs/{answer.json['id']}").json
     assert run["state"] == "failed" and run["reason"] == "photo: no object stands out"
+
+
+@pytest.mark.parametrize("error, status", [(OSError(28, "no space"), 507), (ValueError("a defect"), 500)])
+def test_a_photo_that_cannot_be_kept_leaves_no_run_that_waits(
+    server: Served, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Post, "save", fail)
+    assert server.form({"photo": picture(12)}).status == status
+    (run,) = server.ask("GET", "/runs").json
+    assert run["state"] == "failed" and "could not be kept" in run["reason"]
 
 
 def test_a_worker_killed_while_it_exports_leaves_no_half_file_and_the_next_run_goes_well(server: Served) -> None:

@@ -95,7 +95,8 @@ def test_who_connects_and_says_nothing_or_sends_slowly_is_sent_away(
 
 def test_the_command_serves_says_no_token_aloud_and_ends_at_once(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "img2mv3d", "serve", "--port", "0", "--no-browser", "-o", str(tmp_path / "runs")]
-    env = {**os.environ, "IMG2MV3D_TOKEN": "the-token", "PYTHONUNBUFFERED": "1"}
+    (tmp_path / "home").touch()  # no folder: nothing can be written there, and nothing needs to
+    env = {**os.environ, "IMG2MV3D_TOKEN": "the-token", "PYTHONUNBUFFERED": "1", "HOME": str(tmp_path / "home")}
     with contextlib.ExitStack() as stack:
         err = stack.enter_context(open(tmp_path / "err", "wb"))
         process = stack.enter_context(

@@ -7,9 +7,10 @@ import time
 import psutil
 import pytest
 
+from img2mv3d.serve import workers
 from img2mv3d.serve.workers import Outcome, Worker
 from tests.serve.served import wait_for
-from tests.serve.works import Echo, Unwell
+from tests.serve.works import Echo, Slow, Unwell
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,27 @@ def test_one_that_cannot_start_says_why() -> None:
     worker = Worker(Unwell())
     assert run(worker, "x") == Outcome(False, "no weights here")
     assert not worker.ready
+
+
+def test_one_that_hangs_while_it_loads_holds_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, stop = Worker(Slow()), threading.Event()
+    outcome = run(worker, "x", seconds=0.2)
+    assert outcome == Outcome(False, "the worker process took too long to load and was stopped")
+    threading.Timer(0.3, stop.set).start()
+    assert run(worker, "x", stop=stop) == Outcome(False, "stopped")
+    monkeypatch.setattr(workers, "LOADING", 0.2)
+    assert "too long to load" in run(worker, "x").reason and worker.pid is None
+
+
+def test_a_task_that_comes_while_it_loads_waits_for_it() -> None:
+    worker = Worker(Echo())
+    warming = threading.Thread(target=worker.start)
+    warming.start()
+    wait_for(lambda: worker.pid is not None)
+    assert run(worker, "early").facts["said"] == "early"
+    warming.join(10)
+    assert worker.ready and not warming.is_alive()
+    worker.close()
 
 
 def test_threads_are_set_before_anything_is_loaded() -> None:

@@ -49,6 +49,13 @@ class Unwell(Echo):
         raise FileNotFoundError("no\nweights here")
 
 
+class Slow(Echo):
+    """Hangs while it loads."""
+
+    def warm(self) -> None:
+        time.sleep(60)
+
+
 class FakeRuns:
     """A mesh that is the photo's bytes; the seed is the number of tenths of a second that it takes."""
 

@@ -31,7 +31,7 @@ void main() {
   gl_FragColor = vec4(pow(clamp(base * shine + 0.03 * rim, 0.0, 1.0), vec3(1.0 / 2.2)), 1.0);
 }`;
 
-const START = { azimuth: 0.45, elevation: 0.26, distance: 3.9, across: 0, along: 0 };
+const START = { azimuth: 0.45, elevation: 0.26, distance: 4.5, across: 0, along: 0 };
 const FRONT = { ...START, azimuth: 0, elevation: 0 }; // as the photo was taken
 const FOCUS = 1 / Math.tan(0.26); // of half a field of view of 30 degrees
 

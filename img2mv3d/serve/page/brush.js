@@ -13,6 +13,7 @@ export class Brush {
     this.mask = document.createElement("canvas");
     this.veil = document.createElement("canvas");
     this.history = [];
+    this.changes = 0; // by hand since the candidate was taken; older ones than the history can undo count as well
     this.adds = true;
     this.size = 40; // px of the copy
     this.zoom = 1;
@@ -25,8 +26,6 @@ export class Brush {
   show(photo, mask) {
     this.photo = photo;
     for (const c of [this.canvas, this.mask, this.veil]) Object.assign(c, { width: photo.naturalWidth, height: photo.naturalHeight });
-    this.history = [];
-    this.edited = false;
     this.zoomTo(1);
     this.take(mask);
   }
@@ -45,7 +44,7 @@ export class Brush {
       pen.putImageData(pixels, 0, 0);
     }
     this.history = [];
-    this.edited = false;
+    this.changes = 0;
     this.draw();
   }
 
@@ -69,9 +68,11 @@ export class Brush {
       pixels.data[4 * i + 3] = alpha[i];
     }
     this.mask.getContext("2d").putImageData(pixels, 0, 0);
-    this.edited = this.history.length > 0;
+    this.changes--;
     this.draw();
   }
+
+  get edited() { return this.changes > 0; }
 
   // The mask as a grey PNG, white is object.
   async blob() {
@@ -121,7 +122,7 @@ export class Brush {
     for (let i = 0; i < alpha.length; i++) alpha[i] = d[4 * i + 3];
     this.history.push(alpha);
     if (this.history.length > STEPS) this.history.shift();
-    this.edited = true;
+    this.changes++;
   }
 
   // Where the pointer is, in px of the copy, however the canvas is scaled.

@@ -15,7 +15,7 @@ const OPEN = ["queued", "running"];
 const MOST = 64 * 1024 * 1024; // bytes of an upload, as the server has it
 const STILL = 5000; // ms between two looks at a run while the page is hidden: an open stream would use up a connection
 
-const page = { photo: null, others: {}, adding: null, cutouts: null, run: null, news: null, viewer: null, timer: 0, look: 0, skew: 0 };
+const page = { photo: null, others: {}, adding: null, cutouts: null, run: null, news: null, viewer: null, timer: 0, look: 0, relist: 0, skew: 0 };
 const brush = new Brush($("paint"), $("ring"), brushed);
 
 // ------------------------------------------------------------------------------------------------ asking the server
@@ -164,7 +164,7 @@ const make = told(async () => {
     const form = new FormData();
     form.append("photo", page.photo, page.photo.name || "photo");
     if (brush.edited || !page.cutouts.candidates.length) form.append("mask", await brush.blob(), "mask.png");
-    else options.remover = page.cutouts.candidates[page.chosen].remover;
+    else options.remover = page.cutouts.candidates[page.chosen].option; // "auto", unless another one was chosen
     for (const [side, file] of Object.entries(page.others)) if (file) form.append(side, file, file.name || side);
     form.append("options", JSON.stringify(options));
     const run = await ask("POST", "runs", form);
@@ -322,7 +322,7 @@ function tick() {
 
 function draw(run) {
   const open = OPEN.includes(run.state), options = run.options;
-  $("run-title").textContent = run.name;
+  $("run-title").textContent = $("run-title").title = run.name;
   document.title = `${run.name} · img2mv3d`;
   const facts = [`${options.quality} quality`, `seed ${options.seed}`];
   if (options.depth_ratio) facts.push(`depth ${options.depth_ratio}`);
@@ -333,6 +333,7 @@ function draw(run) {
   $("failed").hidden = !["failed", "cancelled"].includes(run.state);
   $("reason").textContent = worded(run.reason);
   $("correct").hidden = $("edit").hidden = !run.files.includes("original");
+  if (!$("failed").hidden) $("edit").hidden = true; // the failure's own button does it
   warn($("run-warnings"), run.warnings || []);
   $("next").hidden = open;
   $("again").hidden = run.state !== "done";
@@ -452,12 +453,18 @@ const remove = told(async (id) => {
 // --------------------------------------------------------------------------------------------------------- all runs
 
 async function list() {
+  clearTimeout(page.relist);
   const runs = await ask("GET", "runs").catch(() => []);
   const ids = new Set(runs.map((r) => r.id));
   const roots = runs.filter((r) => !r.parent || !ids.has(r.parent));
+  const here = page.run && (page.run.parent && ids.has(page.run.parent) ? page.run.parent : page.run.id);
+  // Another run may end meanwhile. What looks the same is not drawn anew: it would flicker, and keys lose their place.
+  if (runs.some((r) => OPEN.includes(r.state))) page.relist = setTimeout(() => (document.hidden ? null : list()), STILL);
+  const drawn = JSON.stringify([page.run?.id, runs.map((r) => [r.id, r.state, r.files.includes("photo.jpg")])]);
+  if (page.drawn === drawn) return;
+  page.drawn = drawn;
   $("runs").hidden = !roots.length;
   $("list").replaceChildren(...roots.map(entry));
-  const here = page.run && (page.run.parent && ids.has(page.run.parent) ? page.run.parent : page.run.id);
   const guesses = runs.filter((r) => [r.id, r.parent].includes(here) && r.options.format === "glb").reverse();
   $("guess-tabs").replaceChildren(...(guesses.length > 1 ? guesses.map(tab) : []));
 }
@@ -587,6 +594,7 @@ function wire() {
   addEventListener("hashchange", follow);
   document.addEventListener("visibilitychange", () => {
     clearTimeout(page.look);
+    if (!document.hidden) list();
     if (!page.run || !OPEN.includes(page.run.state)) return;
     if (document.hidden) { page.news?.close(); page.look = setTimeout(peek, STILL); } else listen();
   });
