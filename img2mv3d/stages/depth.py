@@ -106,8 +106,8 @@ def fit_depth(
     normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
     prior = None
     if body is not None:
-        seen = body_maps(body.field, views.rig, views.mask.shape[1])
-        prior = prior_of(body.field, views.mask, normal, (seen.mask, seen.normal))
+        own = body_maps(body.field, views.rig, views.mask.shape[1])
+        prior = prior_of(body.field, views.mask, normal, (own.mask, own.normal))
     coarse = fit(normal, views.mask, views.rig, QUICK.scaled(options.grid, options.effort), progress, prior)
     seen = render_views(coarse.sdf, views.rig, views.mask.shape[1])
     trust = confidence(seen, normal, views.mask, views.rig)
