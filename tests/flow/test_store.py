@@ -210,7 +210,7 @@ def test_verify_counts_what_is_there(tmp_path: Path) -> None:
 def test_verify_takes_none_for_damaged_that_somebody_removes_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, keys = many_entries(tmp_path, warned := [])
+    store, _ = many_entries(tmp_path, warned := [])
     listed = store._places()
     store.prune(5 * 9)  # bytes of five entries
     monkeypatch.setattr(store, "_places", lambda unread=None: listed)
