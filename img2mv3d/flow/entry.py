@@ -137,7 +137,9 @@ def _source_of_folder(path: Path) -> Source:
         return Source("views", path)
     if (path / "run.json").exists() or any((path / GRAPH[stage].result).exists() for stage in STAGES):
         return Source("run", path)
-    raise InputError(f"{path}: neither a run's folder nor one of views (color_front.png and the others){meant_inside(path)}")
+    raise InputError(
+        f"{path}: neither a run's folder nor one of views (color_front.png and the others){meant_inside(path)}"
+    )
 
 
 def meant_inside(folder: Path) -> str:

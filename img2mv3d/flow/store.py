@@ -229,7 +229,7 @@ class Store:
 
     def verify(self) -> Verified:
         """Read every byte; what is damaged is set aside with a warning each."""
-        good, aside, stuck = 0, [], []
+        good, aside, stuck = 0, list[str](), list[str]()
         for place in self._places(stuck):
             try:
                 found = self._examined(place, place.name, None)
