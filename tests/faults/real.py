@@ -65,6 +65,7 @@ def in_work(out: Path) -> str | None:
 WARM = """
 import os, sys
 from img2mv3d.cli.app import main
+from img2mv3d.flow import pipeline
 from img2mv3d.stages import decode, depth, export, generate, given, prepare, reconstruct
 for line in sys.stdin:
     if not (child := os.fork()):
@@ -178,7 +179,8 @@ def many(count: int, place: Path) -> tuple[Counter[str], list[str]]:
     while bench.counts.total() < count:
         bench.mesh(bool(meshes % 2))
         meshes += 1
-        print(f"{meshes} meshes, {bench.counts.total()} kills: {dict(sorted(bench.counts.items()))}", flush=True)
+        told = f"{meshes} meshes, {bench.counts.total()} kills, {len(bench.wrong)} wrong"
+        print(f"{told}: {dict(sorted(bench.counts.items()))}", flush=True)
     bench.warm.close()
     return bench.counts, bench.wrong
 
