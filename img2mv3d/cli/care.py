@@ -19,7 +19,7 @@ import typer
 from img2mv3d.cli import bundle
 from img2mv3d.cli.flags import INSTALLATION, TEXT, command, parse_bytes, typed_in
 from img2mv3d.cli.lines import size_text, tell
-from img2mv3d.errors import Img2mv3dError
+from img2mv3d.errors import Img2mv3dError, ResourceError
 
 if TYPE_CHECKING:
     from img2mv3d.flow.store import Store
@@ -60,8 +60,14 @@ def cache_prune(max_size: MaxSize = "1G", **flags: Any) -> None:  # type: ignore
 @command(cache_app, "cache", "debug", name="verify")
 def cache_verify(**flags: Any) -> None:
     """Read every byte and set damaged entries aside."""
-    good, bad = _store(flags).verify()
-    print(f"{good} entries are good, {len(bad)} were damaged and set aside")
+    store = _store(flags)
+    good, aside, stuck = store.verify()
+    print(f"{good} entries are good, {len(aside)} damaged and set aside")
+    if stuck:
+        raise ResourceError(
+            f"{store.folder}: entries that cannot be read or moved: {len(stuck)}; look at the folder's rights and disk,"
+            " or name another one with --cache"
+        )
 
 
 @command(app, "debug", group=INSTALLATION)

@@ -6,9 +6,11 @@ In: a plan. Out: lines of text.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from img2mv3d.plans import Plan
@@ -16,6 +18,7 @@ from img2mv3d.plans import Plan
 if TYPE_CHECKING:
     from img2mv3d.bundles.forecast import Need
 
+SHIPPED = Path(__file__).parents[1] / "bundles" / "counts.json"
 QUICK_GRID, FINAL_GRID = 128, 192  # of the standard plan; fits grow with the nodes of theirs
 LATER = 0.15e9  # what the fit's libraries and results leave behind for the stages after depth
 
@@ -31,8 +34,8 @@ def foretell(plan: Plan) -> str:
     bundle = load_bundle(plan.bundle)
     decoder = None if plan.decode.decoder == "plain" else choose(plan.decode.decoder, bundle)
     device = machine.guess_device() if plan.device == "auto" else plan.device
-    asked = (bundle.digest, decoder and decoder.digest, asdict(plan.generate), plan.vram)
-    needs, base = remembered(asked, lambda: _needs(plan, bundle, decoder))
+    asked = asked_of(plan, bundle, decoder)
+    needs, base = shipped(asked) or remembered(asked, lambda: counted(plan, bundle, decoder))
     rate = forecast.pace()
     base_of = {"generate": base, "depth": base, "decode": base + LATER}
     lines, whole, most = {}, 0.0, 0.0
@@ -56,7 +59,22 @@ def foretell(plan: Plan) -> str:
     return "\n".join([head, *(lines[stage] for stage in STAGES if stage in lines), total])
 
 
-def _needs(plan: Plan, bundle: Any, decoder: Any) -> tuple[list[Need], int]:
+def asked_of(plan: Plan, bundle: Any, decoder: Any) -> Any:
+    """All that the counts depend on, as plain values: the networks' shapes and not their numbers, where the bundle says
+    what these are, so that new weights of the same networks need no new count."""
+    from img2mv3d import machine
+
+    parts = bundle.manifest.get("parts")
+    shapes = {name: part.get("config") for name, part in parts.items()} if parts else bundle.digest
+    return {
+        "networks": [shapes, bundle.manifest.get("generate"), bundle.framing_px],
+        "decoder": decoder and [decoder.name, dict(decoder.config)],
+        "asked": [plan.generate.steps, plan.generate.guidance, plan.vram],
+        "cuda": machine.torch_cuda_build() is not None,  # whose libraries weigh more
+    }
+
+
+def counted(plan: Plan, bundle: Any, decoder: Any) -> tuple[list[Need], int]:
     """What the stages with networks take, and the bytes of a process that has their libraries."""
     from img2mv3d.bundles.forecast import decode_need, depth_need, fits, generate_need, resident
     from img2mv3d.bundles.weights import skeleton
@@ -70,6 +88,16 @@ def _needs(plan: Plan, bundle: Any, decoder: Any) -> tuple[list[Need], int]:
         small = fits(bundle, plan.vram, steps=steps, guidance=guidance)
     needs = [generate_need(bundle, steps=steps, guidance=guidance, at_once=small), depth_need(bundle)]
     return needs + ([] if decoder is None else [decode_need(decoder)]), resident()
+
+
+def shipped(asked: Any) -> tuple[list[Need], int] | None:
+    """What comes with the package: mini's counts, since building networks costs more time than a forecast may take.
+    None for everything else. `python -m experiments.benches.counts` writes them."""
+    from img2mv3d.bundles.forecast import Need
+    from img2mv3d.files.durable import digest_of
+
+    known = json.loads(SHIPPED.read_text(encoding="utf-8")).get(digest_of(asked))
+    return known and ([Need(**need) for need in known["needs"]], known["resident"])
 
 
 def remembered(asked: Any, find: Callable[[], tuple[list[Need], int]]) -> tuple[list[Need], int]:

@@ -38,7 +38,7 @@ def photos_of(words: list[str]) -> list[Path]:
             inside = [p for p in path.iterdir() if p.suffix.lower() in meant and not p.name.startswith(".")]
             some = sorted((p for p in inside if p.is_file()), key=_natural)
             if not some:
-                raise InputError(f"{path}: no photo in there ({', '.join(e[1:] for e in ENDINGS)})")
+                raise InputError(f"{path}: no photo in there ({', '.join(e[1:] for e in ENDINGS)}){_instead(path)}")
         elif _is_pattern(word) and not path.exists():
             some = sorted((p for p in map(Path, glob.glob(word, recursive=True)) if p.is_file()), key=_natural)
             if not some:
@@ -77,6 +77,15 @@ def left_out(words: list[str]) -> list[Path]:
     folders = [Path(word) for word in words if Path(word).is_dir()]
     files = (p for folder in folders for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith("."))
     return [p for p in files if p.suffix.lower() not in (*ENDINGS, *OTHERS)]
+
+
+def _instead(folder: Path) -> str:
+    """What may have been meant by a folder without photos, as the end of a sentence: views, or photos further in."""
+    from img2mv3d.flow.entry import meant_inside
+
+    deeper = (p.parent for depth in ("*/*", "*/*/*") for p in sorted(folder.glob(depth)) if p.suffix.lower() in ENDINGS)
+    place = next(deeper, None)
+    return meant_inside(folder) or (f"; photos are in {place}: name that one" if place else "")
 
 
 def _holds_views(folder: Path) -> bool:

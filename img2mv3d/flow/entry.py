@@ -137,11 +137,13 @@ def _source_of_folder(path: Path) -> Source:
         return Source("views", path)
     if (path / "run.json").exists() or any((path / GRAPH[stage].result).exists() for stage in STAGES):
         return Source("run", path)
-    raise InputError(f"{path}: neither a run's folder nor one of views (color_front.png and the others){_hint(path)}")
+    raise InputError(
+        f"{path}: neither a run's folder nor one of views (color_front.png and the others){meant_inside(path)}"
+    )
 
 
-def _hint(folder: Path) -> str:
-    """What somebody may have meant by a folder that is nothing by itself."""
+def meant_inside(folder: Path) -> str:
+    """What somebody may have meant by a folder that is nothing by itself, as the end of a sentence; "" for nothing."""
     for ending in (".jpg", ".jpeg", ".webp"):
         if (folder / f"color_{VIEW_NAMES[0]}{ending}").exists():
             return f"; its views are {ending} files: save them as PNG with transparency"

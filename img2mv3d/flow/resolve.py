@@ -56,7 +56,7 @@ class Outputs:
         if source.kind == "run" and stage != self.until:
             if stage_files(folder.folder, stage) and (missing or self._follows(stage, digests)):
                 return "edited" if folder.edited(stage) else "kept"
-            if missing:
+            if missing or self._passed_over(stage):
                 return None
         if missing:
             raise InputError(f"{source.path}: {stage} needs {' and '.join(missing)}, not found there")
@@ -66,8 +66,18 @@ class Outputs:
         """Was the stage's output made from just these inputs, as far as is known? How does not matter here: a run from
         another machine or version stays as it is.
         """
+        if self.folder.unrecorded(stage):  # from the cache once more, or the mesh could not say what it is made with
+            return False
         made_from = self.folder.record["stages"].get(stage, {}).get("inputs", {})
         return all(made_from.get(name, digest) == digest for name, digest in digests.items() if name != "given")
+
+    def _passed_over(self, stage: str) -> bool:
+        """Did the run never have the stage's output, and has that of a later one? Then nothing depends on it: making it
+        would cost a network's time, and the mesh would name settings and weights that it is not made with.
+        """
+        later = [s for s in GRAPH if order_of(stage) < order_of(s) < order_of(self.until)]
+        known = stage in self.folder.record["stages"] or stage_files(self.folder.folder, stage)
+        return not known and any(stage_files(self.folder.folder, s) for s in later)
 
     def _take(self, stage: str) -> str | None:
         files = self.source.files(stage)

@@ -149,6 +149,12 @@ class RunFolder:
         written, pending = self.files(stage), self.record["pending"]
         return [n for n, d in self.present(written).items() if d != written[n] and d not in pending.get(n, ())]
 
+    def unrecorded(self, stage: str) -> bool:
+        """Are files of the stage there that a run was cut off before it wrote down what they are?"""
+        pending = {n: d for n, d in self.record["pending"].items() if n in stage_files(self.folder, stage)}
+        written = self.files(stage)
+        return any(d in pending[n] and d != written.get(n) for n, d in self.present(pending).items())
+
     def marks(self, stage: str) -> dict[str, Any]:
         """What is known of edits to the stage's files: "edited" (names) and "original" (the key of what they were);
         empty where there are none."""

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from img2mv3d import machine
 from img2mv3d.files.durable import (
@@ -96,6 +96,15 @@ class Entry:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(int(f["size"]) for f in self.files.values())
+
+
+class Verified(NamedTuple):
+    """good: how many entries are whole. aside: keys of those that were damaged and are set aside now. stuck: keys of
+    those that cannot be read, or are damaged and cannot be moved."""
+
+    good: int
+    aside: list[str]
+    stuck: list[str]
 
 
 class Store:
@@ -230,24 +239,42 @@ class Store:
                     shutil.rmtree(draft, ignore_errors=True)
         return len(doomed), max(0, before - self.size())
 
-    def verify(self) -> tuple[int, list[str]]:
-        """Read every byte. Returns (good entries, keys of damaged ones); these are set aside with a warning each."""
-        good, bad = 0, []
-        for place in self._places():
-            if self.holds(place.name):
+    def verify(self) -> Verified:
+        """Read every byte; what is damaged is set aside with a warning each."""
+        good, aside, stuck = 0, list[str](), list[str]()
+        for place in self._places(stuck):
+            try:
+                found = self._examined(place, place.name, None)
+            except OSError as error:
+                self._warn(f"cache entry {place.name[:12]} in {place} cannot be read ({error.strerror or error})")
+                stuck.append(place.name)
+                continue
+            if isinstance(found, Entry):
                 good += 1
-            else:
-                bad.append(place.name)
-        return good, bad
+            elif found is not None:  # or somebody removed it after it was listed
+                (aside if self._set_aside(place, place.name, str(found)) else stuck).append(place.name)
+        return Verified(good, aside, stuck)
 
     def _place(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / "entries" / key[:2] / key
 
-    def _places(self) -> list[Path]:
+    def _places(self, unread: list[str] | None = None) -> list[Path]:
+        """Where entries stand. unread: gets the names of folders of entries that cannot be listed."""
         if self.folder is None:
             return []
-        return [p for group in listing(self.folder / "entries") for p in listing(group)]
+        return [p for group in self._listed(self.folder / "entries", unread) for p in self._listed(group, unread)]
+
+    def _listed(self, folder: Path, unread: list[str] | None) -> list[Path]:
+        try:
+            return sorted(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            if unread is not None:
+                self._warn(f"{folder}: cannot be read ({error.strerror or error})")
+                unread.append(folder.name)
+            return []
 
     def _read(self, place: Path, key: str) -> Entry | None:
         try:
@@ -255,6 +282,8 @@ class Store:
         except FileNotFoundError:
             if place.is_dir():
                 raise Damaged("entry.json is missing") from None
+            return None
+        except NotADirectoryError:  # something that somebody else left there
             return None
         told = facts.get("format") == ENTRY_FORMAT and facts.get("key") == key and fits(facts, FORM)
         if not told or not _safe_names(facts["files"]):
@@ -265,6 +294,14 @@ class Store:
     def _whole(self, place: Path, key: str, into: Path | None) -> Entry | None:
         """The entry, every byte of it verified and copied into the folder `into`; None where there is none, or only a
         damaged one, which is set aside. Raises OSError."""
+        found = self._examined(place, key, into)
+        if isinstance(found, Damaged):
+            self._set_aside(place, key, str(found))
+            return None
+        return found
+
+    def _examined(self, place: Path, key: str, into: Path | None) -> Entry | Damaged | None:
+        """The entry, as `_whole`; what is wrong with it; None where there is none. Raises OSError."""
         for _ in range(TRIES):  # one that somebody removes or replaces meanwhile only looks damaged
             seen = _identity(place)
             try:
@@ -276,8 +313,7 @@ class Store:
                 if into is not None:
                     clear(into)
                 if _identity(place) == seen:
-                    self._set_aside(place, key, str(reason))
-                    return None
+                    return reason
         return None
 
     def _install(self, draft: Path, place: Path, key: str) -> None:
@@ -291,15 +327,18 @@ class Store:
             os.rename(draft, place)
         sync_folder(place.parent)
 
-    def _set_aside(self, place: Path, key: str, reason: str) -> None:
+    def _set_aside(self, place: Path, key: str, reason: str) -> bool:
+        """Move a damaged entry out of the way; False when that was not possible."""
         assert self.folder is not None
         aside = self.folder / "bad" / f"{key[:16]}-{uuid.uuid4().hex[:8]}"
         try:
             aside.parent.mkdir(parents=True, exist_ok=True)
             os.rename(place, aside)
             self._warn(f"cache entry {key[:12]} is damaged ({reason}): set aside as {aside}, made anew")
+            return True
         except OSError:
             self._warn(f"cache entry {key[:12]} in {place} is damaged ({reason}) and cannot be moved; made anew")
+            return False
 
     def _remove(self, place: Path) -> None:
         assert self.folder is not None

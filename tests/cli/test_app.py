@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from img2mv3d.cli.app import app
 from img2mv3d.cli.guard import as_known
 from img2mv3d.flow import runners
 from tests.conftest import Workshop
+from tests.folders import flip
 
 Run = Callable[..., Result]
 
@@ -223,8 +225,18 @@ def test_the_cache_can_be_listed_measured_pruned_and_verified(img2mv3d: Run, wor
     img2mv3d("run", "photo.png")
     assert len(img2mv3d("cache", "list").stdout.splitlines()) == 6
     assert "in 6 entries" in img2mv3d("cache", "size").stdout
-    assert img2mv3d("cache", "verify").stdout == "6 entries are good, 0 were damaged and set aside\n"
-    assert img2mv3d("cache", "prune", "--max-size", "0").stdout.startswith("6 entries removed")
+    assert img2mv3d("cache", "verify").stdout == "6 entries are good, 0 damaged and set aside\n"
+    views = next((workshop.folder / "cache" / "entries").rglob("color_left.png"))
+    flip(views)
+    assert img2mv3d("cache", "verify").stdout == "5 entries are good, 1 damaged and set aside\n"
+    flip(next((workshop.folder / "cache" / "entries").rglob("latents.pt")))
+    shutil.rmtree(workshop.folder / "cache" / "bad")
+    (workshop.folder / "cache" / "bad").write_bytes(b"in the way")
+    result = img2mv3d("cache", "verify")
+    assert result.exit_code == 5 and result.stdout == "4 entries are good, 0 damaged and set aside\n"
+    assert "cannot be read or moved: 1;" in result.stderr
+    (workshop.folder / "cache" / "bad").unlink()
+    assert img2mv3d("cache", "prune", "--max-size", "0").stdout.startswith("5 entries removed")
     assert img2mv3d("cache", "list").stdout == ""
 
 

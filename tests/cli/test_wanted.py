@@ -27,6 +27,16 @@ def test_a_folder_gives_its_photos_by_number_and_nothing_else(here: Path) -> Non
     assert names(["shoes"]) == ["shoes/2.jpg", "shoes/10.JPG"]
 
 
+@pytest.mark.parametrize(
+    "inside, hint", [("a/rgb_000_front.png", "a inside of it looks like one"), ("a/b/cup.JPG", "a/b: name that one")]
+)
+def test_a_folder_of_a_folder_is_told_what_may_have_been_meant(tmp_path: Path, inside: str, hint: str) -> None:
+    (tmp_path / inside).parent.mkdir(parents=True)
+    (tmp_path / inside).write_bytes(b"x")
+    with pytest.raises(InputError, match=f"no photo in there .*{hint}"):
+        photos_of([str(tmp_path)])
+
+
 def test_the_order_is_that_of_the_words_and_nothing_comes_twice(here: Path) -> None:
     assert names(["toys/*.png", "cup.png", "toys", "./cup.png"]) == ["toys/bear.png", "cup.png"]
     assert names(["**/*.png"]) == ["cup.png", "toys/bear.png"]

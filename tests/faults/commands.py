@@ -75,7 +75,8 @@ def everywhere(folder: Path) -> set[str]:
 
 def damaged(folder: Path) -> list[str]:
     """Keys of entries of the folder's cache that are not whole."""
-    return Store(folder / "cache").verify()[1]
+    found = Store(folder / "cache").verify()
+    return found.aside + found.stuck
 
 
 def unfinished(folder: Path, results: tuple[str, ...], *, cut: bool = False) -> list[str]:

@@ -30,7 +30,7 @@ from img2mv3d.flow.entry import Source
 from img2mv3d.flow.store import Store
 from img2mv3d.plans import Plan
 from tests.fakes import FakeBundle, FakeRunners
-from tests.faults.commands import stand_ins
+from tests.faults.commands import damaged, stand_ins
 
 KEYS = [f"{number:064x}" for number in range(12)]
 DAY = 86400.0
@@ -133,7 +133,7 @@ def crowd(work: Callable[[Path, int, int], Counter[str]], folder: Path, processe
 def one_store(folder: Path, processes: int, rounds: int) -> tuple[Counter[str], list[str]]:
     """Processes at one cache: what they met, and what is wrong."""
     met = crowd(at_store, folder, processes, rounds)
-    bad = Store(folder / "cache").verify()[1]
+    bad = damaged(folder)
     wrong = [f"{met[name]} {name}" for name in ("wrong", "died") if met[name]]
     return +met, wrong + [f"{key} is damaged" for key in bad]
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -450,7 +451,7 @@ def kill_often(workshop: Workshop, times: int) -> None:
     assert contents(workshop.out) == wanted
     assert not [note for note in workshop.told.notes if "edited" in note or "not from this run" in note]
     assert not [p for p in workshop.out.iterdir() if p.name.startswith((".", "set-aside"))]
-    assert workshop.store.verify()[1] == []
+    assert workshop.store.verify()[1:] == ([], [])
 
 
 def test_killed_at_a_few_moments_a_new_run_ends_the_same(workshop: Workshop) -> None:
@@ -502,6 +503,54 @@ def test_killed_between_any_two_steps_on_disk_a_new_run_ends_the_same(
     workshop.run(plan=Plan(seed=1))
     assert contents(workshop.out) == wanted and limit >= 20
     assert not [note for note in workshop.told.notes if "edited" in note]
+
+
+def test_killed_between_two_steps_in_a_runs_own_folder_the_mesh_still_says_what_it_is_made_with(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New latents of another seed are in their place, and run.json does not know of them yet."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    workshop.run()
+    earlier = workshop.folder / "earlier"
+    shutil.copytree(workshop.out, earlier)
+
+    def again(out: Path) -> dict[str, str]:
+        workshop.run(source_of(out), out=out, plan=Plan(seed=5))
+        return contents(out)
+
+    (workshop.out / "latents.pt").unlink()
+    wanted = again(workshop.out)
+
+    class Killed(BaseException):
+        pass
+
+    real, left = os.replace, 0
+
+    def step(*words: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        real(*words)
+
+    for steps in range(1, 7):  # run.json, the latents, run.json once more, and into the next stage
+        out = workshop.folder / f"killed-{steps}"
+        shutil.copytree(earlier, out)
+        (out / "latents.pt").unlink()
+        left = steps
+        with monkeypatch.context() as patched, pytest.raises(Killed):
+            patched.setattr(os, "replace", step)
+            again(out)
+        assert again(out) == wanted, f"killed before step {steps}"
+
+
+def test_what_a_folder_never_had_is_not_made_when_later_results_are_there(workshop: Workshop) -> None:
+    """Views from elsewhere beside a subject: latents would cost a network's time, and the mesh would name its seed."""
+    workshop.run()
+    for name in ("run.json", "latents.pt", "depth.npz", "coarse.npz", "mesh.glb", "mesh.json"):
+        (workshop.out / name).unlink()
+    workshop.run(source_of(workshop.out))
+    assert workshop.runners.calls == {"export": 1} and not (workshop.out / "latents.pt").exists()
 
 
 WITH_SHAPE = FakeBundle(has=("shape", "unet"))

@@ -4,9 +4,11 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 import stat
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,8 +176,62 @@ def test_verify_counts_and_names_the_damaged(tmp_path: Path) -> None:
     store = filled(tmp_path, [])
     filled(tmp_path, [], B)
     flip(tmp_path / "cache" / "entries" / B[:2] / B / "files" / "views.json")
-    assert store.verify() == (1, [B])
-    assert store.verify() == (1, [])
+    assert store.verify() == (1, [B], [])
+    assert store.verify() == (1, [], [])
+
+
+def many_entries(tmp_path: Path, warned: list[str], count: int = 12) -> tuple[Store, list[str]]:
+    keys = [f"{number:x}" * 64 for number in range(count)]
+    for name in keys:
+        store = filled(tmp_path, warned, name)
+    return store, keys
+
+
+def test_verify_counts_what_is_there(tmp_path: Path) -> None:
+    """Every kind of rot, and what is no entry: three counts that add up to the entries, and hold the second time."""
+    store, keys = many_entries(tmp_path, warned := [])
+    place = {name: tmp_path / "cache" / "entries" / name[:2] / name for name in keys}
+    flip(place[keys[0]] / "entry.json")
+    flip(place[keys[1]] / "files" / "views" / "a.png")
+    (place[keys[2]] / "entry.json").unlink()
+    (place[keys[3]] / "files" / "views.json").unlink()
+    (place[keys[4]] / "files" / "views.json").write_bytes(b"")
+    shutil.rmtree(place[keys[5]] / "files")
+    place[keys[6]].rename(place[keys[6]].with_name(B))  # a name that is not its own
+    (place[keys[7]].parent / ".DS_Store").write_bytes(b"no entry")
+    (tmp_path / "cache" / "entries" / "notes.txt").write_bytes(b"no entry")
+    (place[keys[8]] / "files" / "more.txt").write_bytes(b"nobody reads it")
+    found = store.verify()
+    assert found.good == 5 and sorted(found.aside) == sorted([*keys[:6], B]) and not found.stuck
+    assert len(list((tmp_path / "cache" / "bad").iterdir())) == len(found.aside) == len(warned)
+    assert len(store.entries()) == found.good and store.verify() == (5, [], [])
+
+
+def test_verify_takes_none_for_damaged_that_somebody_removes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = many_entries(tmp_path, warned := [])
+    listed = store._places()
+    store.prune(5 * 9)  # bytes of five entries
+    monkeypatch.setattr(store, "_places", lambda unread=None: listed)
+    assert store.verify() == (5, [], []) and not warned
+
+
+def test_verify_tells_what_it_cannot_read_or_move_from_what_it_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, keys = many_entries(tmp_path, warned := [], 4)
+    flip(tmp_path / "cache" / "entries" / keys[0][:2] / keys[0] / "entry.json")
+    (tmp_path / "cache" / "bad").write_bytes(b"in the way")
+    real = store_module.copy_verified
+
+    def broken(path: Path, *more: Any) -> Any:
+        if keys[1] in path.parts:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, *more)
+
+    monkeypatch.setattr(store_module, "copy_verified", broken)
+    assert store.verify() == (2, [], keys[:2]) and len(warned) == 2
 
 
 def test_prune_clears_what_was_set_aside(tmp_path: Path) -> None:
