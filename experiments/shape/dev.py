@@ -74,15 +74,19 @@ def main(asked: argparse.Namespace) -> None:
     nets = {str(path): load_bundle(path).shape() for path in asked.bundle}
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in nets}
     for case, pitch, kind, ratio in cases(asked.corpora, asked.split):
+        if kind not in asked.light:
+            continue
         for name, net in nets.items():
             rows[name].append({"pitch_deg": pitch, "light": kind} | figures(case, net, pitch, ratio, asked.told))
-    print("| |", " | ".join(FIGURES), "|", " | ".join(f"f_05 {p:g} {k}" for p in LISTED_PITCHES for k in LIGHTS), "|")
+    print(
+        "| |", " | ".join(FIGURES), "|", " | ".join(f"f_05 {p:g} {k}" for p in LISTED_PITCHES for k in asked.light), "|"
+    )
     for name, found in rows.items():
         means = [np.mean([row[f] for row in found]) for f in FIGURES[:-1]] + [np.median([r["pitch"] for r in found])]
         parts = [
             np.mean([row["f_05"] for row in found if (row["pitch_deg"], row["light"]) == (p, k)])
             for p in LISTED_PITCHES
-            for k in LIGHTS
+            for k in asked.light
         ]
         print(f"| {name} |", " | ".join(f"{v:.3f}" for v in (*means, *parts)), "|", flush=True)
 
@@ -92,5 +96,6 @@ if __name__ == "__main__":
     parser.add_argument("corpora", type=Path, nargs="+")
     parser.add_argument("--bundle", type=Path, nargs="+", default=[Path("weights/mini")])
     parser.add_argument("--split", default="dev")
+    parser.add_argument("--light", nargs="+", choices=LIGHTS, default=LIGHTS)
     parser.add_argument("--told", action="store_true", help="the true extent in depth is told")
     main(parser.parse_args())
