@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.errors import UsageError
@@ -18,6 +18,7 @@ from img2mv3d.geometry.similarity import LEVEL_DB, mask_iou, psnr
 from img2mv3d.mesh.fidelity import silhouette_iou
 from img2mv3d.mesh.raster import rasterise
 
+TrueMesh = tuple[Float[np.ndarray, "M 3"], Int[np.ndarray, "G 3"]]  # of another size than the `Mesh` beside it
 NEAR_DEG = 45.0  # views further apart share too little for matches
 GROUPS = {"psnr_45": (1, 5), "psnr_90": (2, 4), "psnr_back": (3,)}  # views of `SIX_VIEWS` by their angle to the front
 FRACTIONS = {"f_02": 0.02, "f_05": 0.05, "f_10": 0.1}  # of the truth's box diagonal
@@ -92,7 +93,7 @@ def shape_figures(case: Case, predicted: Mesh, shift: bool) -> Mapping[str, floa
     return _shape_figures(predicted, case.mesh, case.truth.mask, case.truth.rig, shift)
 
 
-def file_figures(predicted: Mesh, truth: Mesh, shift: bool) -> Mapping[str, float]:
+def file_figures(predicted: Mesh, truth: TrueMesh, shift: bool) -> Mapping[str, float]:
     """The same of any two meshes as they lie in one frame, +Y up and the front to +Z; outlines are those that the six
     cameras see once the true one fills their pictures."""
     centre, size = centre_size(truth[0])
@@ -102,7 +103,7 @@ def file_figures(predicted: Mesh, truth: Mesh, shift: bool) -> Mapping[str, floa
 
 
 def _shape_figures(
-    predicted: Mesh, true_mesh: Mesh, mask: Float[np.ndarray, "V H W"], rig: Rig, shift: bool
+    predicted: Mesh, true_mesh: TrueMesh, mask: Float[np.ndarray, "V H W"], rig: Rig, shift: bool
 ) -> Mapping[str, float]:
     truth = visible_points(*true_mesh, np.random.default_rng(1))
     own = visible_points(*predicted, np.random.default_rng(2))
