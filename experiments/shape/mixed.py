@@ -11,9 +11,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from img2mv3d.bundles.manifests import read_manifest, to_toml
+from img2mv3d.bundles.parts import probe
+from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.files.durable import digest_file
 
 
@@ -25,8 +28,13 @@ def mixed(new: Path, share: float, bundle: Path, start: Path) -> None:
     former = load_file(start / part["file"])
     latter = load_file(new if new.is_file() else next(new.rglob(part["file"])))
     both = {n: (1 - share) * a.astype(np.float32) + share * latter[n].astype(np.float32) for n, a in former.items()}
-    save_file({name: value.astype(former[name].dtype) for name, value in both.items()}, bundle / part["file"])
-    part["sha256"] = digest_file(bundle / part["file"])
+    with safe_open(start / part["file"], "numpy") as file:
+        notes = file.metadata()
+    save_file({name: value.astype(former[name].dtype) for name, value in both.items()}, bundle / part["file"], notes)
+    part["sha256"], part["bytes"] = digest_file(bundle / part["file"]), (bundle / part["file"]).stat().st_size
+    part.pop("probe", None)
+    (bundle / "manifest.toml").write_text(to_toml(manifest), encoding="utf-8")
+    part["probe"] = probe("shape", load_bundle(bundle).shape())
     (bundle / "manifest.toml").write_text(to_toml(manifest), encoding="utf-8")
 
 
