@@ -1,7 +1,8 @@
 """The photo's grain on surfaces that no photo shows: fur stays fur and wood wood, where colours alone look airbrushed.
 
-A texture of the photo's own spectrum and random phases (Galerne and others, Random phase textures, 2011): it has the
-roughness of the photo and none of its things; eyes and letters are cut down to the height of what is everywhere.
+A texture of the photo's own spectrum, the same in all directions, and of random phases (Galerne and others, Random
+phase textures, 2011): it has the roughness of the photo and none of its things; eyes and letters are cut down to the
+height of what is everywhere.
 """
 
 from __future__ import annotations
@@ -89,12 +90,16 @@ def grain_of(photo: Source) -> Grain | None:
 
 
 def _random_phases(high: Float32[np.ndarray, "H W"], deviation: float) -> Float32[np.ndarray, "S S"]:
-    """A picture of the same spectrum, its phases those of white noise."""
+    """A picture of the same spectrum without its directions (layers of a cake would become a cloth), its phases those
+    of white noise."""
     side = cv2.getOptimalDFTSize(max(high.shape))
     padded = np.zeros((side, side), np.float32)
     padded[: high.shape[0], : high.shape[1]] = high
+    wave = np.fft.fftfreq(side) * side
+    ring = np.round(np.hypot(*np.meshgrid(wave, wave))).astype(np.int64)
+    power = np.bincount(ring.ravel(), (np.abs(np.fft.fft2(padded)) ** 2).ravel()) / np.bincount(ring.ravel())
     noise = np.fft.fft2(np.random.default_rng(0).standard_normal((side, side)))
-    turned = np.fft.fft2(padded) * noise / np.maximum(np.abs(noise), 1e-12)
+    turned = np.sqrt(power)[ring] * noise / np.maximum(np.abs(noise), 1e-12)
     turned[0, 0] = 0
     pattern = np.fft.ifft2(turned).real
     result: np.ndarray = (pattern * (deviation / max(float(pattern.std()), 1e-9))).astype(np.float32)
