@@ -23,6 +23,7 @@ from img2mv3d.geometry.rim import rim_colours
 from img2mv3d.geometry.sides import carved, front_outline, is_behind, side_camera, side_misfit, side_outline, side_tells
 from img2mv3d.geometry.solid import body_field
 from img2mv3d.geometry.symmetry import completed, mirror_plane
+from img2mv3d.mesh.photographs import FACING
 from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins
 from img2mv3d.values import Body
@@ -145,9 +146,11 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     overlap = self_overlap(photo.alpha)
     frontal = overlap >= FRONTAL
     far = _merged(maps.far).transpose(1, 2, 0)
-    if frontal:  # a network knows no better than the front's middle, which no back shows
-        far = rim_colours(photo.color, photo.cut, far.shape[0])
     plane = mirror_plane(field, outside, elevation(None, photo.pitch)[0], overlap >= SURELY_FRONTAL)
+    # What the network thinks of the far side tells whether it looks like the near one; where the mirror image does not
+    # show it anyway, the colours along the rim are a better guess (17.7 dB against 17.0).
+    if frontal or plane is None or abs(plane.numbers[2]) <= FACING:
+        far = rim_colours(photo.color, photo.cut, far.shape[0])
     return Body(
         field=field if plane is None else completed(field, outside, plane),
         far=far.clip(0, 1),

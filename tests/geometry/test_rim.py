@@ -34,3 +34,14 @@ def test_a_thing_without_a_band_gives_its_mean_and_nothing_gives_no_nan() -> Non
     alpha[60, 60] = 1
     assert np.allclose(rim_colours(color, alpha, 64), 0.4, atol=0.01)
     assert np.isfinite(rim_colours(color, np.zeros_like(alpha), 64)).all()
+
+
+def test_two_colours_do_not_mix_to_a_third() -> None:
+    """A yellow car on black wheels has a yellow back above and a black one below, and nowhere an olive one."""
+    color, alpha = np.zeros((128, 128, 3), np.float32), np.zeros((128, 128), np.float32)
+    alpha[20:108, 20:108] = 1
+    color[20:108, 20:108] = (0.9, 0.8, 0.1)
+    color[84:108, 20:48] = color[84:108, 80:108] = 0.05
+    far = rim_colours(color, alpha, 64)
+    assert np.abs(far[14:34, 12:52] - [0.9, 0.8, 0.1]).max() < 0.06
+    assert np.array_equal(far, rim_colours(color, alpha, 64))
