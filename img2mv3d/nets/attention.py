@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,6 +28,30 @@ SEEN = 2  # inside flag, depth gap
 CHUNK = 1 << 21  # numbers of hidden features held at once: 8 MB in float32
 
 
+class Look(NamedTuple):
+    """How rays are looked along, in place of how it was trained.
+
+    points: samples on each; 0: none is looked along.
+    half: length of half of the piece around the depth, world units; None: the whole line.
+    reach: factor on that, pixel by pixel; None: 1.
+    """
+
+    points: int
+    half: float | None
+    reach: Float[Tensor, "V h w"] | None = None
+
+    def depths(
+        self, view: int, pixels: Int[Tensor, "P"], z: Float[Tensor, "P"], rig: Rig, jitter: Float[Tensor, "P S"] | None
+    ) -> Float[Tensor, "P S"]:
+        """Where the points of rays of these pixels lie that meet the surface at z."""
+        if self.half is None:
+            return ray_depths(torch.full_like(z, rig.distance or 0.0), self.points, WORLD_WIDTH / 2, jitter)
+        depths = ray_depths(z, self.points, self.half, jitter)
+        if self.reach is None:
+            return depths
+        return z[:, None] + (depths - z[:, None]) * self.reach[view].flatten()[pixels][:, None].to(depths)
+
+
 class Level(NamedTuple):
     """What the attention needs to know at one feature size; `hit` False and z 0 outside of the object.
 
@@ -37,7 +61,7 @@ class Level(NamedTuple):
     ray: Pluecker coordinates.
     photo: RGB over white in [-1, 1] and a 1 in the front view, zeros in the others.
     slots: `neighbours(rig)`.
-    reach: factor on the radius, pixel by pixel; None: 1.
+    look: None: as trained.
     """
 
     z: Float[Tensor, "V h w"]
@@ -46,7 +70,7 @@ class Level(NamedTuple):
     photo: Float[Tensor, "V 4 h w"]
     rig: Rig
     slots: tuple[tuple[int | None, ...], ...]
-    reach: Float[Tensor, "V h w"] | None = None
+    look: Look | None = None
 
 
 class EpipolarAttention(nn.Module):
@@ -71,7 +95,6 @@ class EpipolarAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.points, self.radius = points, radius
-        self.half: float | None = radius  # of the piece that is looked along; None: the whole line
         self.heads = max(1, channels // head_width)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.mix_in = nn.Linear(self.slots * (channels + RAY + PHOTO + SEEN), channels)
@@ -89,7 +112,7 @@ class EpipolarAttention(nn.Module):
         """features + what the other views show; unchanged outside of hits, and everywhere when there are 0 points.
         jitter in [0, 1): places in the bins (training), drawn outside.
         """
-        if not self.points:
+        if not (self.points if level.look is None else level.look.points):
             return features
         if not torch.is_grad_enabled() and not (self.out.weight.any() or self.out.bias.any()):
             return features  # as it was made: it would add zeros
@@ -109,7 +132,8 @@ class EpipolarAttention(nn.Module):
         ray, photo = (m.flatten(2).transpose(1, 2).to(normed) for m in (level.ray, level.photo))
         sources = self.sources(normed, ray, photo)
         z, hit = level.z.flatten(1), level.hit.flatten(1)  # coordinates keep their own precision
-        added = []
+        look, added = level.look, []
+        points = self.points if look is None else look.points
         for view, row in enumerate(level.slots):
             pixels = hit[view].nonzero()[:, 0]
             filled = [(slot, other) for slot, other in enumerate(row) if other is not None]
@@ -117,15 +141,15 @@ class EpipolarAttention(nn.Module):
             tables = [sources[other] @ slices[:, slot, :-SEEN].T for slot, other in filled]
             table = torch.cat(tables) if tables else sources.new_zeros(1, self.mix_in.out_features)
             queries = self.query(torch.cat([normed[view], ray[view]], dim=-1)[pixels])
-            step = max(1, CHUNK // (self.points * channels))
+            step = max(1, CHUNK // (points * channels))
             pieces = []
             for start in range(0, len(pixels), step):
                 chunk = pixels[start : start + step]
                 places = None if jitter is None else jitter[view].flatten(1)[:, chunk].T
-                depths = self.depths(z[view, chunk], level.rig, places)
-                if level.reach is not None and self.half is not None:
-                    near = z[view, chunk][:, None]
-                    depths = near + (depths - near) * level.reach[view].flatten()[chunk][:, None].to(depths)
+                if look is None:
+                    depths = self.depths(z[view, chunk], level.rig, places)
+                else:
+                    depths = look.depths(view, chunk, z[view, chunk], level.rig, places)
                 seen = [self._taps(level, view, other, chunk, depths) for _, other in filled]
                 hidden = self._gather(table, seen, slices[:, :, -SEEN:], filled, z, hit, depths)
                 pieces.append(self._attend(queries[start : start + step], hidden))
@@ -137,9 +161,7 @@ class EpipolarAttention(nn.Module):
         self, z: Float[Tensor, "P"], rig: Rig, jitter: Float[Tensor, "P S"] | None = None
     ) -> Float[Tensor, "P S"]:
         """Where the points of rays lie that meet the surface at z."""
-        if self.half is None:
-            return ray_depths(torch.full_like(z, rig.distance or 0.0), self.points, WORLD_WIDTH / 2, jitter)
-        return ray_depths(z, self.points, self.half, jitter)
+        return ray_depths(z, self.points, self.radius, jitter)
 
     def _slices(self) -> Float[Tensor, "C slots I"]:
         """The first layer's weights for every slot."""
@@ -203,10 +225,9 @@ def make_levels(
     rig: Rig,
     factors: tuple[int, ...] = (8, 4, 2, 1),
     dropped: tuple[int, ...] = (),
-    reach: Float[Tensor, "V H W"] | None = None,
 ) -> tuple[Level, ...]:
-    """One `Level` per factor: depth pooled over hits, the photo (RGB over white in [0, 1]) and reach averaged, rays as
-    given at that size.
+    """One `Level` per factor: depth pooled over hits, the photo (RGB over white in [0, 1]) averaged, rays as given at
+    that size.
     """
     solid, slots, levels = hit >= 0.5, neighbours(rig, dropped=dropped), []
     for factor, ray in zip(factors, rays, strict=True):
@@ -214,8 +235,7 @@ def make_levels(
         small = functional.avg_pool2d(photo[None], factor)[0] * 2 - 1
         beside = small.new_zeros(len(rig), PHOTO, *small.shape[1:])
         beside[0] = torch.cat([small, torch.ones_like(small[:1])])
-        small_reach = None if reach is None else functional.avg_pool2d(reach[None], factor)[0]
-        levels.append(Level(small_z, small_hit, ray, beside, rig, slots, small_reach))
+        levels.append(Level(small_z, small_hit, ray, beside, rig, slots))
     return tuple(levels)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.epipolar import pluecker, rows_are_epipolar
 from img2mv3d.geometry.warp import Warped, warp_photo
-from img2mv3d.nets.attention import EpipolarAttention, Level, make_levels
+from img2mv3d.nets.attention import EpipolarAttention, Level, Look, make_levels
 from img2mv3d.nets.temporal import TemporalBase, laid_out_like
 from img2mv3d.nets.vae import MINI_CHANNELS, SD_CHANNELS
 
@@ -45,6 +44,21 @@ class Guides(NamedTuple):
     levels: tuple[Level, ...]
     warped: Warped
     photo: Float[Tensor, "4 H W"]
+
+
+class Looking(NamedTuple):
+    """Another way to look into other views than trained.
+
+    attention: "epipolar"; "off"; "full": along the whole line, with a sample a cell in the up-blocks of 32 and 64
+        cells, and not at all in finer ones.
+    samples: on each ray. radius: half the length of the piece around the depth, world units. None: as trained.
+    reach: factor on the radius, pixel by pixel.
+    """
+
+    attention: str = "epipolar"
+    samples: int | None = None
+    radius: float | None = None
+    reach: Float[Tensor, "V H W"] | None = None
 
 
 @dataclass(frozen=True)
@@ -120,13 +134,13 @@ class CrossViewDecoder(nn.Module):
         hit: Float[Tensor, "V H W"],
         front: Float[Tensor, "4 H W"],
         rig: Rig,
-        reach: Float[Tensor, "V H W"] | None = None,
+        looking: Looking | None = None,
     ) -> Float[Tensor, "V 3 H W"]:
         """Scaled latents -> pictures in about [0, 1], not clamped, H = 8 h.
 
         z, hit: depth of every view at picture size (`conventions`). front: the framed photo, RGBA in [0, 1],
-        straight alpha; it belongs to the rig's first view. reach: factor on the radius, pixel by pixel. Raises
-        ValueError when sizes or counts do not belong together.
+        straight alpha; it belongs to the rig's first view. looking: None: as trained. Raises ValueError when sizes
+        or counts do not belong together.
         """
         views, _, height, width = latents.shape
         size = (height * LATENT_FACTOR, width * LATENT_FACTOR)
@@ -144,32 +158,27 @@ class CrossViewDecoder(nn.Module):
         if height != width:
             raise ValueError(f"decode: latents of {height} x {width} cells, expected a square")
         with torch.no_grad():
-            return self(latents, make_guides(z, hit, front, rig, reach=reach))
+            guides = make_guides(z, hit, front, rig)
+            if looking is not None:
+                looks = self.looks(looking)
+                levels = (level._replace(look=look) for level, look in zip(guides.levels, looks, strict=True))
+                guides = guides._replace(levels=tuple(levels))
+            return self(latents, guides)
 
-    @contextmanager
-    def looking(self, attention: str, samples: int | None, radius: float | None) -> Iterator[None]:
-        """Look into other views in another way than trained, for a while.
-
-        attention: "epipolar"; "off"; "full": along the whole line, with a sample a cell in the up-blocks of 32 and 64
-        cells, and not at all in finer ones. samples: on each ray. radius: half the length of the piece around the
-        depth, world units. None: as trained. Raises ValueError on another attention.
-        """
-        before = [(a.points, a.half) for a in self.attention]
-        try:
-            for a, cells in zip(self.attention, WHOLE_LINES, strict=True):
-                if attention == "off" or not a.points:
-                    a.points = 0
-                elif attention == "full":
-                    a.points, a.half = samples or cells, None
-                    a.points = a.points if cells else 0
-                elif attention == "epipolar":
-                    a.points, a.half = samples or a.points, radius or a.half
-                else:
-                    raise ValueError(f"attention {attention!r}: expected epipolar, off or full")
-            yield
-        finally:
-            for a, (points, half) in zip(self.attention, before, strict=True):
-                a.points, a.half = points, half
+    def looks(self, looking: Looking) -> list[Look]:
+        """What `looking` means in each up-block. Raises ValueError on an attention that there is not."""
+        looks = []
+        for block, cells, factor in zip(self.attention, WHOLE_LINES, FACTORS, strict=True):
+            if looking.attention == "off" or not block.points:
+                looks.append(Look(0, None))
+            elif looking.attention == "full":
+                looks.append(Look(cells and (looking.samples or cells), None))
+            elif looking.attention == "epipolar":
+                reach = None if looking.reach is None else functional.avg_pool2d(looking.reach[None], factor)[0]
+                looks.append(Look(looking.samples or block.points, looking.radius or block.radius, reach))
+            else:
+                raise ValueError(f"attention {looking.attention!r}: expected epipolar, off or full")
+        return looks
 
     def forward(
         self,
@@ -308,15 +317,14 @@ def make_guides(
     front: Float[Tensor, "4 H W"],
     rig: Rig,
     dropped: tuple[int, ...] = (),
-    reach: Float[Tensor, "V H W"] | None = None,
 ) -> Guides:
     """Depth and photo in the form `forward` takes. front: RGBA in [0, 1], straight alpha. dropped: views that no
-    other view looks into. reach: factor on the radius, pixel by pixel.
+    other view looks into.
     """
     size = z.shape[-1]
     colour = over_white(front[:3], front[3:])
     rays = tuple(torch.stack([pluecker(c) for c in rig.cameras(size // factor)]).to(z) for factor in FACTORS)
-    levels = make_levels(z, hit, colour, rays, rig, FACTORS, dropped, reach)
+    levels = make_levels(z, hit, colour, rays, rig, FACTORS, dropped)
     return Guides(levels, warp_photo(front, z, hit, rig), torch.cat([colour, front[3:]]) * 2 - 1)
 
 

@@ -23,7 +23,7 @@ from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import draft
 from img2mv3d.mesh.photographs import photo_source
-from img2mv3d.nets.crossview import CrossViewDecoder
+from img2mv3d.nets.crossview import CrossViewDecoder, Looking
 from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Body, Depth, Latents, Subject, Views
 
@@ -46,7 +46,7 @@ def decode(
     Normals and masks are those of `depth.plain`, but the front mask is the photo's alpha. options.decoder "plain": the
     plain colours are kept; else it only names the decoder that was given. options.decode_normals: the normal latents go
     through the cross-view decoder too, without the photo. options.attention, samples, radius: as
-    `CrossViewDecoder.looking` has them, radius "auto" as `reach_of`. back: a user's own photo from behind, whose pixels
+    `nets.crossview.Looking` has them, radius "auto" as `reach_of`. back: a user's own photo from behind, whose pixels
     become the back view's colours where both show the object. body: whose draft the latents began as: what the
     autoencoder lost of the draft is put back where the photo does not look. A warning when views disagree by more than
     DISAGREEMENT at points that both see. Raises DepthError when the depth belongs to other views, LatentsError when
@@ -65,16 +65,12 @@ def decode(
     if options.decoder not in DECODERS:
         raise ValueError(f"decoder {options.decoder!r}: expected one of {', '.join(DECODERS)}")
     if options.decoder != "plain":
-        reach = reach_of(depth) if options.radius == "auto" else None
-        radius = None if isinstance(options.radius, str) else options.radius
-        guides = _Guides(depth, front, latents.rig, reach)
-        with decoder.looking(options.attention, options.samples, radius):
-            color, origin = _decode(latents.color, guides, decoder), "crossview"
-            draft_again = None if latents.draft is None or body is None else _decode(latents.draft, guides, decoder)
-            coded = _normals(latents, guides, decoder) if options.decode_normals else None
-        if body is not None and draft_again is not None:
-            color = color + _lost(body, latents, draft_again)
-        if coded is not None:
+        guides = _Guides(depth, front, latents.rig, _looking(options, depth))
+        color, origin = _decode(latents.color, guides, decoder), "crossview"
+        if body is not None and latents.draft is not None:
+            color = color + _lost(body, latents, _decode(latents.draft, guides, decoder))
+        if options.decode_normals:
+            coded = _normals(latents, guides, decoder)
             normal = decode_normals(to_bytes(coded), mask)
     if depth.plain.origin == "plain" and depth.plain.normal is not None:
         # in views of ours a covered pixel without a normal is one that nothing was painted on
@@ -127,13 +123,22 @@ def reach_of(depth: Depth) -> Float32[np.ndarray, "V H W"]:
     return REACH[0] * sure + REACH[1] * (1 - sure)
 
 
+def _looking(options: DecodeOptions, depth: Depth) -> Looking | None:
+    """What the options say about looking into other views; None: as trained."""
+    if options.radius == "auto":
+        return Looking(options.attention, options.samples, None, torch.from_numpy(reach_of(depth)))
+    radius = None if isinstance(options.radius, str) else options.radius
+    looking = Looking(options.attention, options.samples, radius)
+    return None if looking == Looking() else looking
+
+
 class _Guides(NamedTuple):
     """What goes with latents into the decoder."""
 
     depth: Depth
     front: Tensor
     rig: Rig
-    reach: Float32[np.ndarray, "V H W"] | None
+    looking: Looking | None
 
 
 def _normals(latents: Latents, guides: _Guides, decoder: CrossViewDecoder) -> Float32[np.ndarray, "V H W 3"]:
@@ -147,10 +152,14 @@ def _decode(
     cells: Float32[np.ndarray, "V 4 h w"], guides: _Guides, decoder: CrossViewDecoder
 ) -> Float32[np.ndarray, "V H W 3"]:
     like = next(decoder.parameters())
-    maps = (guides.depth.z, guides.depth.hit, *(() if guides.reach is None else (guides.reach,)))
-    z, hit, *reach = (torch.from_numpy(np.ascontiguousarray(m, np.float32)).to(like.device) for m in maps)
-    front = guides.front.to(like.device)
-    pictures = decoder.decode(torch.from_numpy(cells).to(like), z, hit, front, guides.rig, *reach)
+    maps = (guides.depth.z, guides.depth.hit)
+    z, hit = (torch.from_numpy(np.ascontiguousarray(m, np.float32)).to(like.device) for m in maps)
+    looking = guides.looking
+    if looking is not None and looking.reach is not None:
+        looking = looking._replace(reach=looking.reach.to(like.device))
+    pictures = decoder.decode(
+        torch.from_numpy(cells).to(like), z, hit, guides.front.to(like.device), guides.rig, looking
+    )
     return pictures.float().cpu().movedim(1, -1).contiguous().numpy()
 
 

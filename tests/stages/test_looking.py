@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from img2mv3d.cli.app import app
 from img2mv3d.errors import DepthError
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.nets.crossview import WHOLE_LINES, CrossViewConfig, CrossViewDecoder
+from img2mv3d.nets.crossview import WHOLE_LINES, CrossViewConfig, CrossViewDecoder, Looking
 from img2mv3d.plans import DecodeOptions
 from img2mv3d.stages.decode import REACH, decode, reach_of
 from img2mv3d.values import Depth, Latents, Views
@@ -78,13 +78,12 @@ def test_off_is_every_view_on_its_own(latents: Latents, depth: Depth, decoder: C
 
 
 def test_full_looks_along_whole_lines_in_coarse_blocks_and_not_at_all_in_finer_ones(decoder: CrossViewDecoder) -> None:
-    with decoder.looking("full", None, None):
-        assert [block.points for block in decoder.attention] == list(WHOLE_LINES) == [32, 64, 0, 0]
-        depths = decoder.attention[0].depths(torch.zeros(2), SIX_VIEWS)
-        assert depths.min() < -0.95 and depths.max() > 0.95
-    with pytest.raises(ValueError, match="expected epipolar, off or full"), decoder.looking("whole", None, None):
-        pass
-    assert [block.points for block in decoder.attention] == [7, 7, 7, 2]
+    looks = decoder.looks(Looking("full"))
+    assert [look.points for look in looks] == list(WHOLE_LINES) == [32, 64, 0, 0]
+    depths = looks[0].depths(0, torch.arange(2), torch.zeros(2), SIX_VIEWS, None)
+    assert depths.min() < -0.95 and depths.max() > 0.95
+    with pytest.raises(ValueError, match="expected epipolar, off or full"):
+        decoder.looks(Looking("whole"))
 
 
 def test_auto_looks_further_where_the_depth_is_unsure(
