@@ -7,6 +7,7 @@ rows of all folders, shows six of them twice and writes what is what to key.tsv,
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from img2mv3d.mesh.preview import render_mesh
 from img2mv3d.report.gather import mesh_of
 from img2mv3d.values import Subject
 
+Side = tuple[float, float]
 SIDES = ((0, 8), (50, 12), (90, 8), (180, 8), (-70, 15), (20, 55))  # azimuth and elevation, degrees
 CLAY = ((35, 12), (90, 8))
 TILE = 170
@@ -26,19 +28,19 @@ ROWS = 7  # a page
 TWICE = 6
 
 
-def row(run: Path) -> np.ndarray:
-    """One strip of tiles."""
+def row(run: Path, sides: Sequence[Side] = SIDES, clay: Sequence[Side] = CLAY, tile: int = TILE) -> np.ndarray:
+    """One strip of tiles (px a side): cut-out, the mesh from `sides`, its shape from `clay`."""
     mesh, _ = mesh_of(run)
     vertices = mesh.vertices - (mesh.vertices.min(0) + mesh.vertices.max(0)) / 2
     vertices = vertices / np.linalg.norm(vertices, axis=1).max()
     body = MeshArrays(vertices, mesh.faces, mesh.colors, mesh.uv, mesh.texture)
-    pictures = [render_mesh(body, Camera.orbit(a, e, half_width=1.0), TILE) for a, e in SIDES]
-    pictures += [render_mesh(body, Camera.orbit(a, e, half_width=1.0), TILE, style="clay") for a, e in CLAY]
+    looks = [(side, "shaded") for side in sides] + [(side, "clay") for side in clay]
+    pictures = [render_mesh(body, Camera.orbit(a, e, half_width=1.0), tile, style=style) for (a, e), style in looks]
     image = Image.fromarray(Subject.load(run).image)
     cut = image.crop(image.getchannel("A").getbbox())
-    cut.thumbnail((TILE - 20, TILE - 20))
-    first = Image.new("RGBA", (TILE, TILE))
-    first.paste(cut, ((TILE - cut.width) // 2, (TILE - cut.height) // 2))
+    cut.thumbnail((tile - 20, tile - 20))
+    first = Image.new("RGBA", (tile, tile))
+    first.paste(cut, ((tile - cut.width) // 2, (tile - cut.height) // 2))
     strip = np.concatenate([np.asarray(first), *pictures], axis=1) / 255.0
     flat: np.ndarray = (over_white(strip[..., :3], strip[..., 3:]) * 255 + 0.5).astype(np.uint8)
     return flat
