@@ -148,7 +148,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     far = _merged(maps.far).transpose(1, 2, 0)
     plane = mirror_plane(field, outside, elevation(None, photo.pitch)[0], overlap >= SURELY_FRONTAL)
     # What the network thinks of the far side tells whether it looks like the near one; where the mirror image does not
-    # show it anyway, the colours along the rim are a better guess (17.7 dB against 17.0).
+    # show it anyway, the colours along the rim are a better guess (their mean 17.7 dB against 17.0 on 42 pictures).
     if frontal or plane is None or abs(plane.numbers[2]) <= FACING:
         far = rim_colours(photo.color, photo.cut, far.shape[0])
     return Body(
