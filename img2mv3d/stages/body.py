@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from img2mv3d.errors import NothingFoundError
+from img2mv3d.geometry.boxes import box_field, opposite_colours, upright_box
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
 from img2mv3d.geometry.hull import mask_distance
 from img2mv3d.geometry.outline import FRONTAL, SURELY_FRONTAL, self_overlap
@@ -146,13 +147,19 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     overlap = self_overlap(photo.alpha)
     frontal = overlap >= FRONTAL
     far = _merged(maps.far).transpose(1, 2, 0)
-    plane = mirror_plane(field, outside, elevation(None, photo.pitch)[0], overlap >= SURELY_FRONTAL)
+    elevation_deg = elevation(None, photo.pitch)[0]
+    box = upright_box(field, photo.alpha, elevation_deg)
+    field = field if box is None else box_field(box, nodes)
+    plane = mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL)
     # What the network thinks of the far side tells whether it looks like the near one; where the mirror image does not
     # show it anyway, the colours along the rim are a better guess (their mean 17.7 dB against 17.0 on 42 pictures).
-    if frontal or plane is None or abs(plane.numbers[2]) <= FACING:
+    if box is not None:
+        far = opposite_colours(box, photo.color, CROP, far.shape[0])
+    elif frontal or plane is None or abs(plane.numbers[2]) <= FACING:
         far = rim_colours(photo.color, photo.cut, far.shape[0])
     return Body(
-        field=field if plane is None else completed(field, outside, plane),
+        # A box is its own mirror image; a plane that is a hair off would only thicken it.
+        field=field if plane is None or box is not None else completed(field, outside, plane),
         far=far.clip(0, 1),
         normal=_merged(normal).transpose(1, 2, 0),
         depth_ratio=float(ratio),

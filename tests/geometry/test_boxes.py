@@ -1,0 +1,96 @@
+"""A box's outline and a body that is nearly one give the box; nothing else does."""
+
+import cv2
+import numpy as np
+import pytest
+
+from img2mv3d.geometry.boxes import UprightBox, box_field, opposite_colours, upright_box
+
+NODES = 96
+LINE = np.linspace(-1, 1, NODES)
+
+
+def _box(turn_deg: float, elevation_deg: float, halves=(0.35, 0.2, 0.25)) -> UprightBox:
+    turn, lift = np.radians(turn_deg), np.radians(elevation_deg)
+    across, away = np.array([1.0, 0, 0]), np.array([0, -np.sin(lift), np.cos(lift)])
+    axes = np.stack([np.cos(turn) * across + np.sin(turn) * away, -np.sin(turn) * across + np.cos(turn) * away,
+                     [0, np.cos(lift), np.sin(lift)]])  # fmt: skip
+    return UprightBox(np.array([0.03, -0.02, 0.05]), np.array(halves), axes)
+
+
+def _drawn(box: UprightBox) -> np.ndarray:
+    """What the front camera sees of it, 256 px over +-1."""
+    seen = (box.corners()[:, :2] * (1, -1) + 1) * 1024
+    large = cv2.fillConvexPoly(np.zeros((2048, 2048), np.float32), cv2.convexHull(seen.round().astype(np.int32)), 1)
+    return cv2.resize(large, (256, 256), interpolation=cv2.INTER_AREA)
+
+
+def _outline(field: np.ndarray) -> np.ndarray:
+    """The same of a body, roughly."""
+    place = ((np.arange(256) + 0.5) / 128 - 1 + 1) * (NODES - 1) / 2
+    nearest = np.rint(place).astype(int).clip(0, NODES - 1)
+    return (field.min(2) < 0).T[nearest[::-1]][:, nearest].astype(np.float32)
+
+
+def _melted(field: np.ndarray) -> np.ndarray:
+    """As a network gives it: sides bent by a few hundredths, corners gone."""
+    x, y, z = np.meshgrid(LINE, LINE, LINE, indexing="ij")
+    return np.maximum(field + 0.02 * np.sin(7 * x + 3 * z) * np.cos(5 * y), np.sqrt(x * x + y * y + z * z) - 0.47)
+
+
+@pytest.mark.parametrize(("turn", "elevation"), [(30.0, 20.0), (60.0, 35.0), (0.0, 0.0), (80.0, 10.0)])
+def test_the_box_is_found_again_in_a_body_that_is_nearly_one(turn, elevation):
+    true = _box(turn, elevation)
+    field = box_field(true, NODES).astype(np.float32)
+    found = upright_box(_melted(field).astype(np.float32), _drawn(true), elevation + 3)
+    assert found is not None
+    apart = np.linalg.norm(found.corners()[:, None, :2] - true.corners()[None, :, :2], axis=2).min(1)
+    assert apart.max() < 0.03  # world units; a node of the grid is 0.02
+    both = (box_field(found, NODES) < 0) & (field < 0)
+    assert both.sum() / ((box_field(found, NODES) < 0) | (field < 0)).sum() > 0.85
+
+
+@pytest.mark.parametrize("elevation", [0.0, 20.0])
+def test_a_can_a_ball_and_a_chair_are_no_boxes(elevation):
+    box = _box(20, elevation)
+    x, y, z = np.meshgrid(LINE, LINE, LINE, indexing="ij")
+    along = np.stack([x, y, z], axis=-1) @ box.axes.T
+    can = np.maximum(np.hypot(along[..., 0], along[..., 1]) - 0.3, np.abs(along[..., 2]) - 0.4)
+    ball = np.sqrt(x * x + y * y + z * z) - 0.5
+    chair = np.minimum(
+        box_field(_box(20, elevation, (0.3, 0.3, 0.05)), NODES),
+        np.maximum(np.abs(along[..., 0] - 0.25) - 0.05, np.abs(along[..., 2]) - 0.45) + 0 * z,
+    )
+    for field in (can, ball, chair):
+        field = field.astype(np.float32)
+        assert upright_box(field, _outline(field), elevation) is None
+
+
+def test_a_boxs_field_is_its_signed_distance():
+    box = _box(0, 0, (0.5, 0.4, 0.3))
+    field = box_field(box, 65)
+    line = np.linspace(-1, 1, 65)
+    i, j, k = (int(np.abs(line - v).argmin()) for v in (0.75, 0.0, 0.0))
+    assert field[i, j, k] == pytest.approx(line[i] - 0.53, abs=1e-6)
+    assert field.min() == pytest.approx(-0.3, abs=0.02)
+
+
+def test_an_empty_photo_shows_no_box():
+    assert upright_box(np.ones((8, 8, 8), np.float32), np.zeros((256, 256), np.float32), 0.0) is None
+
+
+def test_a_hidden_face_has_the_colour_of_the_one_opposite():
+    box = _box(30, 20)
+    colors = np.eye(3, dtype=np.float32)
+    shown = np.zeros((256, 256, 3), np.float32)
+    signs = np.stack(np.meshgrid(*[(-1, 1)] * 3, indexing="ij"), axis=-1).reshape(8, 3)
+    middles = {}
+    for axis in range(3):
+        near = np.sign(box.axes[axis, 2])
+        corners = (box.corners()[signs[:, axis] == near, :2] * (1, -1) + 1) * 128
+        cv2.fillConvexPoly(shown, cv2.convexHull(corners.round().astype(np.int32)), colors[axis].tolist())
+        middles[axis] = box.middle - near * box.halves[axis] * box.axes[axis]  # of the hidden face
+    far = opposite_colours(box, shown, 1.0, 128)
+    for axis, middle in middles.items():
+        row, column = int((1 - middle[1]) * 64), int((middle[0] + 1) * 64)
+        assert np.allclose(far[row, column], colors[axis], atol=0.05)
