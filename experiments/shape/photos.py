@@ -1,6 +1,7 @@
 """Photos of held-out objects to look at: `python -m experiments.shape.photos CORPORA... -o photos --count 30`.
 
-Objects of `test`, real scans first, each from 20 degrees above at a yaw by its name, shaded, cut out.
+Objects of `test`, real scans first, each from 20 degrees above at a yaw by its name, shaded or evenly lit, cut out.
+`--split unseen` takes held-out objects of other lists, but those of `test`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from img2mv3d.data.corpus import load_solid
-from img2mv3d.data.scene import random_light, render
+from img2mv3d.data.scene import EVEN_LIGHT, random_light, render
 from img2mv3d.data.shape_pictures import turned_by
 from img2mv3d.data.splits import ids
 from img2mv3d.eval.objects import front_photo
@@ -22,16 +23,22 @@ from img2mv3d.files.contents import write_png
 PITCH_DEG = 20.0
 
 
+def pose_of(name: str) -> np.ndarray:
+    """How an object of this name is turned in its photo."""
+    return turned_by(float(zlib.crc32(name.encode()) % 360), PITCH_DEG)
+
+
 def main(asked: argparse.Namespace) -> None:
     """Write OUT/NAME.png."""
     asked.out.mkdir(parents=True, exist_ok=True)
-    for name in sorted(ids("test"), key=lambda name: (not name.startswith(REAL), name))[: asked.count]:
+    names = ids(asked.split) - (ids("test") if asked.split == "unseen" else frozenset())
+    for name in sorted(names, key=lambda name: (not name.startswith(REAL), name))[: asked.count]:
         path = next((p for c in asked.corpora if (p := c / "objects" / f"{name}.npz").exists()), None)
         if path is None:
             continue
-        number = zlib.crc32(name.encode())
-        rng = np.random.default_rng(number)
-        seen = render(load_solid(path), turned_by(float(number % 360), PITCH_DEG), FRAMING_PX, random_light(rng), rng)
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        light = EVEN_LIGHT if asked.light == "even" else random_light(rng)
+        seen = render(load_solid(path), pose_of(name), FRAMING_PX, light, rng)
         write_png(asked.out / f"{name}.png", front_photo(seen.color, seen.mask))
 
 
@@ -40,4 +47,6 @@ if __name__ == "__main__":
     parser.add_argument("corpora", type=Path, nargs="+")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=30)
+    parser.add_argument("--light", choices=("even", "shaded"), default="shaded")
+    parser.add_argument("--split", default="test")
     main(parser.parse_args())
