@@ -1,9 +1,9 @@
 """Colours of finished meshes against the truth: `python -m experiments.shape.colours CORPORA... --runs NOW [BEFORE]`.
 
 NOW and BEFORE are folders of runs of photos that `experiments.shape.photos` made with `--light even`; a run's name is
-its object's. Mesh and object are seen, without light, from several sides round the upright axis; means over objects of PSNR
-inside of the object's outline and of the feature distance, and how far NOW is ahead of BEFORE with its 95 % interval.
-Then what the runs say of their textures: share of the texels by origin, contrast of seams over the usual one.
+its object's. Mesh and object are seen, without light, from several sides round the upright axis; means over objects of
+PSNR inside of the object's outline and of the feature distance, and how far NOW is ahead of BEFORE with its 95 %
+interval. Then what the runs say of their textures: share of the texels by origin, contrast of seams over the usual one.
 """
 
 from __future__ import annotations
