@@ -23,7 +23,8 @@ from img2mv3d.geometry.proportions import misfit, smallest_box
 from img2mv3d.geometry.rim import rim_colours
 from img2mv3d.geometry.sides import carved, front_outline, is_behind, side_camera, side_misfit, side_outline, side_tells
 from img2mv3d.geometry.solid import body_field
-from img2mv3d.geometry.symmetry import completed, mirror_plane
+from img2mv3d.geometry.symmetry import Plane, completed, mirror_plane
+from img2mv3d.geometry.turned import turned_body
 from img2mv3d.mesh.photographs import FACING
 from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins
@@ -149,8 +150,16 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     far = _merged(maps.far).transpose(1, 2, 0)
     elevation_deg = elevation(None, photo.pitch)[0]
     box = upright_box(field, photo.alpha, elevation_deg)
-    field = field if box is None else box_field(box, nodes)
-    plane = mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL)
+    turned = None if box is not None else turned_body(field, photo.alpha, elevation_deg)
+    if turned is not None:
+        # Any upright plane through the axis would do. Seen with a handle at one side, both sides of it look alike.
+        sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+        facing = np.array([0.0, -sin, cos])
+        field = turned.field
+        plane = Plane(np.array([1.0, 0, 0]), turned.x, 1.0) if frontal else Plane(facing, turned.depth, 1.0)
+    else:
+        field = field if box is None else box_field(box, nodes)
+        plane = mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL)
     # What the network thinks of the far side tells whether it looks like the near one; where the mirror image does not
     # show it anyway, the colours along the rim are a better guess (their mean 17.7 dB against 17.0 on 42 pictures).
     if box is not None:
@@ -159,7 +168,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         far = rim_colours(photo.color, photo.cut, far.shape[0])
     return Body(
         # A box is its own mirror image; a plane that is a hair off would only thicken it.
-        field=field if plane is None or box is not None else completed(field, outside, plane),
+        field=field if plane is None or box or turned else completed(field, outside, plane),
         far=far.clip(0, 1),
         normal=_merged(normal).transpose(1, 2, 0),
         depth_ratio=float(ratio),

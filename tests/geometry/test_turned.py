@@ -1,0 +1,84 @@
+"""Of a torn prediction of a turned thing comes the turned thing; others are left alone."""
+
+import numpy as np
+import pytest
+
+from img2mv3d.geometry.turned import turned_body
+
+NODES = 96
+LINE = np.linspace(-1, 1, NODES)
+LIFT = np.radians(20.0)
+X, Y, Z = np.meshgrid(LINE, LINE, LINE, indexing="ij")
+HEIGHT, AWAY = Y * np.cos(LIFT) + Z * np.sin(LIFT), Z * np.cos(LIFT) - Y * np.sin(LIFT)
+RADIUS = np.hypot(X, AWAY)
+
+
+def _can(radius: float = 0.35, half: float = 0.4) -> np.ndarray:
+    return np.maximum(RADIUS - radius, np.abs(HEIGHT) - half)
+
+
+def _cup() -> np.ndarray:
+    return np.maximum(_can(), -np.maximum(RADIUS - 0.3, -0.35 - HEIGHT))
+
+
+def _handle() -> np.ndarray:
+    ring = np.hypot(np.hypot(X - 0.38, HEIGHT) - 0.18, AWAY) - 0.045
+    return np.maximum(ring, 0.33 - X)
+
+
+def _torn(field: np.ndarray) -> np.ndarray:
+    """As a network gives it: no wall where it runs along the line of sight, and a bent back."""
+    wall = (np.abs(X) > 0.2) & (RADIUS > 0.2) & (HEIGHT > -0.1) & (np.abs(AWAY) < 0.12)
+    return np.where(wall, 0.05, field + 0.02 * (AWAY < 0) * np.sin(9 * X)).astype(np.float32)
+
+
+def _outline(field: np.ndarray) -> np.ndarray:
+    """What the front camera sees of it, 256 px over +-1."""
+    nearest = np.rint(((np.arange(256) + 0.5) / 128) * (NODES - 1) / 2).astype(int).clip(0, NODES - 1)
+    return (field.min(2) < 0).T[nearest[::-1]][:, nearest].astype(np.float32)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float(((a < 0) & (b < 0)).sum() / ((a < 0) | (b < 0)).sum())
+
+
+def test_a_torn_cup_becomes_whole_and_stays_hollow():
+    true = _cup()
+    found = turned_body(_torn(true), _outline(true), 20.0)
+    assert found is not None
+    walls = (RADIUS > 0.31) & (RADIUS < 0.34) & (np.abs(HEIGHT) < 0.3)
+    assert (_torn(true)[walls] < 0).mean() < 0.9 and (found.field[walls] < 0).mean() > 0.98
+    assert (found.field[(RADIUS < 0.2) & (HEIGHT > 0) & (HEIGHT < 0.3)] > 0).all()
+    assert found.x == pytest.approx(0, abs=0.02) and found.depth == pytest.approx(0, abs=0.05)
+
+
+def test_a_mugs_handle_stands_in_the_plane_that_faces_the_camera():
+    true = np.minimum(_can(), _handle())
+    bent = np.minimum(_can(), np.roll(_handle(), 9, axis=2)).astype(np.float32)
+    found = turned_body(bent, _outline(true), 20.0)
+    assert found is not None
+    handle = (found.field < 0) & (X > 0.4)
+    assert handle.any() and abs(AWAY[handle].mean()) < 0.02
+    assert _iou(found.field, true) > 0.85
+
+
+def test_a_box_a_shield_and_a_table_are_not_turned():
+    box = np.maximum(
+        np.maximum(np.abs(0.8 * X + 0.6 * AWAY) - 0.3, np.abs(0.6 * X - 0.8 * AWAY) - 0.3), np.abs(HEIGHT) - 0.35
+    )
+    shield = np.maximum(np.hypot(X, Y) - 0.4, np.abs(Z) - 0.05)
+    legs = np.minimum(np.hypot(X - 0.3, AWAY - 0.2), np.hypot(X + 0.3, AWAY + 0.2)) - 0.05
+    table = np.minimum(np.maximum(RADIUS - 0.45, np.abs(HEIGHT - 0.3) - 0.04), np.maximum(legs, np.abs(HEIGHT) - 0.3))
+    for field in (box, shield, table):
+        assert turned_body(field.astype(np.float32), _outline(field), 20.0) is None
+
+
+def test_seen_level_the_outline_tells_nothing_and_the_body_must():
+    half = np.maximum(np.hypot(X, Z) - 0.35, np.abs(Y) - 0.4)
+    assert turned_body(half.astype(np.float32), _outline(half), 0.0) is not None
+    flat = np.maximum(np.hypot(X, 1.6 * Z) - 0.35, np.abs(Y) - 0.4)
+    assert turned_body(flat.astype(np.float32), _outline(flat), 0.0) is None
+
+
+def test_an_empty_photo_shows_nothing_turned():
+    assert turned_body(_can().astype(np.float32), np.zeros((256, 256), np.float32), 20.0) is None
