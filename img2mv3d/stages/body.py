@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from img2mv3d.errors import NothingFoundError
-from img2mv3d.geometry.boxes import box_field, opposite_colours, upright_box
+from img2mv3d.geometry.boxes import UprightBox, box_field, opposite_colours, upright_box
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
 from img2mv3d.geometry.hull import mask_distance
 from img2mv3d.geometry.outline import FRONTAL, SURELY_FRONTAL, self_overlap
@@ -144,22 +144,10 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     solid = torch.sigmoid(torch.from_numpy(_merged(layers.fill))).movedim(0, -1).numpy()
     normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]
     field = body_field(middle - half, middle + half, photo.cover, solid, photo.alpha, nodes, CROP)
-    outside = mask_distance(photo.alpha) * (2 / photo.alpha.shape[1])
     overlap = self_overlap(photo.alpha)
     frontal = overlap >= FRONTAL
     far = _merged(maps.far).transpose(1, 2, 0)
-    elevation_deg = elevation(None, photo.pitch)[0]
-    box = upright_box(field, photo.alpha, elevation_deg)
-    turned = None if box is not None else turned_body(field, photo.alpha, elevation_deg)
-    if turned is not None:
-        # Any upright plane through the axis would do. Seen with a handle at one side, both sides of it look alike.
-        sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
-        facing = np.array([0.0, -sin, cos])
-        field = turned.field
-        plane = Plane(np.array([1.0, 0, 0]), turned.x, 1.0) if frontal else Plane(facing, turned.depth, 1.0)
-    else:
-        field = field if box is None else box_field(box, nodes)
-        plane = mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL)
+    field, plane, box = _known_form(field, photo.alpha, elevation(None, photo.pitch)[0], overlap)
     # What the network thinks of the far side tells whether it looks like the near one; where the mirror image does not
     # show it anyway, the colours along the rim are a better guess (their mean 17.7 dB against 17.0 on 42 pictures).
     if box is not None:
@@ -167,8 +155,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     elif frontal or plane is None or abs(plane.numbers[2]) <= FACING:
         far = rim_colours(photo.color, photo.cut, far.shape[0])
     return Body(
-        # A box is its own mirror image; a plane that is a hair off would only thicken it.
-        field=field if plane is None or box or turned else completed(field, outside, plane),
+        field=field,
         far=far.clip(0, 1),
         normal=_merged(normal).transpose(1, 2, 0),
         depth_ratio=float(ratio),
@@ -179,6 +166,27 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         mirror=None if plane is None else plane.numbers,
         frontal=frontal,
     )
+
+
+def _known_form(
+    field: Float32[np.ndarray, "N N N"], alpha: Float[np.ndarray, "256 256"], elevation_deg: float, overlap: float
+) -> tuple[Float32[np.ndarray, "N N N"], Plane | None, UprightBox | None]:
+    """(field, mirror plane, box) of what the photo shows: a box, a turned thing, or something that its mirror image
+    completes. overlap: of the outline and its own mirror image."""
+    outside = mask_distance(alpha) * (2 / alpha.shape[1])
+    box = upright_box(field, alpha, elevation_deg)
+    if box is not None:
+        # It is its own mirror image; a plane that is a hair off would only thicken it.
+        field = box_field(box, field.shape[0])
+        return field, mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL), box
+    turned = turned_body(field, alpha, elevation_deg)
+    if turned is not None:
+        # Any upright plane through the axis would do. Seen with a handle at one side, both sides of it look alike.
+        sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+        facing = Plane(np.array([0.0, -sin, cos]), turned.depth, 1.0)
+        return turned.field, Plane(np.array([1.0, 0, 0]), turned.x, 1.0) if overlap >= FRONTAL else facing, None
+    plane = mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL)
+    return field if plane is None else completed(field, outside, plane), plane, None
 
 
 def _wider(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> float:
