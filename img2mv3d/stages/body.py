@@ -147,7 +147,8 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     overlap = self_overlap(photo.alpha)
     frontal = overlap >= FRONTAL
     far = _merged(maps.far).transpose(1, 2, 0)
-    field, plane, box = _known_form(field, photo.alpha, elevation(None, photo.pitch)[0], overlap)
+    # Who tells the depth, or shows other sides, knows better than what such things are usually like.
+    field, plane, box = _known_form(field, photo.alpha, elevation(None, photo.pitch)[0], overlap, usual=not told)
     # What the network thinks of the far side tells whether it looks like the near one; where the mirror image does not
     # show it anyway, the colours along the rim are a better guess (their mean 17.7 dB against 17.0 on 42 pictures).
     if box is not None:
@@ -169,17 +170,21 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
 
 
 def _known_form(
-    field: Float32[np.ndarray, "N N N"], alpha: Float[np.ndarray, "256 256"], elevation_deg: float, overlap: float
+    field: Float32[np.ndarray, "N N N"],
+    alpha: Float[np.ndarray, "256 256"],
+    elevation_deg: float,
+    overlap: float,
+    usual: bool,
 ) -> tuple[Float32[np.ndarray, "N N N"], Plane | None, UprightBox | None]:
-    """(field, mirror plane, box) of what the photo shows: a box, a turned thing, or something that its mirror image
-    completes. overlap: of the outline and its own mirror image."""
+    """(field, mirror plane, box) of what the photo shows: a box, a turned thing (where `usual`), or something that its
+    mirror image completes. overlap: of the outline and its own mirror image."""
     outside = mask_distance(alpha) * (2 / alpha.shape[1])
-    box = upright_box(field, alpha, elevation_deg)
+    box = upright_box(field, alpha, elevation_deg) if usual else None
     if box is not None:
         # It is its own mirror image; a plane that is a hair off would only thicken it.
         field = box_field(box, field.shape[0])
         return field, mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL), box
-    turned = turned_body(field, alpha, elevation_deg)
+    turned = turned_body(field, alpha, elevation_deg) if usual else None
     if turned is not None:
         # Any upright plane through the axis would do. Seen with a handle at one side, both sides of it look alike.
         sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
