@@ -22,7 +22,7 @@ DIRECTIONS = np.radians(np.arange(0, 180, 7.5))  # in which widths are compared
 TURNS = np.arange(0.0, 90.0, 3.0)  # degrees about the upright axis
 TILTS = np.arange(-10.0, 10.1, 2.0)  # degrees round the predicted elevation
 FINER = (1.0, 0.5)  # degrees of further rounds' steps, both ways
-BODY_WEIGHT = 0.3  # of the predicted body's widths beside the outline's, which are exact
+BODY_WEIGHT = 0.1  # of the predicted body's widths beside the outline's, which are exact
 TILT_COST = 0.002  # world units of misfit a degree: seen level, outlines do not tell the elevation
 FINE = 8  # px that a pixel is divided into where outlines are compared, each way
 

@@ -30,27 +30,24 @@ PITCH_UNIT_DEG = 10.0  # of what the network says of the photo's elevation
 
 MASK, REVOLVED = 0, 4  # channels of `geometry.outline.outline_maps`
 LEAST_HALF = 0.01  # of the revolution's thickness, in units of its extent in depth
-OUTLINE_GROUPS = 8  # of channels normalised together in what looks at the outline
 DROPPED = 0.3  # share of the features that the extent's head does without in training
 
 
 @dataclass(frozen=True)
 class ShapeConfig:
     """widths: of the decoder at 8, 16, 32 and 64 px of a picture of 128. heads: of the attention at 8 px. layers: of
-    it. fills: cells of a column between its front and its back. ratios: bins of the depth's distribution. groups: of
-    the channels that are normalised together at 16, 32 and 64 px; one number: the same at all three."""
+    it. fills: cells of a column between its front and its back. ratios: bins of the depth's distribution."""
 
-    widths: tuple[int, ...] = (192, 192, 144, 48)
+    widths: tuple[int, ...] = (192, 128, 96, 48)
     heads: int = 4
-    layers: int = 6
+    layers: int = 2
     fills: int = 16
     ratios: int = 32
-    groups: tuple[int, ...] | int = (12, 12, 8)
+    groups: int = 8
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for a manifest; `from_dict` undoes it."""
-        groups = self.groups if isinstance(self.groups, int) else list(self.groups)
-        return asdict(self) | {"widths": list(self.widths), "groups": groups}
+        return asdict(self) | {"widths": list(self.widths)}
 
     @classmethod
     def from_dict(cls, numbers: dict[str, Any]) -> ShapeConfig:
@@ -95,12 +92,12 @@ class ShapeNet(nn.Module):
         super().__init__()
         self.config = config = config or ShapeConfig()
         wide, middle, narrow, thin = config.widths
-        groups16, groups32, groups64 = 3 * (config.groups,) if isinstance(config.groups, int) else config.groups
+        groups = config.groups
         self.lite = Lite()
         self.outline = nn.ModuleList()
         inputs, sizes = CHANNELS, (24, 32, 48, 64)  # at 32, 16, 8, 4 px
         for size in sizes:
-            self.outline.append(_Enter(inputs, size, OUTLINE_GROUPS, stride=2))
+            self.outline.append(_Enter(inputs, size, groups, stride=2))
             inputs = size
         self.bottom = nn.Conv2d(TAP_CHANNELS[4] + sizes[3], wide, 1)
         self.join8 = nn.Conv2d(wide + TAP_CHANNELS[3] + sizes[2], wide, 1)
@@ -111,10 +108,10 @@ class ShapeNet(nn.Module):
         # One more than there are bins: whether the body is as deep as the outline's revolution.
         self.ratio = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, config.ratios + 1))
         self.pitch = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, 2))
-        self.up16 = _Up(wide, TAP_CHANNELS[2] + sizes[1], middle, groups16)
-        self.up32 = _Up(middle, TAP_CHANNELS[1] + sizes[0], narrow, groups32)
+        self.up16 = _Up(wide, TAP_CHANNELS[2] + sizes[1], middle, groups)
+        self.up32 = _Up(middle, TAP_CHANNELS[1] + sizes[0], narrow, groups)
         self.head = _head(narrow, 6 + config.fills)
-        self.up64 = _Up(narrow, TAP_CHANNELS[0] + CHANNELS, thin, groups64)
+        self.up64 = _Up(narrow, TAP_CHANNELS[0] + CHANNELS, thin, groups)
         self.fine_head = _head(thin, 6 + config.fills + 3, zero=True)
         self.full = nn.Conv2d(thin + 4, 16, 3, padding=1)
         self.normal_head = nn.Conv2d(16, 3, 3, padding=1)

@@ -18,13 +18,13 @@ from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.boxes import UprightBox, box_field, opposite_colours, upright_box
 from img2mv3d.geometry.columns import CROP, SIZE, cropped, network_input
 from img2mv3d.geometry.hull import mask_distance
+from img2mv3d.geometry.lathe import turned_body
 from img2mv3d.geometry.outline import FRONTAL, SURELY_FRONTAL, self_overlap
 from img2mv3d.geometry.proportions import misfit, smallest_box
 from img2mv3d.geometry.rim import rim_colours
 from img2mv3d.geometry.sides import carved, front_outline, is_behind, side_camera, side_misfit, side_outline, side_tells
 from img2mv3d.geometry.solid import body_field
 from img2mv3d.geometry.symmetry import Plane, completed, mirror_plane
-from img2mv3d.geometry.turned import turned_body
 from img2mv3d.mesh.photographs import FACING
 from img2mv3d.mesh.upright import elevation, upright
 from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins

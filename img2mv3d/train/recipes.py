@@ -32,7 +32,7 @@ TOKENS = TokenConfig()
 TOY_ENCODER = {"channels": [8, 8], "blocks": [1, 1]}
 TOY_DECODER = {"channels": [32, 32, 32, 32], "layers_per_block": 1, "groups": 8, "scale": 1.0, "post_quant": False}
 TOY_UNET = UNetConfig((8, 16), ("off", "views", "views"), (1, 1), token_width=8, groups=4)
-TOY_SHAPE = ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16, groups=8)
+TOY_SHAPE = ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16)
 TOY_TOKENS = TokenConfig((8, 8, 8, 8), 8, 4, 4)
 
 Say = Callable[[str], None]

@@ -17,7 +17,7 @@ from img2mv3d.nets.shape import ShapeConfig, ShapeNet
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     torch.manual_seed(0)
-    net = ShapeNet(ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=16, groups=8)).eval()
+    net = ShapeNet(ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=16)).eval()
     notes = {"name": "toy", "framing_px": 144}
     return write_bundle(tmp_path_factory.mktemp("bundle"), {"shape": (net, net.config.to_dict())}, notes)
 

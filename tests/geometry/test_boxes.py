@@ -1,32 +1,26 @@
 """A box's outline and a body that is nearly one give the box; nothing else does."""
 
-import cv2
 import numpy as np
 import pytest
 
 from img2mv3d.geometry.boxes import UprightBox, box_field, opposite_colours, upright_box
+from tests.crates import crate, drawn
 
 NODES = 96
 LINE = np.linspace(-1, 1, NODES)
 
 
 def _box(turn_deg: float, elevation_deg: float, halves=(0.35, 0.2, 0.25)) -> UprightBox:
-    turn, lift = np.radians(turn_deg), np.radians(elevation_deg)
-    across, away = np.array([1.0, 0, 0]), np.array([0, -np.sin(lift), np.cos(lift)])
-    axes = np.stack([np.cos(turn) * across + np.sin(turn) * away, -np.sin(turn) * across + np.cos(turn) * away,
-                     [0, np.cos(lift), np.sin(lift)]])  # fmt: skip
-    return UprightBox(np.array([0.03, -0.02, 0.05]), np.array(halves), axes)
+    return crate(turn_deg, elevation_deg, halves)._replace(middle=np.array([0.03, -0.02, 0.05]))
 
 
 def _drawn(box: UprightBox) -> np.ndarray:
-    """What the front camera sees of it, 256 px over +-1."""
-    seen = (box.corners()[:, :2] * (1, -1) + 1) * 1024
-    large = cv2.fillConvexPoly(np.zeros((2048, 2048), np.float32), cv2.convexHull(seen.round().astype(np.int32)), 1)
-    return cv2.resize(large, (256, 256), interpolation=cv2.INTER_AREA)
+    """Its outline, 256 px over +-1."""
+    return drawn(box)[..., 3] / np.float32(255)
 
 
 def _outline(field: np.ndarray) -> np.ndarray:
-    """The same of a body, roughly."""
+    """What the front camera sees of a body, roughly."""
     place = ((np.arange(256) + 0.5) / 128 - 1 + 1) * (NODES - 1) / 2
     nearest = np.rint(place).astype(int).clip(0, NODES - 1)
     return (field.min(2) < 0).T[nearest[::-1]][:, nearest].astype(np.float32)
@@ -80,17 +74,10 @@ def test_an_empty_photo_shows_no_box():
 
 
 def test_a_hidden_face_has_the_colour_of_the_one_opposite():
-    box = _box(30, 20)
-    colors = np.eye(3, dtype=np.float32)
-    shown = np.zeros((256, 256, 3), np.float32)
-    signs = np.stack(np.meshgrid(*[(-1, 1)] * 3, indexing="ij"), axis=-1).reshape(8, 3)
-    middles = {}
-    for axis in range(3):
-        near = np.sign(box.axes[axis, 2])
-        corners = (box.corners()[signs[:, axis] == near, :2] * (1, -1) + 1) * 128
-        cv2.fillConvexPoly(shown, cv2.convexHull(corners.round().astype(np.int32)), colors[axis].tolist())
-        middles[axis] = box.middle - near * box.halves[axis] * box.axes[axis]  # of the hidden face
+    box, colors = _box(30, 20), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+    shown = drawn(box, colors=colors)[..., :3].astype(np.float32) / 255
     far = opposite_colours(box, shown, 1.0, 128)
-    for axis, middle in middles.items():
-        row, column = int((1 - middle[1]) * 64), int((middle[0] + 1) * 64)
-        assert np.allclose(far[row, column], colors[axis], atol=0.05)
+    for axis in range(3):
+        hidden = box.middle - np.sign(box.axes[axis, 2]) * box.halves[axis] * box.axes[axis]
+        row, column = int((1 - hidden[1]) * 64), int((hidden[0] + 1) * 64)
+        assert np.allclose(far[row, column], np.array(colors[axis]) / 255, atol=0.05)

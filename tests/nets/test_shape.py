@@ -20,7 +20,7 @@ from img2mv3d.nets.shape import (
 )
 
 BINS, BIN = 48, 0.04
-SMALL = ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=8, groups=8)
+SMALL = ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=8)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from img2mv3d.nets.shape import ShapeConfig, ShapeNet
 from img2mv3d.stages.body import predict_body
 from img2mv3d.values import BODY_CUT, Body, Subject
 
-SMALL = ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=16, groups=8)
+SMALL = ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=16)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     encoder = Encoder((8, 8), (1, 1)).eval()
     encode_missing(folder, encoder)
-    shape = ShapeNet(ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16, groups=8)).eval()
+    shape = ShapeNet(ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16)).eval()
     assert draft_missing(folder, shape, encoder, print) == 1
     return folder
 
@@ -53,7 +53,7 @@ def test_a_draft_has_latents_in_both_domains_and_the_photos_outline(data: Path):
 
 def test_drafts_are_made_once_and_not_of_toys(data: Path, toy: Path):
     nets = (
-        ShapeNet(ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16, groups=8)),
+        ShapeNet(ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16)),
         Encoder((8, 8), (1, 1)),
     )
     assert draft_missing(data, *nets, print) == 0

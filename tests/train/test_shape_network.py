@@ -30,7 +30,7 @@ from img2mv3d.train.shape_network import (
 )
 
 LIGHT = Light(occlusion=0.0)
-SMALL = ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=16, groups=8)
+SMALL = ShapeConfig(widths=(32, 32, 16, 16), layers=1, fills=8, ratios=16)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from img2mv3d.geometry.turned import turned_body
+from img2mv3d.geometry.lathe import turned_body
 
 NODES = 96
 LINE = np.linspace(-1, 1, NODES)
