@@ -77,6 +77,7 @@ class DecodeOptions:
     attention: one of ATTENTIONS, how the decoder looks into other views. samples: on each ray, in every up-block.
     radius: half the length of the piece of a ray that is looked along, world units; "auto": longer where the depth is
         unsure. None: as it was trained.
+    passes: how often the views are decoded; each time but the first by the depth of the final fit to those before.
     """
 
     decoder: str = "crossview"
@@ -84,6 +85,7 @@ class DecodeOptions:
     attention: str = "epipolar"
     samples: int | None = None
     radius: float | str | None = None
+    passes: int = 1
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from img2mv3d.bundles.weights import load_bundle
-from img2mv3d.data.corpus import load_solid
+from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.data.scene import EVEN_LIGHT, place, random_light, render
 from img2mv3d.data.shape_pictures import turned_by
 from img2mv3d.data.splits import ids
@@ -42,22 +42,28 @@ def cases(corpora: list[Path], split: str) -> Iterator[tuple[Case, float, str, f
         solid = load_solid(path)
         for pitch in LISTED_PITCHES:
             for kind in LIGHTS:
-                rng = np.random.default_rng(zlib.crc32(f"{name} {pitch:g}".encode()))
-                pose = turned_by(float(rng.uniform(0, 360)), pitch)
-                light = EVEN_LIGHT if kind == "even" else random_light(rng)
-                seen = render(solid, pose, FRAMING_PX, light, rng)
-                truth = views_of(seen.color, to_bytes(seen.mask), encode_normals(seen.normal, seen.mask))
-                placed = place(solid.vertices, pose, FRAMING_PX)[0]
-                width, height, depth = np.ptp(placed, axis=0)
-                case = Case(
-                    f"{name}@{pitch:g} {kind}",
-                    split,
-                    front_photo(seen.color, seen.mask),
-                    truth,
-                    first_surface(seen, truth),
-                    (placed, solid.faces),
-                )
-                yield case, pitch, kind, float(depth / max(width, height))
+                case, ratio = case_of(name, solid, pitch, kind, split)
+                yield case, pitch, kind, ratio
+
+
+def case_of(name: str, solid: Solid, pitch: float, kind: str, split: str) -> tuple[Case, float]:
+    """One object from so many degrees above, in one of LIGHTS, and its true extent in depth."""
+    rng = np.random.default_rng(zlib.crc32(f"{name} {pitch:g}".encode()))
+    pose = turned_by(float(rng.uniform(0, 360)), pitch)
+    light = EVEN_LIGHT if kind == "even" else random_light(rng)
+    seen = render(solid, pose, FRAMING_PX, light, rng)
+    truth = views_of(seen.color, to_bytes(seen.mask), encode_normals(seen.normal, seen.mask))
+    placed = place(solid.vertices, pose, FRAMING_PX)[0]
+    width, height, depth = np.ptp(placed, axis=0)
+    case = Case(
+        f"{name}@{pitch:g} {kind}",
+        split,
+        front_photo(seen.color, seen.mask),
+        truth,
+        first_surface(seen, truth),
+        (placed, solid.faces),
+    )
+    return case, float(depth / max(width, height))
 
 
 def figures(case: Case, net: ShapeNet, pitch: float, ratio: float, told: bool) -> dict[str, float]:

@@ -263,6 +263,15 @@ FLAGS = {
     "decode_normals": Flag(
         bool, ("--decode-normals",), "Decode the normals with it as well.", DECODING, "decode.decode_normals"
     ),
+    "passes": _number(
+        int,
+        "--passes",
+        "How often the views are decoded: each time but the first by the final fit to those before.",
+        DECODING,
+        "decode.passes",
+        1,
+        4,
+    ),
     "attention": Flag(
         str, ("--attention",), "How the decoder looks into other views.", DECODING, "decode.attention", ATTENTIONS
     ),

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.eval import FORMER_CONDITIONS
 from img2mv3d.files.durable import write_atomically
-from img2mv3d.values import Depth, Latents, Views
+from img2mv3d.values import Body, Depth, Latents, Views
 
 NOTHING = float("nan")
 TRUTH = "true views"  # the method whose rows are what there is to reach, not a rival
@@ -61,12 +61,13 @@ class Result:
     """What a method made of a case.
 
     views: cut out by their own silhouettes. pictures: the same over white, not cut out; None: the views' colours.
-    mesh: a surface, in the case's world.
+    mesh: a surface, in the case's world. body: what a surface that is fitted to the views begins with.
     """
 
     views: Views | None = None
     pictures: Float[np.ndarray, "V H W 3"] | None = None
     mesh: Mesh | None = None
+    body: Body | None = None
 
     @property
     def colors(self) -> Float[np.ndarray, "V H W 3"]:
@@ -205,7 +206,7 @@ def decimals(figure: str) -> int:
     """How many are worth showing."""
     if figure.startswith("f_") or figure.endswith(("ssim", "iou", "features", "chamfer")):
         return 3
-    return {"reprojection": 4, "own_reprojection": 4, "matches": 0, "own_matches": 0}.get(
+    return {"reprojection": 4, "own_reprojection": 4, "matches": 0, "own_matches": 0, "lg_matches": 0}.get(
         figure, 1 if "inliers" in figure or "epipolar" in figure else 2
     )
 

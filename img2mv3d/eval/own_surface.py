@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from img2mv3d.geometry.similarity import LEVEL_DB, mask_iou, psnr
 from img2mv3d.mesh.extract import isosurface
 from img2mv3d.neus.fit import FINAL, QUICK, FitOptions, fit
 from img2mv3d.neus.render import render_views
-from img2mv3d.values import Views
+from img2mv3d.stages.reconstruct import targets
+from img2mv3d.values import Body, Views
 
 OWN = ("own_reprojection", "own_epipolar", "own_inliers", "own_matches")
 RERENDERED = ("re_psnr", "re_ssim", "re_iou")
@@ -46,7 +48,7 @@ class OwnSurface:
         if case is not self._case:
             self._case, self._fits = case, Fits()
         assert result.views is not None
-        return self._fits(result.views, options)
+        return self._fits(result.views, options, result.body)
 
     def _consistency(self, case: Case, result: Result) -> Mapping[str, float]:
         views, field = result.views, self._fit(case, result, QUICK)
@@ -86,18 +88,23 @@ class OwnSurface:
 
 
 class Fits:
-    """Fields fitted to views, each once: methods that differ in colours alone share theirs."""
+    """Fields fitted to views as a run fits them, each once: methods that differ in nothing that the fit reads share
+    theirs."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, FitOptions], np.ndarray | None] = {}
+        self._known: dict[tuple[Any, ...], np.ndarray | None] = {}
 
-    def __call__(self, views: Views, options: FitOptions) -> Float[np.ndarray, "N N N"] | None:
-        """The field, or None where no surface can be fitted."""
-        normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
-        key = (normal.tobytes(), views.mask.tobytes(), options)
+    def __call__(
+        self, views: Views, options: FitOptions, body: Body | None = None
+    ) -> Float[np.ndarray, "N N N"] | None:
+        """The field, or None where no surface can be fitted. body: what it begins with."""
+        color = views.color.tobytes() if options.color_weight > 0 else b""
+        normal = b"" if views.normal is None else views.normal.tobytes()
+        key = (normal, views.mask.tobytes(), color, options, id(body))
         if key not in self._known:
             try:
-                self._known[key] = fit(normal, views.mask, views.rig, options).sdf
+                told = targets(views, body)
+                self._known[key] = fit(*told[:2], views.rig, options, prior=told.prior, color=views.color).sdf
             except NothingFoundError:
                 self._known[key] = None
         return self._known[key]

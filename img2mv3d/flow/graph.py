@@ -204,7 +204,7 @@ _STAGES = (
     ),
     Stage(
         "reconstruct",
-        version=3,
+        version=4,
         run="img2mv3d.flow.runners:reconstruct",
         value="img2mv3d.values:Surface",
         files=("surface.npz",),

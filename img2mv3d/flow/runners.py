@@ -224,7 +224,10 @@ def decode(
 ) -> Views:
     """Pixel-aligned views, float32 [V, H, W, 3]."""
     device = ready_torch(context.device)
+    from img2mv3d.plans import ReconstructOptions
     from img2mv3d.stages.decode import decode
+    from img2mv3d.stages.depth import seen_depth
+    from img2mv3d.stages.reconstruct import reconstruct
 
     chosen = context.networks
     check_latent_space(latents, chosen.space)
@@ -232,8 +235,12 @@ def decode(
         context.note(f"decoded by {chosen.name}: {chosen.why}")
 
     def attempt(place: torch.device) -> Views:
-        made = chosen.make().to(place)
-        return decode(latents, depth, decoder=made, options=context.options, back=back, body=body)
+        told = {"decoder": chosen.make().to(place), "options": context.options, "back": back, "body": body}
+        views = decode(latents, depth, **told)
+        for _ in range(context.options.passes - 1):
+            surface = reconstruct(views, options=ReconstructOptions(), body=body)
+            views = decode(latents, seen_depth(surface.sdf, depth.plain), **told)
+        return views
 
     attempts = {str(device): partial(attempt, device)}
     if device.type != "cpu":

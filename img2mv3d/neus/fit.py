@@ -68,6 +68,7 @@ def fit(
     options: FitOptions,
     progress: Callable[[int, int], None] | None = None,
     prior: Prior | None = None,
+    color: Float[np.ndarray, "V H W 3"] | None = None,
 ) -> Fit:
     """Fit a closed surface to the views of a rig. Equal inputs give equal fields, with any number of torch threads (in
     rigs that are not made of steps of 45 degrees: with equal ones).
@@ -79,7 +80,9 @@ def fit(
     normal: unit vectors, world axes; (0, 0, 0) where unknown.
     mask: soft, [0, 1]. progress(done, total): steps.
     prior: a body to start from and to stay at where views that agree with it say nothing else; where all of them agree,
-        only the finest level is run. Rigs that are not made of steps of 45 degrees do without.
+        only the finest level is run.
+    color: [0, 1], for the photometric term (`FitOptions.color_weight`).
+    Rigs that are not made of steps of 45 degrees do without the latter two.
     """
     if not serves(rig):
         return _fit_any_rig(*_usable(normal, mask, rig), options, progress)
@@ -88,7 +91,8 @@ def fit(
             options = replace(options, levels=options.levels[-1:])
         prior = replace(prior, agrees=prior.agrees[_shown(mask)])
     with _own_threads() as threads:
-        return _fit_on_nodes(*_usable(normal, mask, rig), options, progress, threads, prior)
+        shown = None if color is None else color[_shown(mask)]
+        return _fit_on_nodes(*_usable(normal, mask, rig), options, progress, threads, prior, shown)
 
 
 @contextmanager
@@ -113,12 +117,13 @@ def _fit_on_nodes(
     progress: Callable[[int, int], None] | None,
     threads: int,
     prior: Prior | None,
+    color: np.ndarray | None,
 ) -> Fit:
     distance = in_threads(mask_distance, mask, threads)
 
     @functools.cache
     def targets(nodes: int) -> list[ViewTargets]:
-        return view_targets(normal, mask, rig, nodes, distance, threads)
+        return view_targets(normal, mask, rig, nodes, distance, threads, color)
 
     missing = _tolerance(targets, mask, rig, options)
     if missing:

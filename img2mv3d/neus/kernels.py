@@ -19,7 +19,7 @@ import numpy as np
 
 from img2mv3d.geometry.compiled import compiled
 from img2mv3d.neus.narrow_band import CUT, FAR, OPAQUE
-from img2mv3d.neus.options import CHARBONNIER, ENOUGH, NEAR, SURE
+from img2mv3d.neus.options import CHARBONNIER, DIM, ENOUGH, NEAR, SURE
 
 SMALL = 12_000  # items (nodes or entries) below which a second thread costs more than it brings
 
@@ -29,7 +29,7 @@ _compiled = functools.partial(compiled, fastmath={"contract", "nsz", "arcp"})
 
 # compiled code keeps these as constants
 _FAR, _OPAQUE, _CUT = np.float32(FAR), np.float32(OPAQUE), CUT
-_SMOOTH, _NEAR, _SURE, _ENOUGH = (np.float32(x) for x in (CHARBONNIER, NEAR, SURE, ENOUGH))
+_SMOOTH, _NEAR, _SURE, _ENOUGH, _DIM = (np.float32(x) for x in (CHARBONNIER, NEAR, SURE, ENOUGH, DIM))
 
 
 def in_ranges(work: Callable[..., Any], count: int, items: int, threads: int, *arguments: Any) -> list[Any]:
@@ -107,16 +107,18 @@ def node_terms(
 
 @_compiled
 def view_terms(
-    values, phi, gradient, node, start, mask, normal, trust, silhouette_weight, limit, sharp, scale,
-    d_field, d_gradient, error, first, last,
+    values, phi, gradient, colors, node, start, mask, normal, trust, color, color_trust, silhouette_weight, limit,
+    sharp, scale, d_field, d_gradient, error, first, last,
 ):  # fmt: skip
     """One view's losses on rays first..last, and their gradients times `scale` added to d_field and d_gradient.
 
     Written: error [R], how far the normals are off where they are trusted, else 0. Returns the loss. The formulas are
-    those of `reference.composite`, `reference.backward` and `losses.view_loss`.
+    those of `reference.composite`, `reference.backward`, `losses.view_loss` and `losses.color_loss`.
 
     node: int32 [K], start: int32 [R + 1];
     mask, trust: float32 [R], normal: float32 [R, 3], the targets of the rays.
+    colors: float32 [M, 3], of the nodes, held constant; color: float32 [R, 3], of the rays' pixels; color_trust:
+    float32 [R], weights. No rows: colours are not looked at.
     silhouette_weight, limit: of `losses.view_loss`.
     """
     longest = 0
@@ -126,11 +128,13 @@ def view_terms(
     share = np.empty(longest + 1, np.float32)
     far = np.float32(1) / (np.float32(1) + np.exp(-np.float32(sharp) * _FAR))
     one, zero, least = np.float32(1), np.float32(0), np.float32(1e-6)
+    painted = len(colors) > 0
     loss = 0.0
     for r in range(first, last):
         begin, count = start[r], start[r + 1] - start[r]
         light, phi_before, value_before, before = one, far, _FAR, node[begin]
-        nx = ny = nz = zero
+        nx = ny = nz = red = green = blue = zero
+        colored = painted and color_trust[r] > zero
         lowest, deepest = _FAR, begin
         for k in range(count):
             i = node[begin + k]
@@ -148,6 +152,10 @@ def view_terms(
             nx += a * gradient[i, 0] + b * gradient[before, 0]
             ny += a * gradient[i, 1] + b * gradient[before, 1]
             nz += a * gradient[i, 2] + b * gradient[before, 2]
+            if colored:
+                red += a * colors[i, 0] + b * colors[before, 0]
+                green += a * colors[i, 1] + b * colors[before, 1]
+                blue += a * colors[i, 2] + b * colors[before, 2]
             through[k], weight[k], share[k] = light, w, s
             phi_before, value_before, before = p, value, i
         off = (one - light) - mask[r]
@@ -168,6 +176,15 @@ def view_terms(
         pull = np.float32(scale) * known / length
         dx, dy, dz = pull * ex, pull * ey, pull * ez
         d_opacity = np.float32(2 * scale) * off
+        if colored:
+            red -= (one - light) * color[r, 0]
+            green -= (one - light) * color[r, 1]
+            blue -= (one - light) * color[r, 2]
+            length = np.sqrt(red * red + green * green + blue * blue + _SMOOTH * _SMOOTH)
+            loss += color_trust[r] * (length - _SMOOTH)
+            pull = np.float32(scale) * color_trust[r] / length
+            red, green, blue = pull * red, pull * green, pull * blue
+            d_opacity -= red * color[r, 0] + green * color[r, 1] + blue * color[r, 2]
         # backwards along the ray; `behind` is the sum of d_through * through from the entry on
         behind, d_weight_next, d_step_next, given_next = zero, zero, zero, zero
         for k in range(count - 1, -1, -1):
@@ -177,6 +194,11 @@ def view_terms(
             if k > 0:
                 j = node[begin + k - 1]
                 d_weight += (one - s) * (dx * gradient[j, 0] + dy * gradient[j, 1] + dz * gradient[j, 2])
+            if colored:
+                d_weight += s * (red * colors[i, 0] + green * colors[i, 1] + blue * colors[i, 2])
+                if k > 0:
+                    j = node[begin + k - 1]
+                    d_weight += (one - s) * (red * colors[j, 0] + green * colors[j, 1] + blue * colors[j, 2])
             d_through = d_weight_next - d_weight
             if k == count - 1:
                 d_through -= d_opacity
@@ -189,6 +211,26 @@ def view_terms(
             d_field[i] += (d_step - d_step_next) * (one - phi[i]) * np.float32(sharp)
             d_weight_next, d_step_next, given_next = d_weight, d_step, weight[k] * (one - s)
     return loss
+
+
+@_compiled
+def add_colors(values, node, start, sharp, color, color_trust, total, weight):
+    """Add what one view shows of the nodes on its rays: to total [M, 3] the pixel's colour times its trust and the
+    light that gets to the node, to weight [M] the latter two (`reference.color_sums`)."""
+    far = np.float32(1) / (np.float32(1) + np.exp(-np.float32(sharp) * _FAR))
+    for r in range(len(start) - 1):
+        light, before = np.float32(1), far
+        for k in range(start[r], start[r + 1]):
+            i = node[k]
+            share = color_trust[r] * max(light, _DIM)
+            weight[i] += share
+            total[i, 0] += share * color[r, 0]
+            total[i, 1] += share * color[r, 1]
+            total[i, 2] += share * color[r, 2]
+            p = np.float32(1) / (np.float32(1) + np.exp(-np.float32(sharp) * values[i]))
+            if p < before:
+                light = light * (p / before)
+            before = p
 
 
 @_compiled

@@ -65,6 +65,16 @@ def view_loss(
     return ViewLoss(float(loss), 2 * off, (trust / error)[:, None] * delta, 2 * silhouette_weight * miss, error)
 
 
+def color_loss(off: Float[Tensor, "R 3"], trust: Float[Tensor, " R"]) -> tuple[float, Float[Tensor, "R 3"]]:
+    """(loss, d loss / d off) of trust * (sqrt(|off|^2 + CHARBONNIER^2) - CHARBONNIER): the photometric term.
+
+    off: the sum along a ray of weights times (colour of the node - colour of the ray's pixel): the rendered colour less
+        the pixel's, in so far as the ray is opaque.
+    """
+    length = (off.square().sum(1) + CHARBONNIER**2).sqrt()
+    return float((trust * (length - CHARBONNIER)).sum()), (trust / length)[:, None] * off
+
+
 def field_loss(
     field: Float[Tensor, " M"],
     gradient: Float[Tensor, "M 3"],

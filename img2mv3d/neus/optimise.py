@@ -35,7 +35,7 @@ THIN = (1.5, 0.025)  # cells, world units: where the hull is nowhere deeper than
 @dataclass(frozen=True, eq=False)
 class _View:
     """A view's packed rays and their targets, as `kernels.view_terms` wants them. error: of the normals, from the last
-    time that the view was drawn."""
+    time that the view was drawn. color, color_trust: no rows where colours are not looked at."""
 
     node: np.ndarray
     start: np.ndarray
@@ -44,11 +44,20 @@ class _View:
     normal: np.ndarray
     trust: np.ndarray
     error: np.ndarray
+    color: np.ndarray
+    color_trust: np.ndarray
 
     @classmethod
-    def of(cls, node: np.ndarray, start: np.ndarray, target: np.ndarray, view: ViewTargets) -> _View:
+    def of(
+        cls, node: np.ndarray, start: np.ndarray, target: np.ndarray, view: ViewTargets, color_weight: float
+    ) -> _View:
         mask, normal, trust = (t.numpy()[target] for t in (view.mask, view.normal, view.trust))
-        return cls(node, start, target, mask, normal, trust, np.zeros(len(target), np.float32))
+        color, color_trust = np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+        if color_weight > 0 and view.color is not None and view.color_trust is not None:
+            color = view.color.numpy()[target]
+            color_trust = view.color_trust.numpy()[target] * np.float32(color_weight)
+        error = np.zeros(len(target), np.float32)
+        return cls(node, start, target, mask, normal, trust, error, color, color_trust)
 
     def limit(self, outlier_fraction: float) -> float:
         """The error beyond which a ray's normal counts for nothing: that of the worst `outlier_fraction` of the trusted
@@ -103,6 +112,7 @@ class LevelFit:
         self._grid, self._hull, self._views, self._block = field.contiguous(), hull, views, block
         self._level, self._options = level, options
         self._threads = torch.get_num_threads() if threads is None else threads
+        self._colored = options.color_weight > 0 and all(view.color is not None for view in views)
         firm = _thin(hull if held is None else held.field, 2 / (level.nodes - 1)) * options.hull_prior_weight
         if held is not None:
             firm = torch.maximum(firm, torch.tensor(options.body_weight)) * held.weight
@@ -163,6 +173,8 @@ class LevelFit:
             self._rebuild()
             if level.repair_every and number % level.repair_every == 0:
                 self.repair(sharp)
+        if self._colored and not len(self._colors):
+            self._see_colors(sharp)
         drawn = self._draw(min(level.views, len(self._views)))
         missing = [i for i in drawn if i not in self._packed]
         self._packed |= dict(zip(missing, self._pack_views(missing, sharp), strict=True))
@@ -179,9 +191,10 @@ class LevelFit:
             loss += scale * sum(
                 kernels.in_ranges(
                     kernels.view_terms, len(view.target), len(view.node), self._threads,
-                    self._values, self._phi, self._gradient, view.node, view.start,
-                    view.mask, view.normal, view.trust, options.silhouette_weight, view.limit(options.outlier_fraction),
-                    sharp, scale, self._d_field, self._d_gradient, view.error,
+                    self._values, self._phi, self._gradient, self._colors, view.node, view.start,
+                    view.mask, view.normal, view.trust, view.color, view.color_trust,
+                    options.silhouette_weight, view.limit(options.outlier_fraction), sharp, scale,
+                    self._d_field, self._d_gradient, view.error,
                 )
             )  # fmt: skip
         rate = options.rate[0] * (options.rate[1] / options.rate[0]) ** share / (1 - BETAS[0] ** (number + 1))
@@ -222,7 +235,21 @@ class LevelFit:
 
     def _pack_views(self, chosen: list[int], sharpness: float) -> list[_View]:
         made = kernels.in_threads(lambda i: self._pack(i, sharpness), chosen, self._threads)
-        return [_View.of(*parts, self._views[i]) for i, parts in zip(chosen, made, strict=True)]
+        weight = self._options.color_weight
+        return [_View.of(*parts, self._views[i], weight) for i, parts in zip(chosen, made, strict=True)]
+
+    def _see_colors(self, sharpness: float) -> None:
+        """The nodes' colours: the mean of what the views show there. Where they show the same, a surface through these
+        nodes costs nothing; one in front of or behind the true one shows each view something else."""
+        every = range(len(self._views))
+        missing = [i for i in every if i not in self._packed]
+        self._packed |= dict(zip(missing, self._pack_views(missing, sharpness), strict=True))
+        total, weight = np.zeros((len(self._index), 3), np.float32), np.zeros(len(self._index), np.float32)
+        for view in (self._packed[i] for i in every):
+            kernels.add_colors(
+                self._values, view.node, view.start, sharpness, view.color, view.color_trust, total, weight
+            )
+        self._colors = total / np.maximum(weight, np.float32(1e-12))[:, None]
 
     def _rebuild(self) -> None:
         """Band, moments and packed rays round the surface as it is now in `_grid`."""
@@ -241,6 +268,7 @@ class LevelFit:
         self._d_field, self._d_curvature = np.zeros(count, np.float32), np.zeros(count + 2, np.float32)
         self._d_gradient = np.zeros((count + 2, 3), np.float32)
         self._packed: dict[int, _View] = {}
+        self._colors = np.zeros((0, 3), np.float32)
 
     def _store(self) -> None:
         """Write the band's values and moments back."""

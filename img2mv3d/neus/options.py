@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 CHARBONNIER = 0.1  # smooths |N - n| below a tenth; a quadratic would let outliers of generated normals steer
 SURE = 0.02  # masks this near to 0 or 1 say on which side of the silhouette a ray is, not how far from it
 ENOUGH = 0.25  # cells
+DIM = 1e-4  # light that counts for the colours of nodes behind the surface, so that they have one, too
 NEAR = 2.5  # cells: beyond this the field is too close to the band's rim to ask for its slope
 
 
@@ -43,6 +44,7 @@ class FitOptions:
     tolerated: views that the hull may overrule.
     rate: Adam's step at start and end of a level, cells.
     outlier_fraction: share of a view's trusted normals, those with the largest errors, that count for nothing.
+    color_weight: a ray, of how far its colour is from what the other views show there; 0: colours are not looked at.
     """
 
     levels: tuple[Level, ...]
@@ -54,6 +56,7 @@ class FitOptions:
     tolerated: int = 2
     rate: tuple[float, float] = (0.12, 0.018)
     outlier_fraction: float = 0.0
+    color_weight: float = 0.0
 
     def scaled(self, grid: int, effort: float = 1.0) -> FitOptions:
         """The same schedule up to `grid` nodes a side with `effort` times the steps. A grid that is not in the schedule
@@ -81,5 +84,6 @@ FINAL = FitOptions(
         Level(64, 250),
         Level(128, 200, sharp=(1.5, 4.0), repair_every=30),
         Level(192, 120, views=3, sharp=(1.5, 4.0), curvature_weight=0.12, repair_every=30),
-    )
+    ),
+    color_weight=1.0,
 )

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from img2mv3d.neus.narrow_band import CUT, FAR, OPAQUE, Band
+from img2mv3d.neus.options import DIM
 from img2mv3d.neus.raygrid import NodeRays
 
 
@@ -119,6 +120,23 @@ def opacity(rays: RayList, sections: Sections) -> Float[Tensor, " R"]:
 def accumulate(rays: RayList, weight: Float[Tensor, " K"], table: Float[Tensor, "M D"]) -> Float[Tensor, "R D"]:
     """Sums along every ray of weight times the row of `table` that belongs to the entry's node."""
     return F.embedding_bag(rays.node, table, rays.start, mode="sum", per_sample_weights=weight)
+
+
+def color_sums(
+    rays: RayList,
+    sections: Sections,
+    color: Float[Tensor, "R 3"],
+    trust: Float[Tensor, " R"],
+    count: int,
+) -> tuple[Float[Tensor, "M 3"], Float[Tensor, " M"]]:
+    """(total, weight) of what one view shows of `count` nodes: its pixels' colours by their trust and the light that
+    gets to each node, at least DIM; weight is the sum of the latter two."""
+    entering = torch.ones_like(sections.through)
+    entering[1:] = sections.through[:-1]
+    entering[rays.start] = 1.0
+    share = trust[rays.ray] * entering.clamp(min=DIM)
+    total = torch.zeros(count, 3).index_add_(0, rays.node, share[:, None] * color[rays.ray])
+    return total, torch.zeros(count).index_add_(0, rays.node, share)
 
 
 def backward(

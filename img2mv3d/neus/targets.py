@@ -31,6 +31,7 @@ class ViewTargets:
     normal: mask times unit normals, world axes.
     trust: weight of the normals, 0..1.
     distance: signed distance to the mask's edge, cells; UNKNOWN outside of the frame.
+    color, color_trust: what the pixels show, and its weight, 0..1; None without pictures.
     """
 
     rays: NodeRays
@@ -39,6 +40,8 @@ class ViewTargets:
     normal: Float[Tensor, "NC 3"]
     trust: Float[Tensor, " NC"]
     distance: Float[Tensor, "N C"]
+    color: Float[Tensor, "NC 3"] | None = None
+    color_trust: Float[Tensor, " NC"] | None = None
 
 
 def view_targets(
@@ -48,10 +51,12 @@ def view_targets(
     nodes: int,
     distance: Sequence[Float[np.ndarray, "H W"]] | None = None,
     threads: int = 1,
+    color: Float[np.ndarray, "V H W 3"] | None = None,
 ) -> list[ViewTargets]:
     """The targets of all views for a grid of `nodes` a side. The rig must be one that `raygrid.serves`.
 
     distance: of `mask_distance` by view, where it is known: it is the same for every grid, and dear.
+    color: [0, 1]; pixels whose normals are known and grazing say little of it, too.
     """
     half, (height, width) = rig.width / 2, mask.shape[1:]
     cells_per_px = (2 * half / width) / (2 / (nodes - 1))
@@ -65,10 +70,12 @@ def view_targets(
         cosine = -(direction @ torch.tensor(camera.forward, dtype=torch.float32))
         trust = ((cosine - TRUST[0]) / (TRUST[1] - TRUST[0])).clamp(0, 1) * (cover > WHOLE)
         pictures = torch.cat([cover[..., None], trust[..., None], direction * cover[..., None]], dim=-1)
-        flat = torch.einsum("nh,hwd,cw->ncd", rows, pictures, columns).reshape(-1, 5)
+        box = rows, columns
+        flat = _through(pictures, box)
         rows, columns, _ = point_filters(rays, half, height, width)
         apart = mask_distance(mask[i]) if distance is None else distance[i]
         cells = rows @ torch.from_numpy(apart) @ columns.T * cells_per_px
+        shown = () if color is None else _colors(_tensor(color[i]), direction, cover, trust, box)
         return ViewTargets(
             rays,
             known,
@@ -76,6 +83,7 @@ def view_targets(
             flat[:, 2:].contiguous(),
             flat[:, 1].contiguous(),
             torch.where(known, cells, UNKNOWN),
+            *shown,
         )
 
     return in_threads(one, range(len(rig)), threads)
@@ -163,6 +171,24 @@ def _over_block(picture: Tensor, rays: NodeRays, block: Block) -> Tensor:
 
 def _range(first: int, count: int) -> Int[Tensor, " n"]:
     return torch.arange(first, first + count)
+
+
+def _through(pictures: Float[Tensor, "H W D"], box: tuple[Tensor, Tensor]) -> Float[Tensor, "NC D"]:
+    """Means of a picture's channels over the boxes of the rays."""
+    return torch.einsum("nh,hwd,cw->ncd", box[0], pictures, box[1]).reshape(-1, pictures.shape[-1])
+
+
+def _colors(
+    color: Float[Tensor, "H W 3"],
+    normal: Float[Tensor, "H W 3"],
+    cover: Float[Tensor, "H W"],
+    trust: Float[Tensor, "H W"],
+    box: tuple[Tensor, Tensor],
+) -> tuple[Float[Tensor, "NC 3"], Float[Tensor, " NC"]]:
+    """(color, color_trust) of `ViewTargets`: means over whole pixels, so that no background is mixed in."""
+    weight = torch.where(normal.square().sum(-1) > 0, trust, (cover > WHOLE).to(trust))[..., None]
+    flat = _through(torch.cat([color * weight, weight], dim=-1), box)
+    return (flat[:, :3] / flat[:, 3:].clamp(min=1e-6)).contiguous(), flat[:, 3].contiguous()
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -109,9 +109,17 @@ def fit_depth(
         own = body_maps(body.field, views.rig, views.mask.shape[1])
         prior = prior_of(body.field, views.mask, normal, (own.mask, own.normal))
     coarse = fit(normal, views.mask, views.rig, QUICK.scaled(options.grid, options.effort), progress, prior)
-    seen = render_views(coarse.sdf, views.rig, views.mask.shape[1])
+    return seen_depth(coarse.sdf, views, str(coarse.figures["source"]), coarse.warnings)
+
+
+def seen_depth(
+    sdf: Float[np.ndarray, "N N N"], views: Views, origin: str = "neus", warnings: tuple[str, ...] = ()
+) -> Depth:
+    """The depth of a fitted surface from the cameras of these views, and how sure it is by their normals."""
+    normal = np.zeros((*views.mask.shape, 3), np.float32) if views.normal is None else views.normal
+    seen = render_views(sdf, views.rig, views.mask.shape[1])
     trust = confidence(seen, normal, views.mask, views.rig)
-    return Depth(seen.z, seen.opacity, views, coarse.sdf, str(coarse.figures["source"]), coarse.warnings, trust)
+    return Depth(seen.z, seen.opacity, views, sdf, origin, warnings, trust)
 
 
 @torch.no_grad()

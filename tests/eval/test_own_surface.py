@@ -10,10 +10,10 @@ from img2mv3d.eval.comparison import Case, Result
 from img2mv3d.eval.own_surface import Fits, OwnSurface, rerendered
 from img2mv3d.files.contents import to_bytes
 from img2mv3d.geometry.cameras import SIX_VIEWS
-from img2mv3d.geometry.sdf import Sphere, render_world
+from img2mv3d.geometry.sdf import Sphere, render_world, sample_grid
 from img2mv3d.geometry.similarity import mask_iou, psnr
 from img2mv3d.neus.options import FitOptions, Level
-from img2mv3d.values import Views
+from img2mv3d.values import Body, Views
 from tests.patterned import noisy, patterned_ball
 
 LIGHT = FitOptions((Level(32, 40),))  # enough for a ball
@@ -40,6 +40,20 @@ def test_a_body_comes_back_from_its_own_surface(ball: Views, fits: Fits):
 
 def test_methods_that_differ_in_colours_alone_share_their_surface(ball: Views, fits: Fits):
     assert fits(replace(ball, color=1 - ball.color), LIGHT) is fits(ball, LIGHT)
+
+
+def test_where_the_fit_reads_colours_they_do_not(ball: Views, fits: Fits):
+    reads = replace(LIGHT, color_weight=1.0)
+    assert fits(replace(ball, color=1 - ball.color), reads) is not fits(ball, reads)
+
+
+def test_a_surface_begins_with_the_body_that_a_result_has(ball: Views, fits: Fits):
+    empty = np.zeros((4, 4, 3), np.float32)
+    shell = sample_grid(Sphere(radius=0.5) - Sphere(radius=0.25), 32).astype(np.float32)
+    body = Body(shell, empty, empty, 1.0, np.zeros((1, 2), np.float32), 0.0, 1.0)
+    plain, kept = fits(ball, LIGHT), fits(ball, LIGHT, body)
+    assert plain is not None and kept is not None
+    assert plain[16, 16, 16] < 0 < kept[16, 16, 16]
 
 
 def test_views_that_show_nothing_have_no_surface(ball: Views):

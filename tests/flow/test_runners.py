@@ -7,14 +7,18 @@ import copy
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from img2mv3d.bundles.weights import Bundle, load_bundle
+from img2mv3d.flow import runners
+from img2mv3d.flow.context import StageContext
 from img2mv3d.flow.runners import Written
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.geometry.sdf import Sphere, sample_grid
 from img2mv3d.mesh.files import read_mesh
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.plans import DecodeOptions, ExportOptions, GenerateOptions
@@ -22,7 +26,7 @@ from img2mv3d.stages.decode import decode
 from img2mv3d.stages.depth import plain_views
 from img2mv3d.stages.encode import encode
 from img2mv3d.stages.generate import generate
-from img2mv3d.values import Depth, Framing, Latents, Mesh, Subject, Views
+from img2mv3d.values import Depth, Framing, Latents, Mesh, Subject, Surface, Views
 from tests import balls
 from tests.card import CARD, OnCard, card
 from tests.checkpoints import tiny_checkpoint
@@ -105,6 +109,33 @@ def test_decode(latents: Latents, normals: bool):
     with card():
         found = decode(latents, Depth(z, mask, plain), decoder=copy.deepcopy(net).to(CARD), **told)
     assert np.allclose(found.color, expected.color, atol=1e-5) and np.allclose(found.normal, expected.normal, atol=0.02)
+
+
+def test_each_pass_but_the_first_decodes_by_the_fit_to_the_one_before(
+    latents: Latents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ball = sample_grid(Sphere(radius=0.5), 32).astype(np.float32)
+    depths, fitted = [], []
+
+    def decoded(latents: Latents, depth: Depth, **told: object) -> Views:
+        depths.append(depth)
+        return replace(depth.plain, color=np.full_like(depth.plain.color, 0.1 * len(depths)))
+
+    def surface(views: Views, **told: object) -> Surface:
+        fitted.append(views.color.mean())
+        return Surface(ball)
+
+    monkeypatch.setattr("img2mv3d.stages.decode.decode", decoded)
+    monkeypatch.setattr("img2mv3d.stages.reconstruct.reconstruct", surface)
+    blank = np.zeros((6, SIDE, SIDE), np.float32)
+    plain = Views(np.ones((6, SIDE, SIDE, 3), np.float32), None, blank + 1, SIX_VIEWS)
+    chosen = SimpleNamespace(space="sd-1.x", name="toy", why="", make=torch.nn.Identity)
+    context = StageContext("decode", options=DecodeOptions(passes=3), networks=chosen)
+    views = runners.decode(context, latents, Depth(blank, blank, plain))
+    assert views.color.mean() == pytest.approx(0.3) and fitted == pytest.approx([0.1, 0.2])
+    assert not depths[0].hit.any()
+    for depth in depths[1:]:
+        assert depth.plain is plain and depth.z[0, SIDE // 2, SIDE // 2] == pytest.approx(-0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.float16])

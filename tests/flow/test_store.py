@@ -32,8 +32,8 @@ GOLDEN_KEYS = {
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
     "depth": "bf713c1017d09bbf",
-    "decode": "c912af9ccbbca085",
-    "reconstruct": "07818b0817a799e5",
+    "decode": "2444e8ba727f7d8c",
+    "reconstruct": "51e49e0fda9b53e7",
     "export": "802930d96a7331aa",
 }
 

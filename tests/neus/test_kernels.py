@@ -1,12 +1,13 @@
 """The compiled steps of the fit against their readable twins, number for number."""
 
+import nerfacc
 import numpy as np
 import pytest
 import torch
 
 from img2mv3d.geometry.sdf import Box, Sphere, sample_grid
 from img2mv3d.neus import kernels, narrow_band, reference
-from img2mv3d.neus.losses import field_loss, view_loss
+from img2mv3d.neus.losses import color_loss, field_loss, view_loss
 from img2mv3d.neus.raygrid import NodeRays
 
 N = 20
@@ -81,6 +82,8 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
     mask, trust = torch.rand(2, len(target), generator=rng)
     normal = torch.randn(len(target), 3, generator=rng)
     hold, want = (x.numpy() for x in torch.rand(2, count, generator=rng))
+    colors, color = torch.rand(count, 3, generator=rng), torch.rand(len(target), 3, generator=rng)
+    color_trust = torch.rand(len(target), generator=rng) * (torch.rand(len(target), generator=rng) > 0.3)
     limit = 1.5  # some normals are off by more
     phi, gradient = np.empty(count, np.float32), np.empty((count, 3), np.float32)
     d_field, d_curvature, d_gradient = (np.zeros(s, np.float32) for s in (count, count + 2, (count + 2, 3)))
@@ -90,8 +93,9 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
         d_field, d_gradient, d_curvature,
     )  # fmt: skip
     seen = kernels.in_ranges(
-        kernels.view_terms, len(target), len(node), threads, values, phi, gradient, node, start,
-        mask.numpy(), normal.numpy(), trust.numpy(), 0.7, limit, S, 2.0, d_field, d_gradient, error,
+        kernels.view_terms, len(target), len(node), threads, values, phi, gradient, colors.numpy(),
+        node, start, mask.numpy(), normal.numpy(), trust.numpy(), color.numpy(), color_trust.numpy(), 0.7, limit, S,
+        2.0, d_field, d_gradient, error,
     )  # fmt: skip
 
     f = torch.from_numpy(values[:-2])
@@ -104,10 +108,13 @@ def test_a_step_has_the_losses_and_gradients_of_the_twin(azimuth_deg, threads, m
         reference.opacity(twin, sections), reference.accumulate(twin, sections.node_weight, g), lowest, mask, normal,
         trust, 0.7, limit,
     )  # fmt: skip
-    view_cost = view.loss
-    d_entry = 2 * view.d_normal[twin.ray]
+    off = reference.accumulate(twin, sections.node_weight, colors) - reference.opacity(twin, sections)[:, None] * color
+    color_cost, d_off = color_loss(off, color_trust)
+    view_cost = view.loss + color_cost
+    d_entry, d_colored = 2 * view.d_normal[twin.ray], 2 * d_off[twin.ray]
     d_g[twin.node] += sections.node_weight[:, None] * d_entry
-    d_f += reference.backward(f, twin, sections, S, 2 * view.d_opacity, (d_entry * g[twin.node]).sum(1))
+    d_weight = (d_entry * g[twin.node]).sum(1) + (d_colored * (colors[twin.node] - color[twin.ray])).sum(1)
+    d_f += reference.backward(f, twin, sections, S, 2 * view.d_opacity, d_weight)
     deepest = [
         twin.node[a : b + 1][f[twin.node[a : b + 1]].argmin()] for a, b in zip(twin.start, twin.last, strict=True)
     ]
@@ -149,3 +156,44 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch):
         )  # fmt: skip
         results.append(np.concatenate([phi, gradient.ravel(), d_gradient.ravel(), d_curvature]))
     assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
+
+
+def random_colors(count, rays):
+    rng = torch.Generator().manual_seed(3)
+    return torch.rand(count, 3, generator=rng), torch.rand(rays, 3, generator=rng), torch.rand(rays, generator=rng)
+
+
+def test_rays_have_the_colours_that_nerfacc_renders():
+    field, band = rough(WHOLE)
+    f = field.flatten()[band.index]
+    rays = NodeRays.of(45.0, N)
+    packed = reference.pack_rays(f, band, rays, torch.ones(N, rays.columns, dtype=torch.bool), S)
+    sections = reference.composite(f, packed, S)
+    colors, _, _ = random_colors(len(f), len(packed.start))
+    entering = torch.ones_like(sections.through)
+    entering[1:] = sections.through[:-1]
+    entering[packed.start] = 1.0
+    before = packed.node.roll(1)
+    before[packed.start] = packed.node[packed.start]
+    place = packed.ray, torch.arange(len(packed.node)) - packed.start[packed.ray]
+    alpha, shown = torch.zeros(len(packed.start), 4 * N), torch.zeros(len(packed.start), 4 * N, 3)
+    alpha[place] = sections.weight / entering
+    shown[place] = torch.lerp(colors[before], colors[packed.node], sections.share[:, None])
+    weight, _ = nerfacc.render_weight_from_alpha(alpha)
+    ours = reference.accumulate(packed, sections.node_weight, colors)
+    assert torch.allclose(ours, nerfacc.accumulate_along_rays(weight, shown), atol=1e-5)
+
+
+def test_nodes_have_the_colours_of_the_twin():
+    field, band = rough(WHOLE)
+    rays = NodeRays.of(90.0, N)
+    known = torch.ones(N, rays.columns, dtype=torch.bool)
+    values, near, _ = arrays(field, band)
+    node, start, target = listed(field, band, WHOLE, rays, known, S)
+    _, color, trust = random_colors(1, len(target))
+    total, weight = np.zeros((len(near), 3), np.float32), np.zeros(len(near), np.float32)
+    kernels.add_colors(values, node, start, S, color.numpy(), trust.numpy(), total, weight)
+    f = torch.from_numpy(values[:-2])
+    twin = reference.pack_rays(f, band, rays, known, S)
+    wanted = reference.color_sums(twin, reference.composite(f, twin, S), color, trust, len(f))
+    assert np.allclose(total, wanted[0], atol=1e-5) and np.allclose(weight, wanted[1], atol=1e-5)
