@@ -34,6 +34,14 @@ LayoutOf = Annotated[
         "--layout", metavar="NAME", help=f"Layout of the views: {', '.join(LAYOUTS)}.", show_default="detected"
     ),
 ]
+PhotoOf = Annotated[
+    Path | None, typer.Option("--photo", help="The photo that a bare tensor of latents was generated from.")
+]
+RigOf = Annotated[
+    str | None,
+    typer.Option("--rig", metavar="FILE", help="Cameras of a bare tensor, JSON.", show_default="the six views"),
+]
+Unscaled = Annotated[bool, typer.Option("--unscaled", help="The bare tensor is not yet times 0.18215.")]
 
 
 @command(app, *of_a_run("mask", *flags_of("prepare")), group=STAGE_BY_STAGE)
@@ -67,16 +75,33 @@ def depth(path: Input, **flags: Any) -> None:
 
 
 @command(app, *of_a_run(*flags_of("depth", "decode")), group=STAGE_BY_STAGE)
-def decode(path: Input, depth: DepthFrom = None, layout: LayoutOf = None, **flags: Any) -> None:
+def decode(
+    path: Input,
+    depth: DepthFrom = None,
+    layout: LayoutOf = None,
+    photo: PhotoOf = None,
+    rig: RigOf = None,
+    unscaled: Unscaled = False,
+    **flags: Any,
+) -> None:
     """Decode latents into views that agree to the pixel: views/. Takes latents.pt, a folder of views, a run's folder.
 
-    A folder of views (color_front.png and the others) is encoded first. Results go to the folder of the input.
+    A folder of views (color_front.png and the others) is encoded first. A bare tensor in a .pt, .npy or .safetensors
+    file goes with --photo: latents [6 or 12, 4, h, w] of any generator on Stable Diffusion's autoencoder, normals
+    before colours. Results go to the folder of the input.
 
     \b
     img2mv3d decode latents.pt --depth neus
+    img2mv3d decode tensor.npy --photo photo.png --unscaled -o out/
     img2mv3d decode VIEWS_DIR --depth mesh.glb -o better/
     """
-    path, typed = ours(path, typed_in(flags), layout, size_matters=True)
+    typed = typed_in(flags)
+    if photo is not None:
+        path, typed = adopted(path, photo, typed, rig, unscaled)
+    elif rig is not None or unscaled:
+        raise UsageError("--rig and --unscaled go with a bare tensor and its --photo")
+    else:
+        path, typed = ours(path, typed, layout, size_matters=True)
     run_stage("decode", path, typed, depth)
 
 
@@ -150,6 +175,26 @@ def ours(
     rig = f"{len(views.rig)} {views.rig.kind} views"
     print(f"note: {path}: views of {name}, {rig}, written as ours to {out / 'foreign'}", file=sys.stderr)
     return out / "foreign", {**typed, "out": out}
+
+
+def adopted(
+    path: Path, photo: Path, typed: Mapping[str, Any], rig: str | None, unscaled: bool
+) -> tuple[Path, Mapping[str, Any]]:
+    """A bare tensor becomes latents of ours first, in foreign/ under the results: the path and flags to go on with.
+    Raises InputError and UsageError of every kind."""
+    from img2mv3d.bundles.weights import load_bundle
+    from img2mv3d.flow.bare import adopt
+    from img2mv3d.plans import STANDARD, PrepareOptions
+
+    bundle = load_bundle(typed.get("bundle", STANDARD.bundle))
+    latents, subject = adopt(path, photo, rig, bundle, unscaled=unscaled, options=PrepareOptions())
+    out = Path(typed.get("out") or path.parent)
+    (out / "foreign").mkdir(parents=True, exist_ok=True)
+    latents.save(out / "foreign")
+    subject.save(out / "foreign")
+    kinds = "colours" if latents.normal is None else "normals and colours"
+    print(f"note: {path}: {kinds} of {len(latents.rig)} views, written as ours to {out / 'foreign'}", file=sys.stderr)
+    return out / "foreign" / "latents.pt", {**typed, "out": out}
 
 
 def run_here() -> Path:

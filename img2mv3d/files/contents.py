@@ -234,6 +234,8 @@ def _checked_latents(record: Any, path: Path) -> dict[str, Any]:
     def bad(what: str) -> LatentsError:
         return LatentsError(f"{path}: {' '.join(what.split())[:200]}; give a file that `generate` wrote")
 
+    if isinstance(record, torch.Tensor):
+        raise LatentsError(f"{path}: a bare tensor says nothing of its photo; `decode` takes it with --photo FILE")
     found = record.get("format") if isinstance(record, dict) else None
     if not isinstance(found, str) or found != LATENTS_FORMAT:
         given = repr(found) if isinstance(found, str) else f"a {type(record if found is None else found).__name__}"
