@@ -109,7 +109,7 @@ def eval_mesh(
 
     The objects of `eval views`. Methods that make views get the final fit; FOLDER/ID.glb (.obj, .ply, .stl) is a mesh,
     front to +Z. Every surface may first be shifted along the photo's line of sight. "true views": the fit of the truth.
-    What decodes the same latents gives the same surface: the fit takes normals and silhouettes, no colours.
+    The fit reads the colours, too, so what decodes the same latents in another way gives another surface.
 
     With two files, PREDICTED TRUTH, the same figures of these two, as they lie (--shift: after the best shift along
     +Z), as one line of JSON.
@@ -129,7 +129,7 @@ def eval_mesh(
 
     check_corpus(meshes)
     extra = {TRUTH: Method(lambda case: Result(case.truth), "truth")}
-    measure(meshes, out / "mesh", bundle, method or [], count, [OwnSurface().shape(shift=True)], extra, baselines=False)
+    measure(meshes, out / "mesh", bundle, method or [], count, [OwnSurface().shape(shift=True)], extra)
 
 
 @command(eval_app, "debug", name="consistency")
@@ -205,11 +205,48 @@ def eval_protocol(
     \b
     img2mv3d eval protocol gso30 GSO --method mini --method wonder3d=theirs/
     """
-    if elevation is not None and which not in FROM_ABOVE:
-        raise UsageError(f"--elevation goes with {' and '.join(FROM_ABOVE)}; {which} has elevations of its own")
+    check_elevation(which, elevation)
     if which != "gso30":
         check_corpus(meshes)
     protocol(which, meshes, out, bundle, [*(method or ()), *(arm or ())], count, rerender, elevation)
+
+
+@command(eval_app, "debug", name="sheet")
+def eval_sheet(
+    which: Which,
+    meshes: Scans,
+    out: OutFolder = Path("sheets"),
+    method: Methods = None,
+    bundle: Generator = "mini",
+    count: AtMost = None,
+    elevation: FromAbove = None,
+    **flags: Any,
+) -> None:
+    """Pictures of a protocol's objects: photo, what each method makes of it, the truth; enlarged, matches drawn.
+
+    The objects of `eval protocol`; OUT/NAME.png of each. Green lines are matches on the epipolar line of the known
+    cameras, red ones are off it.
+
+    \b
+    img2mv3d eval sheet dev MESHES --count 4
+    """
+    check_elevation(which, elevation)
+    if which != "gso30":
+        check_corpus(meshes)
+    ready_torch()
+    from img2mv3d.eval import protocol as protocols
+    from img2mv3d.eval.methods import photo_methods
+    from img2mv3d.eval.sheets import write_comparisons
+
+    above = protocols.ELEVATION_DEG if elevation is None else elevation
+    cases = protocols.planned(which, meshes, count, elevation_deg=above)
+    write_comparisons(cases, photo_methods(bundle, method or []), out, print)
+
+
+def check_elevation(which: str, elevation: float | None) -> None:
+    """Raises UsageError for a protocol that has elevations of its own."""
+    if elevation is not None and which not in FROM_ABOVE:
+        raise UsageError(f"--elevation goes with {' and '.join(FROM_ABOVE)}; {which} has elevations of its own")
 
 
 def two_meshes(predicted: Path, truth: Path, shift: bool) -> dict[str, float]:
@@ -231,8 +268,6 @@ def measure(
     count: int,
     metrics: list,
     extra: dict,
-    *,
-    baselines: bool = True,
 ) -> None:
     """Methods that see a photo, and `extra` ones, on photographed objects; the table on stdout and beside the rows."""
     ready_torch()
@@ -241,7 +276,7 @@ def measure(
     from img2mv3d.eval.comparison import paired_table, run
     from img2mv3d.eval.methods import photo_methods
 
-    methods = photo_methods(bundle, given, baselines=baselines)
+    methods = photo_methods(bundle, given)
     cases = objects.planned(meshes, count, load_bundle(bundle).framing_px)
     table = paired_table(run(methods | extra, cases, metrics, out.with_suffix(".tsv"), say), next(reversed(methods)))
     out.with_suffix(".md").write_text(table, encoding="utf-8")

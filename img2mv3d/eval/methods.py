@@ -142,7 +142,7 @@ class Generation:
         """The latents decoded one by one."""
         depth = self(case).depth
         assert depth is not None
-        return sized(depth.plain, case)
+        return self._sized(depth.plain, case)
 
     def blended(self, case: Case) -> Result:
         """Those views blended on the surface of the coarse fit, with the photo."""
@@ -151,7 +151,7 @@ class Generation:
         views = made.depth.plain
         color = torch.from_numpy(np.ascontiguousarray(views.color)).movedim(-1, 1)
         shown = multi_view_blending(color, *surface_of(made), views.rig).movedim(1, -1).contiguous().numpy()
-        return sized(replace(views, color=np.where(views.mask[..., None] > 0, shown, np.float32(1))), case)
+        return self._sized(replace(views, color=np.where(views.mask[..., None] > 0, shown, np.float32(1))), case)
 
     def decoded(self, bundle: Bundle) -> Callable[[Case], Result]:
         """Views by the cross-view decoder that a run of `bundle` would take."""
@@ -161,16 +161,21 @@ class Generation:
             made = self(case)
             assert made.latents is not None and made.depth is not None
             told = {"decoder": decoder, "options": DecodeOptions(), "body": self._body}
-            return sized(decode(made.latents, made.depth, **told), case)
+            return self._sized(decode(made.latents, made.depth, **told), case)
 
         return make
 
+    def _sized(self, views: Views, case: Case) -> Result:
+        """With the body that they show, unless their size had to be changed."""
+        result = sized(views, case)
+        return replace(result, body=self._body) if result.views is views else result
 
-def photo_methods(base: str, given: Sequence[str], *, baselines: bool = True) -> dict[str, Method]:
+
+def photo_methods(base: str, given: Sequence[str]) -> dict[str, Method]:
     """Methods of words "NAME=BUNDLE" or "NAME=FOLDER" (views or meshes by object); base alone when there are none.
 
     A bundle without a denoiser of its own decodes what base's generates. Before the first method on a denoiser come
-    PLAIN and BLENDING, of the same latents, if wanted. Raises UsageError on two methods of one name.
+    PLAIN and BLENDING, of the same latents. Raises UsageError on two methods of one name.
     """
     methods: dict[str, Method] = {}
     makers: dict[str, Generation] = {}
@@ -183,7 +188,7 @@ def photo_methods(base: str, given: Sequence[str], *, baselines: bool = True) ->
         first = bundle if own else load_bundle(base)
         if first.digest not in makers:
             maker = makers[first.digest] = Generation(first)
-            for kind, make in ((PLAIN, maker.plain), (BLENDING, maker.blended)) if baselines else ():
+            for kind, make in ((PLAIN, maker.plain), (BLENDING, maker.blended)):
                 methods[f"{name}, {kind}" if kind in methods else kind] = Method(make, first.digest)
         methods[name] = Method(makers[first.digest].decoded(bundle), f"{first.digest} {bundle.digest}")
     return methods

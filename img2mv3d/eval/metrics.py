@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
-from img2mv3d.geometry.cameras import Rig, project, unproject
+from img2mv3d.geometry.cameras import Camera, Rig, project, unproject
 from img2mv3d.geometry.rings import ring_pairs
 
 SSIM_SIGMA = 1.5  # px, of the window; with the constants of Wang et al. 2004
@@ -76,28 +76,68 @@ def sift_matches(
     z, hit: of the surface, world units and 0..1.
     within_deg: neighbours further apart do not count.
     """
+    return {pair: found.counts for pair, found in sift_pairs(color, z, hit, rig, within_deg).items()}
+
+
+class Pairs(NamedTuple):
+    """What a matcher takes for the same in two views.
+
+    first, second: [M, 2] px, centres at half integers.
+    on_line, on_surface: [M], whether they lie on one epipolar line, and where the surface says.
+    """
+
+    first: Float[np.ndarray, "M 2"]
+    second: Float[np.ndarray, "M 2"]
+    on_line: Bool[np.ndarray, " M"]
+    on_surface: Bool[np.ndarray, " M"]
+
+    @property
+    def counts(self) -> Matches:
+        """How many."""
+        return Matches(len(self.on_line), int(self.on_line.sum()), int((self.on_line & self.on_surface).sum()))
+
+
+def sift_pairs(
+    color: Float[np.ndarray, "V H W 3"],
+    z: Float[np.ndarray, "V H W"],
+    hit: Float[np.ndarray, "V H W"],
+    rig: Rig,
+    within_deg: float = 180.0,
+) -> dict[tuple[int, int], Pairs]:
+    """The matches that `sift_matches` counts."""
     cameras = rig.cameras(z.shape[-1])
     scale = SIFT_SIDE / z.shape[-1]
     points = [_keypoints(color[i], hit[i] >= 0.5) for i in range(len(rig))]
     result = {}
     for i, j in ring_pairs(rig, within_deg):
         pairs = _mutual(points[i][1], points[j][1])
-        if not len(pairs):
-            result[i, j] = Matches(0, 0, 0)
-            continue
         first, second = points[i][0][pairs[:, 0]] / scale, points[j][0][pairs[:, 1]] / scale
-        column, row = (np.clip(first[:, k].astype(int), 0, z.shape[-1 - k] - 1) for k in (0, 1))
-        there, _ = project(cameras[j], unproject(cameras[i], first, z[i, row, column].astype(np.float64)))
-        on_surface = np.linalg.norm(there - second, axis=-1) * scale <= SIFT_TOLERANCE_PX
-        on_surface &= hit[i, row, column] >= 0.5
-        near, _ = project(cameras[j], unproject(cameras[i], first, z[i, row, column] - 0.5))
-        far, _ = project(cameras[j], unproject(cameras[i], first, z[i, row, column] + 0.5))
-        along = (far - near) / np.maximum(np.linalg.norm(far - near, axis=-1, keepdims=True), 1e-9)
-        offset = second - near
-        distance = np.abs(along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0]) * scale
-        on_line = distance <= SIFT_TOLERANCE_PX
-        result[i, j] = Matches(len(pairs), int(on_line.sum()), int((on_line & on_surface).sum()))
+        result[i, j] = judged(first, second, z[i], hit[i], (cameras[i], cameras[j]))
     return result
+
+
+def judged(
+    first: Float[np.ndarray, "M 2"],
+    second: Float[np.ndarray, "M 2"],
+    z: Float[np.ndarray, "H W"],
+    hit: Float[np.ndarray, "H W"],
+    cameras: tuple[Camera, Camera],
+) -> Pairs:
+    """Which of the places that somebody takes for the same are, by two cameras and the surface that the first sees."""
+    if not len(first):
+        return Pairs(first, second, np.zeros(0, bool), np.zeros(0, bool))
+    scale = SIFT_SIDE / z.shape[-1]
+    column, row = (np.clip(first[:, k].astype(int), 0, z.shape[-1 - k] - 1) for k in (0, 1))
+    here = z[row, column]
+    there, _ = project(cameras[1], unproject(cameras[0], first, here.astype(np.float64)))
+    on_surface = np.linalg.norm(there - second, axis=-1) * scale <= SIFT_TOLERANCE_PX
+    on_surface &= hit[row, column] >= 0.5
+    near, _ = project(cameras[1], unproject(cameras[0], first, here - 0.5))
+    far, _ = project(cameras[1], unproject(cameras[0], first, here + 0.5))
+    along = (far - near) / np.maximum(np.linalg.norm(far - near, axis=-1, keepdims=True), 1e-9)
+    offset = second - near
+    distance = np.abs(along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0]) * scale
+    return Pairs(first, second, distance <= SIFT_TOLERANCE_PX, on_surface)
 
 
 def summed(matches: Mapping[tuple[int, int], Matches]) -> Matches:
@@ -115,14 +155,18 @@ def edge_sharpness(image: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H
     return float(gradient[inner].mean()) if inner.any() else 0.0
 
 
+def object_mask(inside: Bool[np.ndarray, "H W"]) -> UInt8[np.ndarray, "S S"]:
+    """Where keypoints may lie, 255 or 0, SIFT_SIDE px: the object and two pixels round it."""
+    mask = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8))
+    return cv2.resize(mask, (SIFT_SIDE, SIFT_SIDE), interpolation=cv2.INTER_NEAREST) * np.uint8(255)
+
+
 def _keypoints(image: np.ndarray, inside: Bool[np.ndarray, "H W"]) -> tuple[np.ndarray, np.ndarray]:
     """(uv [N, 2] in px of SIFT_SIDE, centres at half integers; descriptors [N, 128]) on the object."""
     pixels = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     gray = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
     gray = cv2.resize(gray, (SIFT_SIDE, SIFT_SIDE), interpolation=cv2.INTER_CUBIC)
-    mask = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8))
-    mask = cv2.resize(mask, (SIFT_SIDE, SIFT_SIDE), interpolation=cv2.INTER_NEAREST) * 255
-    found, descriptors = cv2.SIFT_create().detectAndCompute(gray, mask)
+    found, descriptors = cv2.SIFT_create().detectAndCompute(gray, object_mask(inside))
     if not found or descriptors is None:
         return np.zeros((0, 2)), np.zeros((0, 128), np.float32)
     return np.array([point.pt for point in found], np.float64) + 0.5, descriptors

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.errors import UsageError
 from img2mv3d.eval.comparison import NOTHING, Case, Mesh, Metric, Result
+from img2mv3d.eval.learned_matches import available, learned_matches
 from img2mv3d.eval.metrics import edge_sharpness, normal_angles, sift_matches, ssim, summed
 from img2mv3d.eval.surface import centre_size, surface_score, visible_points, volume_iou
 from img2mv3d.geometry.agreement import reprojection_error
@@ -62,6 +63,7 @@ def consistency_figures(case: Case, result: Result) -> Mapping[str, float]:
 
     reprojection: colour difference at points that both see, less that of the true views.
     matches, inliers: SIFT matches up to NEAR_DEG apart, those on the true surface; inliers_beside: without the front.
+    lg_matches, lg_inliers: the same by XFeat and LighterGlue; NaN without their package.
     """
     if result.views is None or result.views.rig != SIX_VIEWS:
         return {}
@@ -69,18 +71,25 @@ def consistency_figures(case: Case, result: Result) -> Mapping[str, float]:
     floor = reprojection_error(case.truth.color, case.z, hit, SIX_VIEWS)
     by_pair = sift_matches(result.colors, case.z, hit, SIX_VIEWS, NEAR_DEG)
     near, beside = summed(by_pair), summed({pair: m for pair, m in by_pair.items() if FRONT not in pair})
+    learned = {"lg_inliers": NOTHING, "lg_matches": NOTHING}
+    if available():
+        found = summed(learned_matches(result.colors, case.z, hit, SIX_VIEWS, NEAR_DEG))
+        learned = {"lg_inliers": float(found.inliers), "lg_matches": float(found.total)}
     return {
         "reprojection": reprojection_error(result.colors, case.z, hit, SIX_VIEWS) - floor,
         "inliers": float(near.inliers),
         "inliers_beside": float(beside.inliers),
         "matches": float(near.total),
+        **learned,
     }
 
 
 VIEWS = Metric(
     ("psnr", "psnr_mask", "psnr_front", *GROUPS, "ssim", "features", "iou", "normal_deg", "sharpness"), view_figures
 )
-CONSISTENCY = Metric(("reprojection", "inliers", "inliers_beside", "matches"), consistency_figures)
+CONSISTENCY = Metric(
+    ("reprojection", "inliers", "inliers_beside", "matches", "lg_inliers", "lg_matches"), consistency_figures
+)
 
 
 def shape_figures(case: Case, predicted: Mesh, shift: bool) -> Mapping[str, float]:

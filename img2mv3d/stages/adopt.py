@@ -38,7 +38,7 @@ def first_size(
     seen, coded = (m.movedim(1, -1).contiguous().numpy() for m in maps)
     rows, columns = np.nonzero(view_masks(seen, coded, None)[FRONT] >= 0.5)
     longest = int(max(np.ptp(rows), np.ptp(columns))) + 1 if rows.size else 0
-    found = round(IMAGE_SIZE * longest / seen.shape[1])
+    found: int = round(IMAGE_SIZE * longest / seen.shape[1])
     if found < SMALLEST_PX:
         raise LatentsError(
             f"{name}: its first view shows no object; is it scaled otherwise, or of another autoencoder?"

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.decoder.zoom_sheets import HALF, TILE, spots, zoom_sheet
+from experiments.decoder.zoom_sheets import zoom_sheet
 from img2mv3d.eval.comparison import Case
+from img2mv3d.eval.sheets import HALF, TILE, spots
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from tests.patterned import ball_points, patterned_ball
 
