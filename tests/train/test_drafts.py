@@ -52,10 +52,7 @@ def test_a_draft_has_latents_in_both_domains_and_the_photos_outline(data: Path):
 
 
 def test_drafts_are_made_once_and_not_of_toys(data: Path, toy: Path):
-    nets = (
-        ShapeNet(ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16)),
-        Encoder((8, 8), (1, 1)),
-    )
+    nets = ShapeNet(ShapeConfig(widths=(16, 16, 16, 16), layers=1, fills=8, ratios=16)), Encoder((8, 8), (1, 1))
     assert draft_missing(data, *nets, print) == 0
     assert draft_missing(toy, *nets, print) == 0
 
