@@ -191,7 +191,8 @@ class Body:
     far from above the photo was taken, and the Laplace spread of that guess. told: whether somebody gave the ratio.
     box_misfit: by how much (0.1: a tenth) its box misses the proportions that somebody gave; None: nobody did.
     mirror: normal and offset of the plane in which it is nearly its own mirror image; None: there is none. frontal:
-    whether the photo shows a front, so that far is no prediction but what the rim's colours say.
+    whether the photo shows a front, so that far is no prediction but what the rim's colours say. form: "box" or
+    "turned" where it was recognised as one: then its own outline counts, and the photo's only within it. Else "".
     """
 
     field: np.ndarray
@@ -205,6 +206,7 @@ class Body:
     box_misfit: float | None = None
     mirror: tuple[float, float, float, float] | None = None
     frontal: bool = False
+    form: str = ""
 
     @property
     def likelihood(self) -> float:
@@ -227,6 +229,7 @@ class Body:
             "box_misfit": self.box_misfit,
             "mirror": self.mirror,
             "frontal": self.frontal,
+            "form": self.form,
         }
         half = {"field": self.field.clip(-BODY_CUT, BODY_CUT), "far": self.far, "normal": self.normal}
         arrays = {name: array.astype(np.float16) for name, array in half.items()}
@@ -252,7 +255,8 @@ class Body:
                 f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again"
             ) from None
         told, frontal = (bool(notes.get(name, False)) for name in ("told", "frontal"))
-        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, misfit, mirror, frontal)
+        guesses = misfit, mirror, frontal, str(notes.get("form", ""))
+        return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, *guesses)
 
 
 def _plane(numbers: Any) -> tuple[float, float, float, float]:

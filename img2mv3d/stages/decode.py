@@ -43,13 +43,14 @@ def decode(
 ) -> Views:
     """The views in pixels. Colours are clipped to [0, 1] and white where the mask is 0.
 
-    Normals and masks are those of `depth.plain`, but the front mask is the photo's alpha. options.decoder "plain": the
-    plain colours are kept; else it only names the decoder that was given. options.decode_normals: the normal latents go
-    through the cross-view decoder too, without the photo. options.attention, samples, radius: as
-    `nets.crossview.Looking` has them, radius "auto" as `reach_of`. back: a user's own photo from behind, whose pixels
-    become the back view's colours where both show the object. body: whose draft the latents began as: what the
-    autoencoder lost of the draft is put back where the photo does not look. A warning when views disagree by more than
-    DISAGREEMENT at points that both see. Raises DepthError when the depth belongs to other views, LatentsError when
+    Normals and masks are those of `depth.plain`, but the front mask is the photo's alpha, where no body made it.
+    options.decoder "plain": the plain colours are kept; else it only names the decoder that was given.
+    options.decode_normals: the normal latents go through the cross-view decoder too, without the photo.
+    options.attention, samples, radius: as `nets.crossview.Looking` has them, radius "auto" as `reach_of`.
+    back: a user's own photo from behind, whose pixels become the back view's colours where both show the object.
+    body: whose draft the latents began as: what the autoencoder lost of it is put back where the photo does not look.
+
+    A warning when views disagree by more than DISAGREEMENT at points that both see. Raises DepthError when the depth belongs to other views, LatentsError when
     there are no normal latents to decode.
     """
     rig, size = latents.rig, latents.front.shape[0]
@@ -59,7 +60,8 @@ def decode(
             "make it from these latents"
         )
     mask = depth.plain.mask.copy()
-    mask[FRONT] = latents.front[..., 3].astype(np.float32) / 255
+    if depth.plain.origin != "body":  # those have the outline that the body and the photo agree on
+        mask[FRONT] = latents.front[..., 3].astype(np.float32) / 255
     front = torch.from_numpy(latents.front.astype(np.float32) / 255).movedim(-1, 0)
     color, normal, origin = depth.plain.color, depth.plain.normal, "plain"
     if options.decoder not in DECODERS:

@@ -51,12 +51,13 @@ def plain_views(latents: Latents, *, decoder: DecodesLatents, revolution_prior: 
 def body_views(latents: Latents, body: Body, *, decoder: DecodesLatents) -> Views:
     """The colours decoded one by one, with outlines and normals of the body: they agree by construction.
 
-    The front view's outline is the photo's, as the body's is.
+    The front view's outline is the photo's, as the body's is; of a recognised form only what lies within its own.
     """
     color = _decode(latents.color, decoder)
     seen = body_maps(body.field, latents.rig, color.shape[1])
     mask = seen.mask.copy()
-    mask[FRONT] = latents.front[..., 3].astype(np.float32) / 255
+    alpha = latents.front[..., 3].astype(np.float32) / 255
+    mask[FRONT] = np.minimum(alpha, seen.mask[FRONT]) if body.form else alpha
     # a decoded rim is mixed with the white around: its colour is its neighbour's further in
     shown = np.stack([binary_erosion(m >= 0.5, iterations=RIM_PX) for m in mask])
     color = np.where(mask[..., None] > 0, inpaint_nearest(color, shown, mask >= 0.5), np.float32(1))

@@ -96,6 +96,16 @@ def test_what_a_generator_left_unpainted_takes_its_neighbours_colour_and_a_users
     assert np.allclose(found.color[hole], 0.2 if filled else 0.9)
 
 
+def test_the_front_has_the_photos_outline_unless_a_body_has_one(given, decoder):
+    latents, depth = given
+    less = depth.plain.mask.copy()
+    less[0, : SIDE // 2] = 0
+    for origin, wanted in (("plain", latents.front[..., 3] / np.float32(255)), ("body", less[0])):
+        views = replace(depth.plain, mask=less, origin=origin)
+        found = decode(latents, replace(depth, plain=views), decoder=decoder, options=DecodeOptions(decoder="plain"))
+        assert np.allclose(found.mask[0], wanted)
+
+
 def test_normals_are_decoded_on_demand(given, decoder):
     latents, depth = given
     options = DecodeOptions(decode_normals=True)

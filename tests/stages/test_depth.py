@@ -1,5 +1,7 @@
 """The depth stage on an exact world and on latents of noise."""
 
+from dataclasses import replace
+
 import nerfacc
 import numpy as np
 import pytest
@@ -69,5 +71,8 @@ def test_views_of_a_body_have_its_outlines_and_normals_and_the_photos_in_front()
     inside = mask[1:] > 0.99
     assert (views.normal[1:] * normal[1:]).sum(-1)[inside].mean() > 0.97
     assert (views.color[views.mask == 0] == 1).all() and (views.normal[views.mask == 0] == 0).all()
+    wide = replace(noise(), front=np.full_like(noise().front, 255))
+    form = body_views(wide, replace(body, form="turned"), decoder=PlainDecoder((32, 32, 32, 32)).eval())
+    assert np.abs(form.mask[0] - mask[0]).mean() < 0.02  # the photo shows more than such a thing has
     without = body_views(noise(with_normals=False), body, decoder=PlainDecoder((32, 32, 32, 32)).eval())
     assert np.allclose(without.normal, views.normal)
