@@ -50,8 +50,8 @@ def decode(
     back: a user's own photo from behind, whose pixels become the back view's colours where both show the object.
     body: whose draft the latents began as: what the autoencoder lost of it is put back where the photo does not look.
 
-    A warning when views disagree by more than DISAGREEMENT at points that both see. Raises DepthError when the depth belongs to other views, LatentsError when
-    there are no normal latents to decode.
+    A warning when views disagree by more than DISAGREEMENT at points that both see. Raises DepthError when the depth
+    belongs to other views, LatentsError when there are no normal latents to decode.
     """
     rig, size = latents.rig, latents.front.shape[0]
     if depth.z.shape != (len(rig), size, size) or depth.plain.rig != rig:
