@@ -1,7 +1,7 @@
 """Photos of held-out objects to look at: `python -m experiments.shape.photos CORPORA... -o photos --count 30`.
 
 Objects of `test`, real scans first, each from 20 degrees above at a yaw by its name, shaded or evenly lit, cut out.
-`--split unseen` takes held-out objects of other lists, but those of `test`.
+`--split unseen` takes held-out objects of neither `dev` nor `test`, by chance.
 """
 
 from __future__ import annotations
@@ -28,11 +28,18 @@ def pose_of(name: str) -> np.ndarray:
     return turned_by(float(zlib.crc32(name.encode()) % 360), PITCH_DEG)
 
 
+def chosen(split: str) -> list[str]:
+    """Real scans first; of "unseen" neither those of `dev` nor of `test`, by chance."""
+    if split != "unseen":
+        return sorted(ids(split), key=lambda name: (not name.startswith(REAL), name))
+    names = ids(split) - ids("test") - ids("dev")
+    return sorted(names, key=lambda name: (not name.startswith(REAL), zlib.crc32(name.encode())))
+
+
 def main(asked: argparse.Namespace) -> None:
     """Write OUT/NAME.png."""
     asked.out.mkdir(parents=True, exist_ok=True)
-    names = ids(asked.split) - (ids("test") if asked.split == "unseen" else frozenset())
-    for name in sorted(names, key=lambda name: (not name.startswith(REAL), name))[: asked.count]:
+    for name in chosen(asked.split)[: asked.count]:
         path = next((p for c in asked.corpora if (p := c / "objects" / f"{name}.npz").exists()), None)
         if path is None:
             continue
