@@ -28,7 +28,7 @@ from scipy.ndimage import (
 UNFILLED, LEAST_IOU = (0.01, 0.03, 0.05), (0.6, 0.72, 0.8)
 LEVEL_DEG, LEAST_IOU_LEVEL = 10.0, 0.87
 MOST_HANDLES = 0.2  # share of the outline
-LEAST_IOU_HANDLES = (0.81, 0.15)  # of none, and more for each share of the outline
+LEAST_IOU_HANDLES = (0.8, 0.15)  # of none, and more for each share of the outline
 SHIFTS = np.linspace(-0.15, 0.15, 31)  # of the axis, in widths of the outline, round its middle
 FLATTEST = 0.05  # sine of the elevation below which ellipses are lines
 RADII, SIDES = 32, 64  # of a disc: rings, and places on each
@@ -36,7 +36,8 @@ WALL = 0.88  # of the radius: what lies farther out is solid where anything near
 NEAR_WALL = 0.7
 MAJORITY = 0.4  # of the sides that make a ring solid: the walls of hollow things are torn at some
 SMOOTH = 1.5  # px along the axis, of the radii
-LOOSE = 0.005  # share of the body that may hang in the air
+LOOSE = 0.02  # share of the body that hangs in the air and is left out; more: it is no such body
+KNOB, KNOB_PX = 0.3, 2.0  # of the largest radius; px by which an outline lacks it
 RIM = 1.5  # px: what stands out of the round part by less is its rim, drawn by another camera
 ROOTS = 4.0  # px that handles reach into it
 HANDLE = 0.08  # of the round part's width: what reaches farther out is a handle
@@ -81,7 +82,7 @@ def turned_body(
     unfilled, sticking = (float((part & ~silhouette).sum() / mask.sum()) for part in (mask & ~handles, handles))
     if unfilled > UNFILLED[-1] or sticking > MOST_HANDLES:
         return None
-    votes = _votes(field, axis)
+    votes = _with_knobs(_votes(field, axis), axis)
     line = np.linspace(-1, 1, field.shape[0], dtype=np.float32)
     turned = _revolved(votes, axis, line)
     within = _outside(silhouette, line) < 0
@@ -96,8 +97,11 @@ def turned_body(
     if handles.any():
         turned = np.minimum(turned, _inflated(handles, axis, line)).astype(np.float32)
         pieces, _ = label(turned < 0)
-        if np.sort(np.bincount(pieces.ravel())[1:])[:-1].sum() > LOOSE * (pieces > 0).sum():
+        sizes = np.bincount(pieces.ravel())[1:]
+        if sizes.sum() - sizes.max() > LOOSE * sizes.sum():
             return None  # legs, or what stands on it: no handles of this body
+        loose = (pieces > 0) & (pieces != 1 + sizes.argmax())
+        turned[loose] = -turned[loose]
     return Turned(turned, axis.x, axis.depth)
 
 
@@ -171,7 +175,29 @@ def _votes(field: Float32[np.ndarray, "N N N"], axis: Axis) -> Float[np.ndarray,
     votes = median_filter((found < 0).mean(2), size=3)
     wall, near = share >= WALL, share >= NEAR_WALL
     votes[:, wall] = np.maximum(votes[:, wall], votes[:, near].max(1, keepdims=True))
+    there = np.nonzero((votes[:, wall] >= MAJORITY).any(1))[0]
+    if len(there):  # a wall has no gaps: its outline has none
+        votes[there.min() : there.max() + 1, wall] = 1
     return votes
+
+
+def _with_knobs(votes: Float[np.ndarray, "R K"], axis: Axis) -> Float[np.ndarray, "R K"]:
+    """Votes with thin discs on top solid where the outline cannot be without them: a knob on a lid, which a predicted
+    body has beside the axis."""
+    unit = (axis.heights[1] - axis.heights[0]) * axis.cos
+    place = np.arange(len(votes)) * unit / max(abs(axis.sin), FLATTEST)
+    width = np.sqrt(np.clip(axis.radii**2 - (place[:, None] - place) ** 2, 0, None))  # [row of the picture, disc]
+    needed, solid = width.max(1), votes.max(1) >= MAJORITY
+    top = int(np.nonzero(solid)[0].max(initial=0))
+    lacking = np.nonzero(needed > (width * solid).max(1) + KNOB_PX * unit)[0]
+    # Of the discs that a row may show the largest: those farther up or down are smaller, and need not be there.
+    shown = [int(np.where(width[row] >= needed[row] - unit, axis.radii, 0).argmax()) for row in lacking]
+    found, share = votes.copy(), (np.arange(RADII) + 0.5) / RADII
+    for disc in shown:
+        if disc > top and axis.radii[disc] < KNOB * axis.radii.max():
+            below = slice(top, disc + 1)
+            found[below][share * axis.radii[below, None] <= axis.radii[disc]] = 1
+    return found
 
 
 def _revolved(

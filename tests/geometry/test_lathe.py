@@ -62,6 +62,15 @@ def test_a_mugs_handle_stands_in_the_plane_that_faces_the_camera():
     assert _iou(found.field, true) > 0.85
 
 
+def test_a_knob_stays_that_the_predicted_body_has_beside_the_axis():
+    knob = np.maximum(RADIUS - 0.08, np.abs(HEIGHT - 0.5) - 0.12)
+    true = np.minimum(_can(), knob)
+    found = turned_body(np.minimum(_can(), np.roll(knob, 7, axis=2)).astype(np.float32), _outline(true), 20.0)
+    assert found is not None
+    assert (found.field[(RADIUS < 0.05) & (HEIGHT > 0.42) & (HEIGHT < 0.56)] < 0).mean() > 0.95
+    assert (found.field[HEIGHT > 0.7] > 0).all()
+
+
 def test_a_box_a_shield_and_a_table_are_not_turned():
     box = np.maximum(
         np.maximum(np.abs(0.8 * X + 0.6 * AWAY) - 0.3, np.abs(0.6 * X - 0.8 * AWAY) - 0.3), np.abs(HEIGHT) - 0.35
