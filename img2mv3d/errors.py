@@ -2,6 +2,7 @@
 
     Img2mv3dError
     ├── UsageError         2   the command or its flags make no sense together
+    │   └── BusyError              another run is at work in the folder
     ├── InputError         3   a file that was given cannot be used
     │   ├── PhotoError         photo or mask
     │   ├── LatentsError       latents.pt
@@ -27,6 +28,10 @@ class UsageError(Img2mv3dError):
     """The command or its flags make no sense together."""
 
     exit_code = 2
+
+
+class BusyError(UsageError):
+    """Another run is at work in the folder."""
 
 
 class InputError(Img2mv3dError):

@@ -28,6 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "flow": {"stages", "values", "files", "bundles", "readers", "nets", "mesh", "matting"},
     "report": {"flow", "values", "files", "geometry", "mesh"},  # of flow the graph: names and order of the stages
     "serve": {"flow", "bundles", "readers", "report", "matting", "mesh", "files"},
+    "cluster": {"serve", "flow", "files"},  # of serve the worker processes
     "client": set(),  # standard library alone
     # wing 3, learning and measuring
     "data": {"files", "geometry", "nets", "diffusion", "mesh"},  # perturbed latents; scans from mesh files
@@ -35,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "eval": {"data", "nets", "neus", "mesh", "geometry", "stages", "values", "files", "bundles", "readers"},
     # people's door, and the two modules that only point at others
     "cli": {
-        *("geometry", "mesh", "matting", "values", "files", "readers", "bundles", "flow", "report", "serve"),
+        *("geometry", "mesh", "matting", "values", "files", "readers", "bundles", "flow", "report", "serve", "cluster"),
         *("data", "train", "eval"),
     },
     "__main__": {"cli"},
@@ -96,7 +97,7 @@ def test_the_table_has_no_circle(house: ModuleType) -> None:
 def test_the_method_and_the_flow_know_nothing_above_them() -> None:
     method = ("geometry", "nets", "diffusion", "neus", "mesh", "matting")
     assert {target for own in method for target in ARROWS[own]} == {"geometry"}
-    product = ("files", "values", "readers", "stages", "bundles", "flow", "report", "serve", "client")
+    product = ("files", "values", "readers", "stages", "bundles", "flow", "report", "serve", "cluster", "client")
     assert not {target for own in product for target in ARROWS[own]} & {"cli", "data", "train", "eval"}
 
 

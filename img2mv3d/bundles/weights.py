@@ -6,11 +6,12 @@ and reading its digest load no torch.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 LATENT_SPACE = "sd-1.x"
 GENERATE_KEYS = ("schedule", "steps", "solver", "guidance", "eta")
+NETWORKS = ("encoder", "plain_decoder", "crossview_decoder", "shape", "generator")  # methods that make them
 REFINE_STEPS = (200, 100)  # noise levels through which a draft goes, where a manifest does not tell
 
 
@@ -295,6 +297,14 @@ def load_bundle(name_or_folder: str | Path) -> Bundle:
         f"{folder}: no bundle (neither {MANIFEST} nor unet/config.json); give mini, a bundle's folder, "
         "or the folder of Wonder3D's checkpoint"
     )
+
+
+def kept_loaded(bundle: Bundle) -> Bundle:
+    """The same bundle, but each of its networks is read once and stays in memory: for processes with many photos."""
+    kept = replace(bundle)
+    for name in NETWORKS:
+        object.__setattr__(kept, name, functools.cache(getattr(kept, name)))
+    return kept
 
 
 def skeleton(bundle: Bundle, part: str) -> nn.Module:

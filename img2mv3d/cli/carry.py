@@ -61,10 +61,18 @@ def carry(
 
 
 def carry_one(
-    source: Source, out: Path, until: str, typed: Mapping[str, Any], screen: Any, *, report: bool, seeds: Seeds = ONE
+    source: Source,
+    out: Path,
+    until: str,
+    typed: Mapping[str, Any],
+    screen: Any,
+    *,
+    report: bool,
+    seeds: Seeds = ONE,
+    bundles: Callable[[str], Any] | None = None,
 ) -> tuple[Result, dict[str, Any]]:
     """Run the pipeline once, after the best seed was chosen if several are wanted; the result, and what else there is
-    to tell about it in JSON."""
+    to tell about it in JSON. bundles: weights that are open already, by name."""
     from img2mv3d.flow.pipeline import run
 
     source = with_photos(source, typed)
@@ -80,7 +88,8 @@ def carry_one(
             plan, more = replace(plan, seed=choice.seed), choice.facts()
         elif seeds.pick != "auto":
             raise UsageError("--pick needs several --seeds")
-        result = run(source, out, plan, until=until, store=store, report=screen)
+        opened = None if bundles is None else bundles(plan.bundle)
+        result = run(source, out, plan, until=until, store=store, report=screen, bundle=opened)
     page = write_report(source, out, result, screen.note) if report and until == "export" else None
     return result, {"report": page and str(page), **more}
 
@@ -168,10 +177,17 @@ def _field(plan: Plan, home: str) -> Any:
 
 
 def open_store(typed: Mapping[str, Any], warn: Callable[[str], None]) -> Store:
-    """The cache that the flags --cache and --no-cache mean."""
+    """The cache that the flags --cache, --no-cache and --store mean. Raises UsageError."""
     from img2mv3d.flow.store import Store, default_folder
 
-    return Store(None if "no_cache" in typed else typed.get("cache") or default_folder(), warn)
+    folder = None if "no_cache" in typed else typed.get("cache") or default_folder()
+    if "store" not in typed:
+        return Store(folder, warn)
+    if folder is None:
+        raise UsageError("--store needs the cache in front of it; leave --no-cache out")
+    from img2mv3d.cluster.shared_store import SharedStore, remote_of
+
+    return SharedStore(folder, remote_of(typed["store"]), warn)
 
 
 def _filled(options: Any, values: Mapping[str, Any]) -> Any:

@@ -59,6 +59,24 @@ def foretell(plan: Plan) -> str:
     return "\n".join([head, *(lines[stage] for stage in STAGES if stage in lines), total])
 
 
+def needed(plan: Plan) -> tuple[int, str]:
+    """Bytes that a process takes which makes one photo after the other and keeps its networks, and the device."""
+    from img2mv3d import machine
+    from img2mv3d.bundles import forecast
+    from img2mv3d.bundles.decoders import choose
+    from img2mv3d.bundles.weights import load_bundle
+
+    bundle = load_bundle(plan.bundle)
+    decoder = None if plan.decode.decoder == "plain" else choose(plan.decode.decoder, bundle)
+    asked = asked_of(plan, bundle, decoder)
+    needs, base = shipped(asked) or remembered(asked, lambda: counted(plan, bundle, decoder))
+    quick = _grown(forecast.QUICK_FIT, plan.depth.grid, QUICK_GRID)[1]
+    final = _grown(forecast.FINAL_FIT, plan.reconstruct.grid, FINAL_GRID)[1]
+    work = max(*(need.work for need in needs), quick, final, forecast.EXPORT[1])
+    device = machine.guess_device() if plan.device == "auto" else plan.device
+    return int(base + LATER + sum(need.weights for need in needs) + work), device
+
+
 def asked_of(plan: Plan, bundle: Any, decoder: Any) -> Any:
     """All that the counts depend on, as plain values: the networks' shapes and not their numbers, where the bundle says
     what these are, so that new weights of the same networks need no new count."""

@@ -379,6 +379,13 @@ FLAGS = {
     # of the commands
     "cache": Flag(Path, ("--cache",), "Cache folder (IMG2MV3D_CACHE, else the system's cache folder).", MACHINE),
     "no_cache": Flag(bool, ("--no-cache",), "Neither read nor write the cache.", MACHINE),
+    "store": Flag(
+        str,
+        ("--store",),
+        "Store that machines share, behind the cache: s3://bucket/prefix or file:///folder.",
+        MACHINE,
+        metavar="URL",
+    ),
     "quiet": Flag(bool, ("-q", "--quiet"), "Print only warnings and the result's path.", OUTPUT),
     "json": Flag(bool, ("--json",), "Print one line of JSON instead of the result's path.", OUTPUT),
     "debug": Flag(bool, ("--debug",), "Show the traceback of an error.", OUTPUT),
@@ -395,7 +402,7 @@ ONE_PHOTO = ("mask", "back", "left", "right", "views")  # flags that go with a s
 
 def of_a_run(*names: str) -> tuple[str, ...]:
     """The flags of every command that runs stages, with `names` among them."""
-    last = ("bundle", "device", "vram", "cache", "no_cache", "quiet", "json", "debug")
+    last = ("bundle", "device", "vram", "cache", "no_cache", "store", "quiet", "json", "debug")
     return ("out", "quality", "seed", *names, *last)
 
 

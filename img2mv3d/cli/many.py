@@ -5,83 +5,48 @@ In: photos, flags as typed. Out: a folder for each, lines, an exit status. A bad
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import secrets
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from img2mv3d.cli.board import News, board_for
-from img2mv3d.cli.carry import carry_one, facts_of, plan_of
+from img2mv3d.cli.carry import plan_of
 from img2mv3d.cli.flags import ONE_PHOTO
-from img2mv3d.cli.guard import as_known, one_line
+from img2mv3d.cli.guard import one_line
 from img2mv3d.cli.lines import say
-from img2mv3d.cli.pools import Lost, in_processes, tell_parent
-from img2mv3d.cli.screen import Quiet
+from img2mv3d.cli.pools import Lost, in_processes
 from img2mv3d.cli.seeds import Seeds
+from img2mv3d.cli.tally import NAME as SUMMARY
+from img2mv3d.cli.tally import Tally, listed
+from img2mv3d.cli.tasks import Outcome, Task, short, work
 from img2mv3d.cli.wanted import names_for
-from img2mv3d.errors import Img2mv3dError, PhotoError, UsageError
+from img2mv3d.errors import Img2mv3dError, PhotoError, ResourceError, UsageError
 
-TICK = 0.2  # seconds between two words about a stage's progress
+if TYPE_CHECKING:
+    from img2mv3d.cli.lists import Wanted
+    from img2mv3d.plans import Plan
 
-
-@dataclass(frozen=True)
-class Task:
-    """One photo to carry as far as `until`, into `out`.
-
-    typed: flags that were typed.
-    seeds: how many are tried.
-    report: whether report.html is written.
-    threads: for each process.
-    """
-
-    photo: Path
-    out: Path
-    until: str
-    typed: Mapping[str, Any]
-    seeds: Seeds
-    report: bool = True
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one photo. status: an exit status, 0 is good. error: one line. facts: what --json tells. notes:
-    sentences that came up on the way. trace: of the error.
-    """
-
-    photo: Path
-    status: int = 0
-    error: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    trace: str = ""
-    seconds: float = 0.0
-
-    def as_json(self) -> str:
-        """One line."""
-        told = {"photo": str(self.photo), "ok": self.status == 0, "status": self.status}
-        more = self.facts if self.status == 0 else {"error": self.error, "seconds": round(self.seconds, 3)}
-        return json.dumps(told | more | {"notes": self.notes})
-
-    def line(self) -> str:
-        """One line for people."""
-        if self.status:
-            return f"{self.photo}: failed: {self.error}"
-        count = len(self.facts["warnings"])
-        warned = f", {count} warning{'s' if count > 1 else ''}" if count else ""
-        picked = f", seed {self.facts['picked']}" if "picked" in self.facts else ""
-        return f"{self.photo}: {_short(self.facts['result'])} ({self.seconds:.1f} s{picked}{warned})"
+PAGE = 2000  # results that one page shows
 
 
 def run_many(
-    photos: list[Path], out: Path, until: str, typed: Mapping[str, Any], *, jobs: int, seeds: Seeds, report: bool
+    wanted: list[Wanted],
+    out: Path,
+    until: str,
+    typed: Mapping[str, Any],
+    *,
+    jobs: int | None,
+    seeds: Seeds,
+    report: bool,
+    cluster: str | None = None,
 ) -> None:
     """Carry every photo into `out`/NAME, `jobs` at a time; lines and JSON as they end; at last a page of all results,
     warnings and a summary.
@@ -89,33 +54,54 @@ def run_many(
     Ends with status 0 when all went well, else with the failures' common exit status, 1 when they differ. Raises
     UsageError before anything is done when the flags make no sense.
     """
-    _check(photos, until, typed)
+    plan = _check(wanted, until, typed)
     from img2mv3d import machine
 
-    threads = max(1, machine.thread_count() // jobs) if jobs > 1 else None
-    names = names_for(photos)
-    tasks = [Task(p, out / n, until, typed, seeds, report, threads) for p, n in zip(photos, names, strict=True)]
-    started, done = time.perf_counter(), []
+    side_by_side = jobs or 1
+    threads = max(1, machine.thread_count() // side_by_side) if side_by_side > 1 else None
+    paths = [w.path for w in wanted]
+    tasks = [
+        Task(w.path, out / name, until, {**typed, **w.typed}, seeds, report, threads, number, w.carried)
+        for number, (w, name) in enumerate(zip(wanted, names_for(paths), strict=True))
+    ]
+    if renamed := [t.out for t in tasks if t.out.name not in (t.photo.stem, t.photo.name)]:
+        say(f"note: {listed([str(p) for p in renamed[:3]], len(renamed))}: named so since other photos have that name")
+    started, tally, run_id = time.perf_counter(), Tally(paths), secrets.token_hex(6)
     try:
-        with board_for(len(tasks), jobs, quiet="quiet" in typed) as board:
-            for outcome in _outcomes(tasks, jobs, board.hear):
-                done.append(outcome)
+        with board_for(len(tasks), side_by_side, quiet="quiet" in typed) as board:
+            missing = [t for t in tasks if not os.path.exists(t.photo)]
+            gone = {t.number for t in missing}
+            there = [t for t in tasks if t.number not in gone]
+            if cluster is None:
+                ended, chat = _outcomes(there, side_by_side, board.hear), None
+            else:
+                from img2mv3d.cli.nodes import Chat, on_engine
+
+                chat = Chat(run_id, board.hear, tally.counters, tell="json" in typed)
+                ended = on_engine(there, cluster, jobs, plan, out, chat)
+            for number, outcome in itertools.chain(_missing(missing), ended):
+                tally.add(number, outcome)
                 with board.ending(outcome.photo, failed=outcome.status != 0):
-                    tell(outcome, typed, f"[{len(done)}/{len(tasks)}] ")
+                    tell(outcome, typed, f"[{tally.ended}/{len(tasks)}] ", chat and chat.head("photo"))
     finally:  # an interrupt, too, leaves a page and a summary
+        seconds = time.perf_counter() - started
         if "quiet" not in typed:
-            _warn(done)
-        failed = {str(o.photo): o.error.removeprefix(f"{o.photo}: ") for o in done if o.status}
-        if report and (page := write_gallery(out, failed)) is not None and "quiet" not in typed:
-            say(f"all results on one page: {_short(str(page.absolute()))}")
-        _sum_up(done, len(tasks), time.perf_counter() - started)
-    statuses = {outcome.status for outcome in done} - {0}
-    if statuses:
-        raise typer.Exit(statuses.pop() if len(statuses) == 1 else 1)
+            for line in tally.warnings():
+                say(f"warning: {line}")
+        few = tally.ended <= PAGE  # which a browser opens
+        if report and few and (page := write_gallery(out, tally.failed)) is not None and "quiet" not in typed:
+            say(f"all results on one page: {short(str(page.absolute()))}")
+        if cluster is not None:
+            _write_summary(out, {"run": run_id} | tally.summary(seconds))
+            if "json" in typed:
+                print(json.dumps({"run": run_id, "event": "end", **tally.counters.plain()}), flush=True)
+        say(tally.line(seconds))
+    if tally.statuses:
+        raise typer.Exit(tally.statuses.pop() if len(tally.statuses) == 1 else 1)
 
 
-def _check(photos: list[Path], until: str, typed: Mapping[str, Any]) -> None:
-    """Raises UsageError when the flags make no sense."""
+def _check(wanted: list[Wanted], until: str, typed: Mapping[str, Any]) -> Plan:
+    """The plan of the first photo. Raises UsageError when the flags make no sense."""
     from img2mv3d.flow.entry import Source
     from img2mv3d.flow.runners import check_device, check_format
 
@@ -123,73 +109,33 @@ def _check(photos: list[Path], until: str, typed: Mapping[str, Any]) -> None:
         raise UsageError("--mask takes one photo; for many photos, give PNG files with transparency")
     if given := [f"--{name}" for name in ONE_PHOTO if name in typed]:
         raise UsageError(f"{given[0]} is for one photo; run the photos one by one")
-    plan = plan_of(typed, Source("photo", photos[0]))
+    plan = plan_of({**typed, **wanted[0].typed}, Source("photo", wanted[0].path))
     if until == "export":
         check_format(plan.export.format)
     check_device(plan.device)
+    return plan
 
 
-def work(task: Task, told: Callable[[News], None] = tell_parent) -> Outcome:
-    """Carry one photo; whatever goes wrong becomes its outcome, but an interrupt. told: called with news of it."""
-    if task.threads is not None:  # in a process of its own, before torch is loaded
-        os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(task.threads)
-    from img2mv3d.flow.entry import Source
-
-    screen, started = Noted(told), time.perf_counter()
-    source, more = Source("photo", task.photo), {"report": task.report, "seeds": task.seeds}
-    try:
-        result, facts = carry_one(source, task.out, task.until, task.typed, screen, **more)
-    except Exception as error:
-        known = as_known(error)
-        words = one_line(known) if known else f"a defect of img2mv3d ({type(error).__name__}: {one_line(error)})"
-        status, spent = known.exit_code if known else 1, time.perf_counter() - started
-        notes, trace = tuple(screen.notes), traceback.format_exc()
-        return Outcome(task.photo, status, words, notes=notes, trace=trace, seconds=spent)
-    spent = time.perf_counter() - started
-    return Outcome(task.photo, facts=facts_of(result) | facts, notes=tuple(screen.notes), seconds=spent)
-
-
-class Noted(Quiet):
-    """A screen that keeps its sentences for later and hands on how far a photo is."""
-
-    def __init__(self, told: Callable[[News], None]) -> None:
-        self.notes: list[str] = []
-        self._told, self._last = told, 0.0
-
-    def begin(self, stage: str, number: int, total: int) -> None:
-        """A stage starts."""
-        self._told((stage, 0.0))
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """So far."""
-        now = time.monotonic()
-        if total > 0 and now - self._last > TICK:
-            self._last = now
-            self._told((stage, done / total))
-
-    def write(self, line: str) -> None:
-        """One sentence more."""
-        self.notes.append(line)
-
-
-def _outcomes(tasks: list[Task], jobs: int, hear: Callable[[Path, News | None], None]) -> Iterator[Outcome]:
-    """What is missing at once and not in the morning, then the others as they end; in this process when one at a time
-    is wanted."""
-    there = [task for task in tasks if os.path.exists(task.photo)]
+def _missing(tasks: list[Task]) -> Iterator[tuple[int, Outcome]]:
+    """What is missing is told at once and not in the morning."""
     for task in tasks:
-        if task not in there:
-            yield Outcome(task.photo, PhotoError.exit_code, f"{task.photo}: no such file")
+        error = f"{task.photo}: no such file"
+        yield task.number, Outcome(task.photo, PhotoError.exit_code, error, kind=PhotoError.__name__)
+
+
+def _outcomes(tasks: list[Task], jobs: int, hear: Callable[[Path, News | None], None]) -> Iterator[tuple[int, Outcome]]:
+    """By number, as they end; in this process when one at a time is wanted."""
     if jobs == 1:
-        for task in there:
+        for task in tasks:
             hear(task.photo, None)
-            yield work(task, lambda news, photo=task.photo: hear(photo, news))  # type: ignore[misc]
+            yield task.number, work(task, lambda news, photo=task.photo: hear(photo, news))  # type: ignore[misc]
         return
-    for task, outcome in in_processes(work, there, jobs, lambda task, news: hear(task.photo, news)):
+    for task, outcome in in_processes(work, tasks, jobs, lambda task, news: hear(task.photo, news)):
         if isinstance(outcome, Lost):
             lost = "its process was killed, perhaps because memory ran out; try fewer --jobs or --quality draft"
-            yield Outcome(task.photo, 5, lost)
+            yield task.number, Outcome(task.photo, ResourceError.exit_code, lost, kind=ResourceError.__name__)
         else:
-            yield outcome
+            yield task.number, outcome
 
 
 def write_gallery(out: Path, failed: Mapping[str, str] | None = None) -> Path | None:
@@ -204,10 +150,11 @@ def write_gallery(out: Path, failed: Mapping[str, str] | None = None) -> Path | 
         return None
 
 
-def tell(outcome: Outcome, typed: Mapping[str, Any], head: str = "") -> None:
-    """One line about a photo to stderr, after `head`; its result, or a line of JSON, to stdout."""
+def tell(outcome: Outcome, typed: Mapping[str, Any], head: str = "", first: Mapping[str, Any] | None = None) -> None:
+    """One line about a photo to stderr, after `head`; its result, or a line of JSON, to stdout. first: goes into JSON
+    before the rest."""
     if "json" in typed:
-        print(outcome.as_json(), flush=True)
+        print(json.dumps({**(first or {}), **outcome.plain()}), flush=True)
     elif outcome.status == 0:
         print(outcome.facts["result"], flush=True)
     if outcome.trace and "debug" in typed:
@@ -216,34 +163,11 @@ def tell(outcome: Outcome, typed: Mapping[str, Any], head: str = "") -> None:
         say(f"{head}{outcome.line()}")
 
 
-def _warn(done: list[Outcome]) -> None:
-    """Each warning once, with the photos that have it: on the way they would drown."""
-    named: dict[str, list[str]] = {}
-    for outcome in done:
-        for line in outcome.facts.get("warnings", ()):
-            named.setdefault(line, []).append(outcome.photo.name)
-    for line, photos in named.items():
-        say(f"warning: {_listed(photos, 3)}: {line}")
+def _write_summary(out: Path, told: Mapping[str, Any]) -> None:
+    from img2mv3d.files.durable import make_folder, write_atomically
 
-
-def _sum_up(done: list[Outcome], total: int, seconds: float) -> None:
-    failed = [str(outcome.photo) for outcome in done if outcome.status]
-    named = f"; failed: {_listed(failed, 10)}" if failed else ""
-    missing = f", {total - len(done)} not begun" if len(done) < total else ""
-    say(f"{len(done) - len(failed)} of {total} done in {seconds:.1f} s{missing}{named}")
-
-
-def _listed(names: list[str], most: int) -> str:
-    """Names, as many as fit.
-
-    >>> _listed(["a", "b", "c"], 2)
-    'a, b and 1 more'
-    """
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _short(path: str) -> str:
     try:
-        return str(Path(path).relative_to(Path.cwd()))
-    except ValueError:
-        return path
+        make_folder(out.absolute())
+        write_atomically(out / SUMMARY, (json.dumps(told, indent=1) + "\n").encode())
+    except OSError as error:
+        say(f"note: no {SUMMARY}: {one_line(error)}")

@@ -20,7 +20,8 @@ from img2mv3d.flow.graph import STAGES
 app = typer.Typer(**TEXT)
 
 Photos = Annotated[
-    list[str] | None, typer.Argument(help="Photos of one object each (PNG, JPEG, WebP, ...), folders of them, 'globs'.")
+    list[str] | None,
+    typer.Argument(help="Photos of one object each (PNG, JPEG, WebP, ...), folders of them, 'globs', lists (.csv)."),
 ]
 Start = Annotated[
     Path | None,
@@ -31,9 +32,24 @@ Until = Annotated[
     typer.Option("--until", metavar="STAGE", help=f"Last stage: {', '.join(STAGES)}.", rich_help_panel=RUN),
 ]
 Jobs = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--jobs", min=1, max=256, metavar="N", help="Photos at a time, each in its own process.", rich_help_panel=RUN
+        "--jobs",
+        min=1,
+        max=100_000,
+        metavar="N",
+        help="Photos at a time, each in its own process.",
+        rich_help_panel=RUN,
+        show_default="1; with --cluster as many as fit",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="local|ray[://HOST:PORT]|slurm",
+        help="Engine that many photos are carried by.",
+        rich_help_panel=RUN,
     ),
 ]
 Count = Annotated[
@@ -65,7 +81,8 @@ def run(
     photos: Photos = None,
     start: Start = None,
     until: Until = "export",
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    cluster: Cluster = None,
     seeds: Count = 1,
     pick: Pick = "auto",
     dry_run: DryRun = False,
@@ -93,6 +110,7 @@ def run(
     \b
     img2mv3d run cup.png chair.jpg shoes/ 'toys/*.png' --jobs 4
     img2mv3d run photo.png --seeds 4
+    img2mv3d run photos.csv --cluster ray --store s3://bucket/prefix
 
     A - instead of the photo reads it from stdin; -o - writes the mesh, and nothing else, to stdout.
 
@@ -105,17 +123,20 @@ def run(
         raise UsageError("give a photo, or the file of a stage with --from; see `img2mv3d run --help`")
     if watch is not None:
         return _watch(watch, until, typed, **more)
-    if photos and _several(photos):
-        return _many(photos, until, typed, jobs, dry=dry_run, **more)
-    if jobs > 1 or (start is not None and more["seeds"] != ONE):
+    if photos and (cluster is not None or _several(photos)):
+        return _many(photos, until, typed, jobs, cluster, dry=dry_run, **more)
+    if cluster is not None:
+        raise UsageError("--cluster needs photos, or a list with a column `from`")
+    if (jobs or 1) > 1 or (start is not None and more["seeds"] != ONE):
         raise UsageError("--jobs needs several photos; --seeds and --pick need photos, not --from")
     _carry(photos, start, until, typed, dry=dry_run, **more)
 
 
 def _several(photos: list[str]) -> bool:
+    from img2mv3d.cli.lists import is_list
     from img2mv3d.cli.wanted import is_one
 
-    return not is_one(photos)
+    return any(map(is_list, photos)) or not is_one(photos)
 
 
 def _watch(folder: Path, until: str, typed: Mapping[str, Any], *, seeds: Seeds, report: bool) -> None:
@@ -125,21 +146,35 @@ def _watch(folder: Path, until: str, typed: Mapping[str, Any], *, seeds: Seeds, 
 
 
 def _many(
-    photos: list[str], until: str, typed: Mapping[str, Any], jobs: int, *, seeds: Seeds, dry: bool, report: bool
+    photos: list[str],
+    until: str,
+    typed: Mapping[str, Any],
+    jobs: int | None,
+    cluster: str | None,
+    *,
+    seeds: Seeds,
+    dry: bool,
+    report: bool,
 ) -> None:
+    from img2mv3d.cli.lists import wanted_of
     from img2mv3d.cli.many import run_many
     from img2mv3d.cli.target import target_of
-    from img2mv3d.cli.wanted import left_out, photos_of
+    from img2mv3d.cli.wanted import left_out
 
     if dry or typed.get("out") == Path("-"):
         raise UsageError("--dry-run and -o - take one photo")
     if target_of(typed, until)[1] is not None:
         raise UsageError(f"-o {typed['out']}: names a mesh file; several photos need a folder")
-    meant = photos_of(photos)
+    if cluster is not None:
+        from img2mv3d.cluster.start import check_engine
+
+        check_engine(cluster)
+    meant = wanted_of(photos)
     if others := left_out(photos):
         names = ", ".join(p.name for p in others[:5]) + (", ..." if len(others) > 5 else "")
         say(f"note: {len(others)} file{'s' * (len(others) > 1)} of other kinds left out: {names}")
-    run_many(meant, Path(typed.get("out") or "out"), until, typed, jobs=jobs, seeds=seeds, report=report)
+    out, more = Path(typed.get("out") or "out"), {"seeds": seeds, "report": report, "cluster": cluster}
+    run_many(meant, out, until, typed, jobs=jobs, **more)
 
 
 def _carry(

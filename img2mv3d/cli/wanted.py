@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections import Counter
 from pathlib import Path
 
 from img2mv3d.errors import InputError, UsageError
@@ -14,6 +15,7 @@ from img2mv3d.errors import InputError, UsageError
 ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif")  # photos
 # Photos that may be unreadable: their run says so, and no folder leaves one out without a word.
 OTHERS = (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".psd", ".jp2", ".jxl")
+OURS = ("seeds", "index.html", "summary.json")  # what we call our own things beside the photos' folders
 
 
 def is_one(words: list[str]) -> bool:
@@ -57,16 +59,18 @@ def names_for(photos: list[Path]) -> list[str]:
     >>> names_for([Path("cup.png"), Path("a/shoe.png"), Path("a/shoe.jpg"), Path("b/shoe.jpg")])
     ['cup', 'shoe.png', 'shoe.jpg', 'shoe.jpg-2']
     """
-    stems = [p.stem.casefold() for p in photos]
-    wanted = [p.stem if stems.count(p.stem.casefold()) == 1 else p.name for p in photos]
-    taken: set[str] = {"seeds", "index.html"}  # what --seeds calls its own folder, and the page of all results
+    stems = Counter(p.stem.casefold() for p in photos)
+    wanted = [p.stem if stems[p.stem.casefold()] == 1 else p.name for p in photos]
+    taken: set[str] = set(OURS)
+    last: Counter[str] = Counter()  # the number that a name had last: many photos may be called 0.png
     result = []
     for name in wanted:
         name = name if name.strip(". ") else "photo"
-        number, free = 1, name
+        number, free = max(last[name.casefold()], 1), name
         while free.casefold() in taken:
             number += 1
             free = f"{name}-{number}"
+        last[name.casefold()] = number
         taken.add(free.casefold())
         result.append(free)
     return result

@@ -18,7 +18,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from img2mv3d.errors import ResourceError, UsageError
+from img2mv3d.errors import BusyError, ResourceError, UsageError
 from img2mv3d.files.durable import (
     copy_durably,
     digest_file,
@@ -59,8 +59,8 @@ BESIDE = ("report.html",)  # what stands beside the stages' files and tells of t
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the run's folder, which is made. Raises UsageError when another run holds it or it cannot be made (or
-    ResourceError, when that is the disk's fault); where a file system has no locks, go on without."""
+    """Hold the run's folder, which is made. Raises BusyError when another run holds it, UsageError when it cannot be
+    made (or ResourceError, when that is the disk's fault); where a file system has no locks, go on without."""
     from filelock import FileLock, Timeout
 
     try:
@@ -72,9 +72,7 @@ def held(folder: Path) -> Iterator[None]:
         raise kind(f"{shown(folder)}: cannot be made ({error.strerror}); give another folder with -o") from None
     lock, busy = (
         FileLock(folder / LOCK),
-        UsageError(
-            f"{folder}: another run is at work in this folder; wait for its end, or give another folder with -o"
-        ),
+        BusyError(f"{folder}: another run is at work in this folder; wait for its end, or give another folder with -o"),
     )
     try:
         lock.acquire(timeout=0)

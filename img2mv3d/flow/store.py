@@ -286,7 +286,7 @@ class Store:
         except NotADirectoryError:  # something that somebody else left there
             return None
         told = facts.get("format") == ENTRY_FORMAT and facts.get("key") == key and fits(facts, FORM)
-        if not told or not _safe_names(facts["files"]):
+        if not told or not safe_names(facts["files"]):
             raise Damaged("entry.json is of another form")
         used = (place / "entry.json").stat().st_mtime
         return Entry(key, str(facts["stage"]), facts["files"], facts.get("made", {}), used)
@@ -363,7 +363,7 @@ def _identity(place: Path) -> tuple[int, int] | None:
     return told.st_ino, told.st_mtime_ns
 
 
-def _safe_names(names: Iterable[str]) -> bool:
+def safe_names(names: Iterable[str]) -> bool:
     """Does none of the names lead out of an entry?"""
     paths = [PurePosixPath(name) for name in names]
     return all(path.parts and not path.is_absolute() and ".." not in path.parts for path in paths)

@@ -31,11 +31,14 @@ class StoppedError(Img2mv3dError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task. ok: it went well. reason: one line, if not. facts: plain values."""
+    """What became of a task. ok: it went well. reason: one line, if not. facts: plain values. lost: why nothing is
+    known about the task itself: "killed" (its process died), "memory" (it took too much), "start" (no process began).
+    """
 
     ok: bool
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    lost: str = ""
 
 
 @runtime_checkable
@@ -59,7 +62,7 @@ class Worker:
     """
 
     def __init__(self, work: Work, *, memory: int | None = None, threads: int | None = None) -> None:
-        self._work, self._memory, self._threads = work, memory, threads
+        self._work, self.memory, self._threads = work, memory, threads
         self._process: Any = None
         self._pipe: Connection | None = None
         self._ready, self._starting = threading.Event(), threading.Lock()
@@ -116,14 +119,15 @@ class Worker:
         try:
             self.start(stop, seconds)
         except (Img2mv3dError, OSError) as error:
-            return Outcome(False, str(error))
+            return Outcome(False, str(error), lost="start")
         assert self._pipe is not None
         try:
             self._pipe.send(("do", task))
             return self._follow(self._pipe, tell, stop, None if seconds is None else time.monotonic() + seconds)
         except (EOFError, OSError, AttributeError):  # it died, or somebody killed it
             self.kill()
-            return Outcome(False, "the worker process was killed, perhaps for want of memory; try --quality draft")
+            told = "the worker process was killed, perhaps for want of memory; try --quality draft"
+            return Outcome(False, told, lost="killed")
 
     def _follow(self, pipe: Connection, tell: Tell, stop: threading.Event, end: float | None) -> Outcome:
         limit, late, looked = None, "", time.monotonic()
@@ -141,13 +145,14 @@ class Worker:
             if limit is not None and now > limit:
                 self.kill()
                 return Outcome(False, late or "stopped")
-            if self._memory is not None and now - looked > LOOK:
+            if self.memory is not None and now - looked > LOOK:
                 looked = now
-                if (found := memory_of(self.pid)) > self._memory:
+                if (found := memory_of(self.pid)) > self.memory:
                     self.kill()
                     gib = 2**30
-                    words = f"{found / gib:.1f} of {self._memory / gib:.1f} GiB"
-                    return Outcome(False, f"it used too much memory ({words}) and was stopped; try quality draft")
+                    words = f"{found / gib:.1f} of {self.memory / gib:.1f} GiB"
+                    told = f"it used too much memory ({words}) and was stopped; try quality draft"
+                    return Outcome(False, told, lost="memory")
 
     def kill(self) -> None:
         """End the process and all that it started."""

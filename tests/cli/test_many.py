@@ -156,9 +156,9 @@ def test_jobs_run_in_processes_of_their_own_with_the_same_words(workshop: Worksh
     ended = [t["photo"] for t in told]
     assert done.returncode == 3 and sorted(ended) == ["a.png", "b.png", "c.png"], done.stderr
     assert all("cannot be read as an image" in t["error"] for t in told), told
-    assert done.stderr.splitlines()[-1].endswith(f"failed: {', '.join(ended)}")
+    assert done.stderr.splitlines()[-1].endswith("failed: a.png, b.png, c.png")  # in the order of the list
 
 
 def test_an_outcome_is_one_line_whatever_the_error_says() -> None:
-    told = Outcome(Path("a.png"), 5, "no\nroom").as_json()
+    told = json.dumps(Outcome(Path("a.png"), 5, "no\nroom").plain())
     assert "\n" not in told and json.loads(told)["error"] == "no\nroom"

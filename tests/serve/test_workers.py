@@ -79,16 +79,16 @@ def test_its_children_die_with_it() -> None:
 
 def test_one_that_cannot_start_says_why() -> None:
     worker = Worker(Unwell())
-    assert run(worker, "x") == Outcome(False, "no weights here")
+    assert run(worker, "x") == Outcome(False, "no weights here", lost="start")
     assert not worker.ready
 
 
 def test_one_that_hangs_while_it_loads_holds_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     worker, stop = Worker(Slow()), threading.Event()
     outcome = run(worker, "x", seconds=0.2)
-    assert outcome == Outcome(False, "the worker process took too long to load and was stopped")
+    assert outcome == Outcome(False, "the worker process took too long to load and was stopped", lost="start")
     threading.Timer(0.3, stop.set).start()
-    assert run(worker, "x", stop=stop) == Outcome(False, "stopped")
+    assert run(worker, "x", stop=stop) == Outcome(False, "stopped", lost="start")
     monkeypatch.setattr(workers, "LOADING", 0.2)
     assert "too long to load" in run(worker, "x").reason and worker.pid is None
 

@@ -1,0 +1,81 @@
+"""A seat far away: one worker process on a node, and whether that node may take part.
+
+In: what the head says. Out: outcomes. Whatever dies here takes the worker process and its children along.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from img2mv3d import __version__
+from img2mv3d.cluster.engine import SLACK
+from img2mv3d.errors import Img2mv3dError
+from img2mv3d.serve.workers import LOADING, Outcome, Work, Worker
+
+LATE = 10.0  # s by which a network drive may show a new file late
+
+
+def versions() -> str:
+    """What must be the same everywhere, for people."""
+    return f"img2mv3d {__version__}, torch {version('torch')}"
+
+
+def objection(head: str, sign: Path) -> str:
+    """Why this node may not take part; empty when it may. head: its `versions`. sign: a file that the head has put into
+    the folder of the results."""
+    node = platform.node()
+    if versions() != head:
+        return f"{node} has {versions()}, this machine has {head}; install the same everywhere"
+    end = time.monotonic() + LATE
+    while not sign.exists():
+        if time.monotonic() > end:
+            return f"{node} does not see {sign.parent}; give -o a folder that all nodes share"
+        time.sleep(0.2)
+    return ""
+
+
+class Seat:
+    """One worker process; the methods are called from afar, `stop` while `do` is at work."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._problem, self._opened, self._stop = "", threading.Event(), threading.Event()
+
+    def open(self, head: str, sign: str, threads: int) -> str:
+        """Why this node may not take part; empty when it may."""
+        try:
+            self._problem = objection(head, Path(sign))
+        finally:
+            self._threads = threads
+        return self._problem
+
+    def start(self, work: Work) -> str:
+        """Start the process, with everything loaded; why that cannot be, else empty. Comes after `open`: what another
+        version would not know is not sent before."""
+        sys.modules["__main__"].__dict__.pop("__file__", None)  # or the new process would run the engine's own script
+        worker = Worker(work, threads=self._threads)
+        try:
+            worker.start(self._stop)
+            self._worker = worker
+        except (Img2mv3dError, OSError) as error:
+            self._problem = f"{platform.node()}: {error}"
+        self._opened.set()
+        return self._problem
+
+    def do(self, task: Any, memory: int) -> Outcome:
+        """One task. memory: bytes that it may need."""
+        self._opened.wait(LOADING)
+        if self._worker is None:
+            return Outcome(False, self._problem or "it was not opened", lost="start")
+        self._worker.memory = int(SLACK * memory)
+        return self._worker.run(task, lambda kind, data: None, self._stop)
+
+    def stop(self) -> None:
+        """Let the task that runs come to its end, at once."""
+        self._stop.set()

@@ -1,0 +1,146 @@
+"""Ray as the engine: what fits is told at once; nodes that go take no photo along; nothing of the user is shipped."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+pytest.importorskip("ray")
+
+from img2mv3d.cluster import on_ray
+from img2mv3d.cluster.engine import Need, News
+from img2mv3d.cluster.on_ray import OnRay, check_room, connect, seats_in
+from img2mv3d.cluster.schedule import drive
+from img2mv3d.errors import UsageError
+from tests.serve.works import Echo
+
+NEED = Need(cpus=1, memory=100 << 20)
+NODE = {"num_cpus": 1, "memory": 1 << 30, "object_store_memory": 80 << 20}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Three nodes on this machine; the first is the head, and has no seat."""
+    root = str(Path(__file__).parents[2])
+    os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    os.environ.update(on_ray.QUIET)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
+    made.add_node(**NODE)
+    made.add_node(**NODE)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def sleepers() -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "time.sleep(60)" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def test_room_is_counted_node_by_node() -> None:
+    nodes = [{"CPU": 4.0, "memory": 3e9}, {"CPU": 8.0, "memory": 1.5e9, "GPU": 1.0}]
+    assert seats_in(nodes, Need(1, 10**9)) == 4 and seats_in(nodes, Need(1, 10**9, 1)) == 1
+    assert check_room(nodes, Need(1, 10**9)) == int(3e9)
+    with pytest.raises(
+        UsageError, match=r"needs 1 CPU, 1000.0 GB, and no node has that: the largest has 4 CPUs, 3.0 GB"
+    ):
+        check_room(nodes, Need(1, 10**12))
+
+
+@pytest.mark.slow
+def test_a_need_that_no_node_meets_is_told_at_the_start(cluster: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no node has that"):
+        OnRay(Echo(), Need(1, 10**12), None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_tasks_are_done_on_all_nodes_in_warm_processes_with_our_threads(cluster: Any, tmp_path: Path) -> None:
+    found = dict(drive(OnRay(Echo(), NEED, None, tmp_path), [f"task {n}" for n in range(30)], NEED.memory))
+    assert [found[n].facts["said"] for n in range(30)] == [f"task {n}" for n in range(30)]
+    assert len({outcome.facts["pid"] for outcome in found.values()}) == 2
+    assert {outcome.facts["threads"] for outcome in found.values()} == {"1"}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_kills_its_process_is_set_aside_and_bad_input_is_told(cluster: Any, tmp_path: Path) -> None:
+    found = dict(drive(OnRay(Echo(), NEED, None, tmp_path), ["die", "raise", "a", "grow 200"], NEED.memory))
+    assert "its process died 3 times" in found[0].reason and "ValueError" in found[1].reason
+    assert found[2].ok and found[3].ok  # with more memory
+
+
+@pytest.mark.slow
+def test_a_node_that_goes_takes_nothing_along_and_a_new_one_is_used(cluster: Any, tmp_path: Path) -> None:
+    import ray
+
+    extra = cluster.add_node(**NODE)
+    heard: list[News] = []
+    engine, tasks = OnRay(Echo(), NEED, None, tmp_path), ["sleep 4"] * 3 + [f"task {n}" for n in range(10)]
+    threading.Timer(6.0, cluster.remove_node, [extra, False]).start()
+    found = dict(drive(engine, tasks, NEED.memory, heard.append))
+    assert all(outcome.ok for outcome in found.values()) and len(found) == 13
+    assert sum(node["Alive"] for node in ray.nodes()) == 3
+
+
+@pytest.mark.slow
+def test_left_early_the_children_of_workers_die_with_them(cluster: Any, tmp_path: Path) -> None:
+    before = {p.pid for p in sleepers()}
+    engine = OnRay(Echo(), NEED, None, tmp_path)
+    with contextlib.suppress(KeyboardInterrupt):
+        for number, _ in drive(engine, ["child", "sleep 3"], NEED.memory):
+            raise KeyboardInterrupt(number)
+    end = time.monotonic() + 30
+    while {p.pid for p in sleepers()} - before and time.monotonic() < end:
+        time.sleep(0.2)
+    assert {p.pid for p in sleepers()} <= before
+
+
+@pytest.mark.slow
+def test_another_version_is_refused(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "versions", lambda: "img2mv3d 9.9, torch 1.0")
+    with pytest.raises(UsageError, match=r"this machine has img2mv3d 9.9"):
+        list(drive(OnRay(Echo(), NEED, None, tmp_path), ["a"], NEED.memory))
+
+
+def test_no_usage_statistics_leave() -> None:
+    os.environ.update(on_ray.QUIET)
+    from ray._common.usage import usage_lib
+
+    assert not usage_lib.usage_stats_enabled()
+
+
+def test_no_cluster_at_an_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def refuse(**words: Any) -> None:
+        raise ConnectionError(f"nobody\nat {words['address']}")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(UsageError, match=r"ray://far:6379: no cluster there \(nobody\)"):
+        connect("far")
+
+
+def test_nothing_is_shipped_to_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **words: told.update(words))
+    assert connect("far:1") and told["address"] == "far:1"
+    assert "runtime_env" not in told and not told["log_to_driver"]
