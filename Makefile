@@ -3,11 +3,12 @@ PYTHON ?= python3
 PHOTO ?= examples/coffee.jpg
 BIN := .venv/bin
 
-.PHONY: demo test test-slow page-test addon-test bench lint docs wheel train-smoke
+.PHONY: demo test test-slow page-test cluster-test addon-test bench lint docs wheel train-smoke
 demo: .venv/ready-matting ; $(BIN)/img2mv3d run $(PHOTO) -o out/
 test: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 test-slow: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/python -m pytest -m slow
 page-test: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/python -m pytest -m slow tests/serve
+cluster-test: .venv/ready-matting,cluster,cluster-test,dev ; $(BIN)/python -m pytest -m "slow or not slow" tests/cluster
 addon-test: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev .venv-bpy/ready ; $(BIN)/python -m pytest -m slow tests/client
 bench: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/python -m experiments.benches.runs docs/benchmarks.md && $(BIN)/python -m experiments.benches.attention
 lint: .venv/ready-matting,wonder3d,eval,usd,print,serve,dev ; $(BIN)/ruff check --config .ci/ruff.toml . && $(BIN)/ruff format --check --config .ci/ruff.toml . && $(BIN)/mypy --config-file .ci/mypy.ini

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ from img2mv3d.cli.learning import (
     ready_torch,
 )
 from img2mv3d.cli.lines import say
+from img2mv3d.cli.spread import MEASURING, Cluster, Jobs, Measuring, spread
 from img2mv3d.errors import InputError, UsageError
 from img2mv3d.eval import CONDITIONS, FORMER_CONDITIONS, FROM_ABOVE, PROTOCOLS
 
@@ -75,6 +77,8 @@ def eval_views(
     method: Methods = None,
     bundle: Generator = "mini",
     count: Count = 30,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
     **flags: Any,
 ) -> None:
     """What is made of one photo, view by view: PSNR, SSIM, silhouettes, normals, agreement.
@@ -85,13 +89,8 @@ def eval_views(
     \b
     img2mv3d eval views MESHES --method mine=runs/all/bundle
     """
-    from img2mv3d.eval.comparison import Method, Result
-    from img2mv3d.eval.methods import copied
-    from img2mv3d.eval.scores import CONSISTENCY, VIEWS
-
     check_corpus(meshes)
-    extra = {"photo copied": Method(lambda case: Result(copied(case.photo)), "copied")}
-    measure(meshes, out / "views", bundle, method or [], count, [VIEWS, CONSISTENCY], extra)
+    measure("views", meshes, out / "views", bundle, method or [], count, cluster, jobs)
 
 
 @command(eval_app, "debug", name="mesh")
@@ -103,6 +102,8 @@ def eval_mesh(
     bundle: Generator = "mini",
     count: Count = 30,
     shift: Shift = False,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
     **flags: Any,
 ) -> None:
     """What is made of one photo, as a surface: F-scores at 2, 5 and 10 %, Chamfer, volume and outline IoU.
@@ -124,12 +125,8 @@ def eval_mesh(
         return print(json.dumps(two_meshes(meshes, truth, shift)))
     if shift:
         raise UsageError("--shift goes with two files; surfaces of a corpus are shifted anyway")
-    from img2mv3d.eval.comparison import TRUTH, Method, Result
-    from img2mv3d.eval.own_surface import OwnSurface
-
     check_corpus(meshes)
-    extra = {TRUTH: Method(lambda case: Result(case.truth), "truth")}
-    measure(meshes, out / "mesh", bundle, method or [], count, [OwnSurface().shape(shift=True)], extra)
+    measure("mesh", meshes, out / "mesh", bundle, method or [], count, cluster, jobs)
 
 
 @command(eval_app, "debug", name="consistency")
@@ -260,25 +257,45 @@ def two_meshes(predicted: Path, truth: Path, shift: bool) -> dict[str, float]:
     return {name: round(value, 4) for name, value in file_figures(pair[0], pair[1], shift).items()}
 
 
+def planned(what: str, meshes: Path, bundle: str, given: list[str], count: int) -> tuple[dict, Iterator, list]:
+    """Methods that see a photo, photographed objects, metrics. what: "views", or "mesh" as a surface."""
+    from img2mv3d.bundles.weights import load_bundle
+    from img2mv3d.eval import objects
+    from img2mv3d.eval.comparison import TRUTH, Method, Result
+    from img2mv3d.eval.methods import copied, photo_methods
+    from img2mv3d.eval.own_surface import OwnSurface
+    from img2mv3d.eval.scores import CONSISTENCY, VIEWS
+
+    cases = objects.planned(meshes, count, load_bundle(bundle).framing_px)
+    if what == "views":
+        extra = {"photo copied": Method(lambda case: Result(copied(case.photo)), "copied")}
+        return extra | photo_methods(bundle, given), cases, [VIEWS, CONSISTENCY]
+    extra = {TRUTH: Method(lambda case: Result(case.truth), "truth")}
+    return extra | photo_methods(bundle, given, baselines=False), cases, [OwnSurface().shape(shift=True)]
+
+
 def measure(
+    what: str,
     meshes: Path,
     out: Path,
     bundle: str,
     given: list[str],
     count: int,
-    metrics: list,
-    extra: dict,
+    cluster: str | None,
+    jobs: int | None,
 ) -> None:
-    """Methods that see a photo, and `extra` ones, on photographed objects; the table on stdout and beside the rows."""
+    """The table of `planned` on stdout and beside the rows. cluster: an engine that makes the rows, object by
+    object."""
     ready_torch()
-    from img2mv3d.bundles.weights import load_bundle
-    from img2mv3d.eval import objects
-    from img2mv3d.eval.comparison import paired_table, run
-    from img2mv3d.eval.methods import photo_methods
+    from img2mv3d.eval.comparison import gather, paired_table, run
 
-    methods = photo_methods(bundle, given)
-    cases = objects.planned(meshes, count, load_bundle(bundle).framing_px)
-    table = paired_table(run(methods | extra, cases, metrics, out.with_suffix(".tsv"), say), next(reversed(methods)))
+    methods, cases, metrics = planned(what, meshes, bundle, given, count)
+    cases, rows = list(cases), out.with_suffix(".tsv")
+    if cluster is not None:
+        work = Measuring(what, meshes.absolute(), out.absolute(), bundle, tuple(given), count)
+        spread(cluster, work, range(len(cases)), MEASURING, jobs, out.parent)
+        gather(rows, [work.part(number) for number in range(len(cases))])
+    table = paired_table(run(methods, cases, metrics, rows, say), next(reversed(methods)))
     out.with_suffix(".md").write_text(table, encoding="utf-8")
     print(table)
 

@@ -95,7 +95,7 @@ def on_engine(
     """By number, as they end. Raises UsageError when there is no such engine or it has no room for a photo."""
     from img2mv3d.cli.dry import needed
     from img2mv3d.cluster.engine import Need
-    from img2mv3d.cluster.schedule import drive
+    from img2mv3d.cluster.policy import drive
     from img2mv3d.cluster.start import open_engine, threads_for
 
     if not tasks:

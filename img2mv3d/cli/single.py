@@ -158,6 +158,17 @@ def run_stage(stage: str, path: Path, typed: Mapping[str, Any], depth: str | Non
     carry(source, Path(out), stage, typed, target=target)
 
 
+def taken_by(stage: str, path: Path, typed: Mapping[str, Any]) -> Source:
+    """The file of a stage as `stage` takes it, in a list of many; views of another program become ours under -o."""
+    from img2mv3d.flow.entry import source_of
+
+    if stage not in ("decode", "reconstruct"):
+        return source_of(path)
+    if path.is_dir():
+        path, _ = ours(path, typed, None, size_matters=stage == "decode")
+    return _taken(stage, source_of(path))
+
+
 def ours(
     path: Path, typed: Mapping[str, Any], layout: str | None, *, size_matters: bool
 ) -> tuple[Path, Mapping[str, Any]]:

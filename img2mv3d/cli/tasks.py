@@ -84,12 +84,15 @@ def work(
     bundles: weights that stay loaded, by name."""
     if task.threads is not None:  # in a process of its own, before torch is loaded
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = str(task.threads)
-    from img2mv3d.flow.entry import Source, source_of
+    from img2mv3d.cli.single import taken_by
+    from img2mv3d.flow.entry import Source
 
     screen, started = Noted(told), time.perf_counter()
     more = {"report": task.report, "seeds": task.seeds, "bundles": bundles}
     try:
-        source = source_of(task.photo) if task.carried else Source("photo", task.photo)
+        source = Source("photo", task.photo)
+        if task.carried:
+            source = taken_by(task.until, task.photo, {**task.typed, "out": task.out})
         result, facts = carry_one(source, task.out, task.until, task.typed, screen, **more)
     except Exception as error:
         known = as_known(error)

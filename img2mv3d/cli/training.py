@@ -24,6 +24,7 @@ from img2mv3d.cli.learning import (
     ready_torch,
 )
 from img2mv3d.cli.lines import say
+from img2mv3d.cli.spread import RENDERING, Cluster, Jobs, Rendering, chunks, spread
 from img2mv3d.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,12 +62,18 @@ def data_render(
     poses: Poses = 2,
     seed: Seed = 0,
     limit: Limit = None,
+    cluster: Cluster = None,
+    jobs: Jobs = None,
     **flags: Any,
 ) -> None:
     """Render six views, normals, depth and a photo of every mesh; sets that exist are kept."""
     check_corpus(meshes)
-    from img2mv3d.data.renders import render_corpus
+    from img2mv3d.data.renders import planned_sets, render_corpus
 
+    if cluster is not None:
+        names = [f"{entry.id}.{pose}" for entry, pose in planned_sets(meshes, poses=poses, seed=seed, limit=limit)]
+        work = Rendering(meshes.absolute(), out.absolute(), seed)
+        spread(cluster, work, chunks(names), RENDERING, jobs, out)
     for line in render_corpus(meshes, out, poses=poses, seed=seed, limit=limit, progress=_counted("rendered")):
         say(f"skipped: {line}")
     print(out.absolute())

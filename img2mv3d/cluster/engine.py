@@ -1,7 +1,7 @@
 """What an engine is: seats for tasks on this machine, on Ray's nodes or in Slurm's jobs.
 
 In: tasks that can be pickled, what one of them needs. Out: `Ended` for each, and news on the way. An engine repeats
-nothing and judges nothing: that is `schedule`'s.
+nothing and judges nothing: that is `policy`'s.
 """
 
 from __future__ import annotations

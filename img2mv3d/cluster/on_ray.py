@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from img2mv3d.cluster.engine import NODE, Ended, Need, News
-from img2mv3d.cluster.schedule import STARTS
+from img2mv3d.cluster.policy import STARTS
 from img2mv3d.cluster.seat import Seat, versions
 from img2mv3d.errors import ResourceError, UsageError
 from img2mv3d.serve.workers import GRACE, Outcome, Work
@@ -24,8 +24,8 @@ from img2mv3d.serve.workers import GRACE, Outcome, Work
 PORT = 6379  # of a head, where none is named
 LOOK = 5.0  # s between two looks whether nodes came
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-# of a cluster that is started here: no log grows beyond 10 MB
-LOGS = {"RAY_ROTATION_MAX_BYTES": "5000000", "RAY_ROTATION_BACKUP_COUNT": "1"}
+# of a cluster that is started here: no log grows beyond 10 MB, and photos are no less urgent than elsewhere
+HERE = {"RAY_ROTATION_MAX_BYTES": "5000000", "RAY_ROTATION_BACKUP_COUNT": "1", "RAY_worker_niceness": "0"}
 
 
 @dataclass(eq=False)
@@ -182,7 +182,7 @@ def connect(address: str | None) -> bool:
     except ConnectionError as error:
         if wanted or os.environ.get("RAY_ADDRESS"):
             raise UsageError(f"--cluster ray://{wanted or ''}: no cluster there ({_first_line(error)})") from None
-        os.environ.update({name: value for name, value in LOGS.items() if name not in os.environ})
+        os.environ.update({name: value for name, value in HERE.items() if name not in os.environ})
         ray.init(address="local", include_dashboard=False, object_store_memory=100 << 20, **quiet)
     except (RuntimeError, ValueError) as error:  # other versions of Ray or Python
         raise UsageError(f"--cluster ray: {_first_line(error)}") from None

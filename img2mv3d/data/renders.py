@@ -122,29 +122,47 @@ def render_corpus(
     limit: at most that many sets in all.
     wanted: keep only some entries.
     """
-    listed = read_manifest(meshes / "manifest.tsv")
-    fit = {e.id for e in listed if e.split == "train"} | {e.id for e in without_twins(listed)}
-    entries = [e for e in listed if e.id in fit and e.weight > 0 and (wanted is None or wanted(e))]
-    entries = [e for e in entries if (meshes / "objects" / f"{e.id}.npz").exists()]
-    work = list(schedule(entries, poses, seed))[:limit]
+    work = planned_sets(meshes, poses=poses, seed=seed, limit=limit, wanted=wanted)
     (out / "sets").mkdir(parents=True, exist_ok=True)
     index = _Index(out / "index.tsv")
     failed = []
     for done, (entry, pose) in enumerate(work):
         name = f"{entry.id}.{pose}"
-        path = out / "sets" / f"{name}.npz"
         try:
-            if not path.exists():
-                solid = load_solid(meshes / "objects" / f"{entry.id}.npz")
-                sample = render(solid, _numbers(name, seed))
-                arrays = {key: getattr(sample, key) for key in SET_KEYS[:-1]}
-                write_atomically(path, **arrays, framing_px=np.array(sample.framing_px, np.int32))
+            render_set(meshes, out, name, seed)
             index.add(entry, pose)
         except (InputError, NothingFoundError) as error:
             failed.append(f"{name}: {error}")
         if progress:
             progress(done + 1, len(work))
     return failed
+
+
+def planned_sets(
+    meshes: Path,
+    *,
+    poses: int = 2,
+    seed: int = 0,
+    limit: int | None = None,
+    wanted: Callable[[Entry], bool] | None = None,
+) -> list[tuple[Entry, int]]:
+    """(entry, pose) of every set that `render_corpus` renders, in its order."""
+    listed = read_manifest(meshes / "manifest.tsv")
+    fit = {e.id for e in listed if e.split == "train"} | {e.id for e in without_twins(listed)}
+    entries = [e for e in listed if e.id in fit and e.weight > 0 and (wanted is None or wanted(e))]
+    entries = [e for e in entries if (meshes / "objects" / f"{e.id}.npz").exists()]
+    return list(schedule(entries, poses, seed))[:limit]
+
+
+def render_set(meshes: Path, out: Path, name: str, seed: int) -> None:
+    """Render the set `<id>.<pose>` unless it exists. Raises InputError, NothingFoundError."""
+    path = out / "sets" / f"{name}.npz"
+    if path.exists():
+        return
+    solid = load_solid(meshes / "objects" / f"{name.rpartition('.')[0]}.npz")
+    sample = render(solid, _numbers(name, seed))
+    arrays = {key: getattr(sample, key) for key in SET_KEYS[:-1]}
+    write_atomically(path, **arrays, framing_px=np.array(sample.framing_px, np.int32))
 
 
 def render(solid: Solid, rng: np.random.Generator) -> Sample:

@@ -164,6 +164,12 @@ def run(
     return found
 
 
+def gather(path: Path, parts: Iterable[Path]) -> None:
+    """Rows of `parts` into the file at `path`, after what stands there; parts that are not there have none."""
+    known = {row.key: row for file in (path, *parts) if file.is_file() for row in load_rows(file)}
+    save_rows(path, list(known.values()))
+
+
 def paired_table(rows: Sequence[Row], against: str, figures: Sequence[str] | None = None) -> str:
     """Markdown by condition: every method's mean, and in brackets its mean paired difference to the method `against`
     with its 95 % interval.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from img2mv3d.conventions import VIEW_NAMES
+from img2mv3d.flow.counters import Counters
 from img2mv3d.serve.jobs import DONE, FAILED, Job, Jobs
 from img2mv3d.serve.work import OUT, PHOTO, PREVIEW, REPORT, RunTask
 from img2mv3d.serve.workers import Outcome, Worker
@@ -45,6 +46,7 @@ class Crew:
         self._end = threading.Event()
         self._threads: list[threading.Thread] = []
         self.problem = ""
+        self.counters = Counters()
 
     @property
     def ready(self) -> bool:
@@ -118,6 +120,7 @@ class Crew:
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         known = self.jobs.get(job.id) is job
+        self._count(job, outcome)
         if outcome.ok and known:
             record = {"name": job.name, "options": job.options, "key": job.key, "created": job.created}
             record |= {"parent": job.parent, "facts": outcome.facts}
@@ -130,6 +133,14 @@ class Crew:
         self.jobs.finish(job, DONE if outcome.ok else FAILED, outcome.reason, outcome.facts)
         if self.jobs.get(job.id) is not job:  # deleted meanwhile
             self.forget([job])
+
+    def _count(self, job: Job, outcome: Outcome) -> None:
+        if outcome.ok:
+            self.counters.well(outcome.facts.get("stages", {}))
+        else:
+            self.counters.failed["Cancelled" if job.stop.is_set() else outcome.kind or outcome.lost or "Other"] += 1
+        if outcome.lost:
+            self.counters.lost[outcome.lost] += 1
 
     def _warm(self, worker: Worker) -> None:
         try:

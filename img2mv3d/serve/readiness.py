@@ -6,9 +6,11 @@ import time
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from img2mv3d.flow.counters import gauge
 from img2mv3d.serve.desk import AtDesk
+from img2mv3d.serve.jobs import QUEUED, RUNNING
 
 router = APIRouter()
 
@@ -31,3 +33,15 @@ async def status(desk: AtDesk) -> dict[str, Any]:
     crew = desk.crew
     told = {"ready": crew.ready, "problem": crew.problem, "full": crew.jobs.full()}
     return {**told, "keep_seconds": crew.jobs.keep, "now": time.time()}
+
+
+@router.get("/metrics", summary="Counters as Prometheus' text.")
+async def metrics(desk: AtDesk) -> Response:
+    """Runs by how they ended, seconds by stage, and how many wait."""
+    crew = desk.crew
+    states = [job.state for job in crew.jobs.all()]
+    told = crew.counters.prometheus()
+    told += gauge("runs_waiting", "Runs in the queue.", states.count(QUEUED))
+    told += gauge("runs_running", "Runs at work.", states.count(RUNNING))
+    told += gauge("ready", "1 once a worker is loaded.", int(crew.ready))
+    return PlainTextResponse(told, media_type="text/plain; version=0.0.4")

@@ -62,7 +62,8 @@ class PhotoRuns:
         except StoppedError:
             raise
         except Exception as error:
-            return Outcome(False, reason_of(error, task.folder))
+            kind = type(error).__name__ if isinstance(error, Img2mv3dError) else "Defect"
+            return Outcome(False, reason_of(error, task.folder), kind=kind)
 
     def _run(self, task: RunTask, tell: Tell) -> dict[str, Any]:
         from img2mv3d.flow.entry import Source

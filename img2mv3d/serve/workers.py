@@ -33,12 +33,14 @@ class StoppedError(Img2mv3dError):
 class Outcome:
     """What became of a task. ok: it went well. reason: one line, if not. facts: plain values. lost: why nothing is
     known about the task itself: "killed" (its process died), "memory" (it took too much), "start" (no process began).
+    kind: of what went wrong, for counting.
     """
 
     ok: bool
     reason: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     lost: str = ""
+    kind: str = ""
 
 
 @runtime_checkable

@@ -1,5 +1,6 @@
-"""An engine for tests: tasks are done at once, in this process, or lost as their words say."""
+"""Engines for tests: tasks are done at once, in this process, or lost as their words say."""
 
+import queue
 from typing import Any
 
 from img2mv3d.cluster.engine import Ended, News
@@ -35,3 +36,31 @@ class Desk:
     def cancel(self) -> None:
         self.cancelled += 1
         self.busy.clear()
+
+
+class Here:
+    """Does its tasks. lost: what is lost at the first attempts at a task, by its number."""
+
+    most_memory = 1 << 40
+
+    def __init__(self, work: Any) -> None:
+        self.work, self.tasks, self.lost, self.attempts = work, [], {}, {}
+        self._ended: queue.SimpleQueue = queue.SimpleQueue()
+        work.warm()
+
+    def free(self) -> int:
+        return 1
+
+    def submit(self, number: int, task: Any, memory: int) -> None:
+        self.tasks.append(task)
+        attempt = self.attempts[number] = self.attempts.get(number, -1) + 1
+        if attempt < len(lost := self.lost.get(number, [])):
+            self._ended.put(Ended(number, Outcome(False, f"{lost[attempt]} went", lost=lost[attempt]), lost[attempt]))
+        else:
+            self._ended.put(Ended(number, self.work.do(task, lambda kind, data: None)))
+
+    def wait(self, seconds: float) -> list[Ended | News]:
+        return [self._ended.get()]
+
+    def cancel(self) -> None:
+        pass

@@ -7,7 +7,7 @@ import pytest
 
 from img2mv3d.cluster.engine import Need, News
 from img2mv3d.cluster.local import Local
-from img2mv3d.cluster.schedule import drive
+from img2mv3d.cluster.policy import drive
 from img2mv3d.errors import UsageError
 from tests.serve.works import Echo
 

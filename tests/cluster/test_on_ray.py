@@ -16,30 +16,27 @@ pytest.importorskip("ray")
 from img2mv3d.cluster import on_ray
 from img2mv3d.cluster.engine import Need, News
 from img2mv3d.cluster.on_ray import OnRay, check_room, connect, seats_in
-from img2mv3d.cluster.schedule import drive
+from img2mv3d.cluster.policy import drive
 from img2mv3d.errors import UsageError
+from tests.cluster.nodes import ENVIRONMENT, Nodes
 from tests.serve.works import Echo
 
 NEED = Need(cpus=1, memory=100 << 20)
-NODE = {"num_cpus": 1, "memory": 1 << 30, "object_store_memory": 80 << 20}
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster() -> Iterator[Nodes]:
     """Three nodes on this machine; the first is the head, and has no seat."""
-    root = str(Path(__file__).parents[2])
-    os.environ["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    os.environ.update(on_ray.QUIET)
-    import ray
-    from ray.cluster_utils import Cluster
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        import ray
 
-    made = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
-    made.add_node(**NODE)
-    made.add_node(**NODE)
-    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-    yield made
-    ray.shutdown()
-    made.shutdown()
+        made = Nodes()
+        ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+        yield made
+        ray.shutdown()
+        made.end()
 
 
 def sleepers() -> list[psutil.Process]:
@@ -62,14 +59,14 @@ def test_room_is_counted_node_by_node() -> None:
 
 
 @pytest.mark.slow
-def test_a_need_that_no_node_meets_is_told_at_the_start(cluster: Any, tmp_path: Path) -> None:
+def test_a_need_that_no_node_meets_is_told_at_the_start(cluster: Nodes, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no node has that"):
         OnRay(Echo(), Need(1, 10**12), None, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_tasks_are_done_on_all_nodes_in_warm_processes_with_our_threads(cluster: Any, tmp_path: Path) -> None:
+def test_tasks_are_done_on_all_nodes_in_warm_processes_with_our_threads(cluster: Nodes, tmp_path: Path) -> None:
     found = dict(drive(OnRay(Echo(), NEED, None, tmp_path), [f"task {n}" for n in range(30)], NEED.memory))
     assert [found[n].facts["said"] for n in range(30)] == [f"task {n}" for n in range(30)]
     assert len({outcome.facts["pid"] for outcome in found.values()}) == 2
@@ -78,27 +75,26 @@ def test_tasks_are_done_on_all_nodes_in_warm_processes_with_our_threads(cluster:
 
 
 @pytest.mark.slow
-def test_what_kills_its_process_is_set_aside_and_bad_input_is_told(cluster: Any, tmp_path: Path) -> None:
+def test_what_kills_its_process_is_set_aside_and_bad_input_is_told(cluster: Nodes, tmp_path: Path) -> None:
     found = dict(drive(OnRay(Echo(), NEED, None, tmp_path), ["die", "raise", "a", "grow 200"], NEED.memory))
     assert "its process died 3 times" in found[0].reason and "ValueError" in found[1].reason
     assert found[2].ok and found[3].ok  # with more memory
 
 
 @pytest.mark.slow
-def test_a_node_that_goes_takes_nothing_along_and_a_new_one_is_used(cluster: Any, tmp_path: Path) -> None:
+def test_a_node_that_goes_takes_nothing_along_and_a_new_one_is_used(cluster: Nodes, tmp_path: Path) -> None:
     import ray
 
-    extra = cluster.add_node(**NODE)
     heard: list[News] = []
-    engine, tasks = OnRay(Echo(), NEED, None, tmp_path), ["sleep 4"] * 3 + [f"task {n}" for n in range(10)]
-    threading.Timer(6.0, cluster.remove_node, [extra, False]).start()
+    engine, tasks = OnRay(Echo(), NEED, None, tmp_path), ["sleep 15"] * 3 + [f"task {n}" for n in range(10)]
+    threading.Timer(6.0, cluster.replace).start()
     found = dict(drive(engine, tasks, NEED.memory, heard.append))
     assert all(outcome.ok for outcome in found.values()) and len(found) == 13
     assert sum(node["Alive"] for node in ray.nodes()) == 3
 
 
 @pytest.mark.slow
-def test_left_early_the_children_of_workers_die_with_them(cluster: Any, tmp_path: Path) -> None:
+def test_left_early_the_children_of_workers_die_with_them(cluster: Nodes, tmp_path: Path) -> None:
     before = {p.pid for p in sleepers()}
     engine = OnRay(Echo(), NEED, None, tmp_path)
     with contextlib.suppress(KeyboardInterrupt):
@@ -111,7 +107,7 @@ def test_left_early_the_children_of_workers_die_with_them(cluster: Any, tmp_path
 
 
 @pytest.mark.slow
-def test_another_version_is_refused(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_is_refused(cluster: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_ray, "versions", lambda: "img2mv3d 9.9, torch 1.0")
     with pytest.raises(UsageError, match=r"this machine has img2mv3d 9.9"):
         list(drive(OnRay(Echo(), NEED, None, tmp_path), ["a"], NEED.memory))

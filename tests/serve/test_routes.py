@@ -67,6 +67,20 @@ def test_json_with_base64_does_the_same_and_waiting_gives_the_file(server: Serve
     assert answer.headers["content-type"] == "model/stl" and answer.headers["x-run-id"]
 
 
+def test_counters_can_be_scraped(server: Served) -> None:
+    def figure(name: str) -> float:
+        text = server.ask("GET", "/metrics").body.decode()
+        return float(next(line for line in text.splitlines() if line.startswith(f"img2mv3d_{name} ")).split()[-1])
+
+    before = figure("photos_done_total")
+    server.form({"photo": picture(7)}, "/runs?wait=1")
+    server.form({"photo": picture(8), "options": '{"depth_ratio": 0.77}'}, "/runs?wait=1")
+    answer = server.ask("GET", "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert figure("photos_done_total") == before + 1 and figure("runs_waiting") == 0 and figure("ready") == 1
+    assert 'img2mv3d_photos_failed_total{kind="' in answer.body.decode()
+
+
 def test_two_posts_at_once_have_their_own_results(server: Served) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda n: server.form({"photo": picture(n)}, "/runs?wait=1"), range(4)))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from img2mv3d.cluster.engine import Ended
-from img2mv3d.cluster.schedule import KILLS, LOSSES, Schedule, drive
+from img2mv3d.cluster.policy import KILLS, LOSSES, Schedule, drive
 from img2mv3d.errors import ResourceError
 from img2mv3d.serve.workers import Outcome
 from tests.cluster.desk import Desk

@@ -1,0 +1,161 @@
+"""`run --cluster` on stand-ins for engine and stages: what is told, what is tried again, what stands at the end."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from img2mv3d import errors
+from img2mv3d.bundles import weights
+from img2mv3d.cli import dry
+from img2mv3d.cli.nodes import PhotoWork
+from img2mv3d.cli.tasks import Task
+from img2mv3d.cluster import start
+from img2mv3d.flow import runners
+from tests.cli.conftest import Run
+from tests.cluster.desk import Here
+from tests.conftest import Workshop
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the engine was asked for; "lost" says what it loses."""
+    asked: dict[str, Any] = {"lost": {}}
+
+    def made(where: str, work: Any, need: Any, seats: int | None, place: Path) -> Here:
+        here = Here(work)
+        here.lost = asked["lost"]
+        asked.update(where=where, need=need, seats=seats, place=place, engine=here)
+        return here
+
+    monkeypatch.setattr(start, "open_engine", made)
+    monkeypatch.setattr(dry, "needed", lambda plan: (123, "cpu"))
+    monkeypatch.setattr(weights, "kept_loaded", lambda bundle: bundle)
+    return asked
+
+
+@pytest.fixture
+def photos(workshop: Workshop) -> list[str]:
+    for name in ("cup.png", "hat.png", "toy.png"):
+        (workshop.folder / name).write_bytes(name.encode())
+    return ["toy.png", "cup.png", "hat.png"]
+
+
+def events(result: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]  # every line is one
+
+
+def test_a_cluster_makes_what_one_machine_makes(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]
+) -> None:
+    assert img2mv3d("run", *photos, "-o", "one", "--no-cache").exit_code == 0
+    assert img2mv3d("run", *photos, "-o", "many", "--no-cache", "--cluster", "ray", "--jobs", 7).exit_code == 0
+    meshes = [[(workshop.folder / o / n / "mesh.glb").read_bytes() for n in ("toy", "cup")] for o in ("one", "many")]
+    assert meshes[0] == meshes[1]
+    assert engine["where"] == "ray" and engine["seats"] == 7 and engine["place"] == workshop.folder / "many"
+    assert engine["need"].memory == 123 and engine["need"].gpus == 0
+
+
+def test_events_have_one_run_and_the_summary_the_order_of_the_list(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]
+) -> None:
+    engine["lost"] = {0: ["node"], 1: ["killed"] * 9}
+    result = img2mv3d("run", "gone.png", *photos, "--cluster", "local", "--json")
+    told = events(result)
+    assert len({e["run"] for e in told}) == 1 and result.exit_code == 1
+    by_kind = {kind: [e for e in told if e["event"] == kind] for kind in ("begin", "begun", "again", "photo", "end")}
+    assert sum(map(len, by_kind.values())) == len(told)
+    assert [(e["photo"], e["lost"]) for e in by_kind["again"]] == [
+        ("toy.png", "node"),
+        ("cup.png", "killed"),
+        ("cup.png", "killed"),
+    ]
+    assert [e["photo"] for e in by_kind["photo"]] == ["gone.png", "toy.png", "hat.png", "cup.png"]
+    assert by_kind["photo"][-1]["error"] == "set aside: its process died 3 times (killed went)"
+    counted = by_kind["end"][0]
+    assert counted["done"] == 2 and counted["failed"] == {"PhotoError": 1, "SetAside": 1}
+    assert counted["lost"] == {"node": 1, "killed": 2}
+    summary = json.loads((workshop.out / "summary.json").read_text())
+    assert [p["photo"] for p in summary["photos"]] == ["gone.png", *photos] and summary["run"] == told[0]["run"]
+
+
+def test_bad_input_is_not_tried_again_and_its_words_name_it_as_typed(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad(context: Any, photo: Path, mask: Any, matting: Any) -> Any:
+        raise errors.PhotoError(f"{photo}: cannot be read as an image")
+
+    monkeypatch.setattr(runners, "prepare", bad)
+    result = img2mv3d("run", *photos, "--cluster", "local")
+    assert result.exit_code == 3 and "failed: cup.png: cannot be read as an image" in result.stderr
+    assert [task.photo.name for task in engine["engine"].tasks] == photos
+
+
+def test_the_same_command_goes_on(img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]) -> None:
+    img2mv3d("run", *photos[:2], "--cluster", "local")
+    workshop.runners.calls.clear()
+    told = events(img2mv3d("run", *photos, "--cluster", "local", "--json"))
+    assert workshop.runners.calls["export"] == 1 and told[-1]["cached"] == 2
+
+
+def test_a_list_gives_each_photo_its_own_flags(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]
+) -> None:
+    (workshop.folder / "list.csv").write_text("photo,seed,format\ncup.png,3,stl\ncup.png,,\n")
+    assert img2mv3d("run", "list.csv", "--seed", 5, "--cluster", "local").exit_code == 0
+    assert [task.typed.get("seed") for task in engine["engine"].tasks] == [3, 5]
+    assert sorted(p.name for p in workshop.out.glob("*/mesh.*") if p.suffix != ".json") == ["mesh.glb", "mesh.stl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--cluster", "kubernetes"), "expected local, ray, ray://HOST:PORT or slurm"),
+        (("--cluster", "slurm://x"), "expected local"),
+        (("--cluster", "local", "--store", "nowhere"), "expected a URL such as"),
+        (("--cluster", "local", "--no-cache", "--store", "file:///x"), "--store needs the cache"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(
+    img2mv3d: Run, photos: list[str], engine: dict[str, Any], words: tuple[str, ...], says: str
+) -> None:
+    result = img2mv3d("run", *photos, *words)
+    assert result.exit_code == 2 and says in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_an_engine_that_is_not_installed_says_what_to_type(
+    img2mv3d: Run, photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "find_spec", lambda name: None)
+    assert "needs submitit, which is not installed" in img2mv3d("run", *photos, "--cluster", "slurm").stderr
+
+
+def test_a_store_that_is_shared_is_filled(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]
+) -> None:
+    store = f"file://{workshop.folder}/shared"
+    img2mv3d("run", *photos, "--cluster", "local", "--store", store, "--cache", "one", "-o", "a")
+    workshop.runners.calls.clear()
+    told = events(
+        img2mv3d("run", *photos, "--cluster", "local", "--store", store, "--cache", "two", "-o", "b", "--json")
+    )
+    assert not workshop.runners.calls and told[-1]["cached"] == 3
+
+
+@pytest.mark.parametrize("kind", [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, Exception)])
+def test_every_error_comes_back_as_an_outcome_that_another_process_can_read(
+    workshop: Workshop, kind: type[Exception], engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from img2mv3d.cli import tasks
+    from img2mv3d.cli.seeds import ONE
+
+    def raises(*words: Any, **more: Any) -> None:
+        raise kind("why")
+
+    monkeypatch.setattr(tasks, "carry_one", raises)
+    monkeypatch.setattr("img2mv3d.cli.nodes.PATIENCE", 0.0)
+    task = Task(workshop.photo, workshop.out, "export", {}, ONE)
+    outcome = pickle.loads(pickle.dumps(PhotoWork("fake", "cpu").do(task, lambda kind, data: None)))
+    assert outcome.facts["kind"] == kind.__name__ and outcome.reason == "why" and not outcome.lost

@@ -1,0 +1,114 @@
+"""The whole of it: three nodes of Ray on this machine, real stages on toy networks, nodes that are killed, a store that
+is away for a while; and all is as one machine makes it.
+
+IMG2MV3D_SHOW=200 takes so many photos; IMG2MV3D_SHOW_PHOTOS=DIR adds real ones, with the weights `mini`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+pytest.importorskip("ray")
+
+from img2mv3d.files.durable import digest_file
+from tests.cluster.nodes import ENVIRONMENT, Nodes
+from tests.faults.real import QUICK
+from tests.toys import toy_bundle
+
+pytestmark = pytest.mark.slow
+COUNT = int(os.environ.get("IMG2MV3D_SHOW", "12"))
+AWAY = float(os.environ.get("IMG2MV3D_SHOW_AWAY", "20"))  # s
+THREADS = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    toy_bundle(tmp_path / "toy")
+    (tmp_path / "photos").mkdir()
+    for n in range(COUNT):
+        photo = Image.new("RGBA", (120, 100))
+        ImageDraw.Draw(photo).ellipse((20, 10, 60 + n % 50, 60 + n // 50), fill=(n, 80, 40, 255))
+        photo.save(tmp_path / "photos" / f"{n:03}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    """With caches of their own, as machines have."""
+    for name, value in (ENVIRONMENT | THREADS).items():
+        monkeypatch.setenv(name, value)
+    made = Nodes(lambda number: {"IMG2MV3D_CACHE": str(place / f"cache-{number}")})
+    yield made
+    made.end()
+
+
+def run(place: Path, out: str, *words: str, **env: str) -> tuple[list[dict[str, Any]], str]:
+    """What `run --json` tells."""
+    line = [sys.executable, "-m", "img2mv3d", "run", "photos", "--bundle", "toy", *QUICK, "--json", "--no-report"]
+    told = {**os.environ, **THREADS, **env}
+    done = subprocess.run([*line, "-o", out, *words], cwd=place, env=told, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(text) for text in done.stdout.splitlines()], done.stderr
+
+
+def meshes(out: Path) -> dict[str, str]:
+    return {path.parent.name: digest_file(path) for path in sorted(out.glob("*/mesh.glb"))}
+
+
+def test_nodes_and_store_fail_and_all_is_as_one_machine_makes_it(place: Path, nodes: Nodes) -> None:
+    store = place / "store"
+    store.mkdir()
+    begun = time.monotonic()
+    trouble: list[str] = []
+
+    def disturb() -> None:
+        def once(done: int) -> None:
+            while len(list((place / "out").glob("*/mesh.glb"))) < done and time.monotonic() - begun < 3600:
+                time.sleep(0.2)
+
+        once(COUNT // 5)
+        nodes.replace()
+        trouble.append("a node was killed")
+        once(2 * COUNT // 5)
+        store.rename(place / "elsewhere")
+        store.touch()  # a file in the place of the folder: nothing can be written
+        time.sleep(AWAY)
+        store.unlink()
+        (place / "elsewhere").rename(store)
+        trouble.append("the store was away")
+        once(3 * COUNT // 5)
+        nodes.replace()
+        trouble.append("a node was killed")
+
+    threading.Thread(target=disturb, daemon=True).start()
+    address = f"ray://{nodes.address}"
+    events, said = run(place, "out", "--cluster", address, "--store", f"file://{store}")
+    seconds = {"cluster": time.monotonic() - begun}
+    begun = time.monotonic()
+    run(place, "single", "--jobs", "2", "--cache", str(place / "single-cache"))
+    seconds["jobs"] = time.monotonic() - begun
+    assert trouble.count("a node was killed") == 2 and "the store was away" in trouble
+    assert meshes(place / "out") == meshes(place / "single") and len(meshes(place / "out")) == COUNT
+    photos = [e for e in events if e["event"] == "photo"]
+    again = [e for e in events if e["event"] == "again"]
+    lost = Counter(e["photo"] for e in again)
+    assert len({e["run"] for e in events}) == 1 and all(e["lost"] in ("node", "start") for e in again)
+    computed = {e["photo"]: sum(s["how"] == "computed" for s in e["stages"].values()) for e in photos}
+    whole = max(computed.values())
+    assert all(count == whole for photo, count in computed.items() if photo not in lost)
+    assert not list((place / "out").rglob(".img2mv3d-*"))  # no draft, no sign, no owner
+    summary = json.loads((place / "out" / "summary.json").read_text())
+    assert [p["photo"] for p in summary["photos"]] == [f"photos/{n:03}.png" for n in range(COUNT)]
+    assert summary["counters"]["lost"].get("node", 0) == sum(e["lost"] == "node" for e in again)
+    print(json.dumps({"lost": lost, "computed of the lost": {p: computed[p] for p in lost}, "seconds": seconds}))
+    print(said[-2000:])
