@@ -35,6 +35,7 @@ COVERED = {
     "flow.inputs": "flow/test_pipeline: every kind of source",
     "flow.resolve": "flow/test_pipeline",
     "flow.progress": "cli/test_screen",
+    "eval.of_photos": "cli/test_spread",
     "cli.guard": "cli/test_app",
     "cli.bundle": "cli/test_care, bundles/test_decoders",
     "cli.lines": "cli/test_care",

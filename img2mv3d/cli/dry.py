@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parents[1] / "bundles" / "counts.json"
 QUICK_GRID, FINAL_GRID = 128, 192  # of the standard plan; fits grow with the nodes of theirs
+MATTING = 0.5e9  # bytes of the network that cuts objects out
 LATER = 0.15e9  # what the fit's libraries and results leave behind for the stages after depth
 
 
@@ -74,7 +75,7 @@ def needed(plan: Plan) -> tuple[int, str]:
     final = _grown(forecast.FINAL_FIT, plan.reconstruct.grid, FINAL_GRID)[1]
     work = max(*(need.work for need in needs), quick, final, forecast.EXPORT[1])
     device = machine.guess_device() if plan.device == "auto" else plan.device
-    return int(base + LATER + sum(need.weights for need in needs) + work), device
+    return int(base + LATER + MATTING + sum(need.weights for need in needs) + work), device
 
 
 def asked_of(plan: Plan, bundle: Any, decoder: Any) -> Any:

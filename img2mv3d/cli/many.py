@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from img2mv3d.cli.board import News, board_for
-from img2mv3d.cli.carry import plan_of
+from img2mv3d.cli.carry import open_store, plan_of
 from img2mv3d.cli.flags import ONE_PHOTO
 from img2mv3d.cli.guard import one_line
 from img2mv3d.cli.lines import say
@@ -113,6 +113,7 @@ def _check(wanted: list[Wanted], until: str, typed: Mapping[str, Any]) -> Plan:
     if until == "export":
         check_format(plan.export.format)
     check_device(plan.device)
+    open_store(typed, say)
     return plan
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -257,23 +256,6 @@ def two_meshes(predicted: Path, truth: Path, shift: bool) -> dict[str, float]:
     return {name: round(value, 4) for name, value in file_figures(pair[0], pair[1], shift).items()}
 
 
-def planned(what: str, meshes: Path, bundle: str, given: list[str], count: int) -> tuple[dict, Iterator, list]:
-    """Methods that see a photo, photographed objects, metrics. what: "views", or "mesh" as a surface."""
-    from img2mv3d.bundles.weights import load_bundle
-    from img2mv3d.eval import objects
-    from img2mv3d.eval.comparison import TRUTH, Method, Result
-    from img2mv3d.eval.methods import copied, photo_methods
-    from img2mv3d.eval.own_surface import OwnSurface
-    from img2mv3d.eval.scores import CONSISTENCY, VIEWS
-
-    cases = objects.planned(meshes, count, load_bundle(bundle).framing_px)
-    if what == "views":
-        extra = {"photo copied": Method(lambda case: Result(copied(case.photo)), "copied")}
-        return extra | photo_methods(bundle, given), cases, [VIEWS, CONSISTENCY]
-    extra = {TRUTH: Method(lambda case: Result(case.truth), "truth")}
-    return extra | photo_methods(bundle, given, baselines=False), cases, [OwnSurface().shape(shift=True)]
-
-
 def measure(
     what: str,
     meshes: Path,
@@ -288,14 +270,15 @@ def measure(
     object."""
     ready_torch()
     from img2mv3d.eval.comparison import gather, paired_table, run
+    from img2mv3d.eval.of_photos import planned
 
-    methods, cases, metrics = planned(what, meshes, bundle, given, count)
-    cases, rows = list(cases), out.with_suffix(".tsv")
+    methods, planning, metrics, against = planned(what, meshes, bundle, given, count)
+    cases, rows = list(planning), out.with_suffix(".tsv")
     if cluster is not None:
         work = Measuring(what, meshes.absolute(), out.absolute(), bundle, tuple(given), count)
         spread(cluster, work, range(len(cases)), MEASURING, jobs, out.parent)
         gather(rows, [work.part(number) for number in range(len(cases))])
-    table = paired_table(run(methods, cases, metrics, rows, say), next(reversed(methods)))
+    table = paired_table(run(methods, cases, metrics, rows, say), against)
     out.with_suffix(".md").write_text(table, encoding="utf-8")
     print(table)
 

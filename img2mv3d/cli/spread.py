@@ -86,11 +86,11 @@ class Measuring:
 
     def do(self, task: int, tell: workers.Tell) -> workers.Outcome:
         """The rows of one object, in a file of its own."""
-        from img2mv3d.cli.measuring import planned
         from img2mv3d.eval.comparison import run
+        from img2mv3d.eval.of_photos import planned
         from img2mv3d.serve.workers import Outcome
 
-        methods, cases, metrics = planned(self.what, self.meshes, self.bundle, list(self.given), self.count)
+        methods, cases, metrics, _ = planned(self.what, self.meshes, self.bundle, list(self.given), self.count)
         chosen = [case for number, case in enumerate(cases) if number == task]
         run(methods, chosen, metrics, self.part(task), lambda line: tell("line", {"line": line}))
         return Outcome(True)

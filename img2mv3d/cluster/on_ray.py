@@ -69,6 +69,7 @@ class OnRay:
 
             ray.kill(hired.actor)
             hired = self._hire(memory)
+            hired.actor.start.remote(self._work)
         self._busy[hired.actor.do.remote(task, memory)] = number, hired
 
     def wait(self, seconds: float) -> list[Ended | News]:
@@ -130,8 +131,8 @@ class OnRay:
         hired = self._opening.pop(reference)
         try:
             problem = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            return self._missed(_first_line(error))
+        except ray.exceptions.RayError as error:  # its node went, perhaps; where others are well, another one is tried
+            return None if self._able else self._missed(_first_line(error))
         if len(hired.ready) == 1 and problem:
             raise UsageError(problem)
         if problem:
@@ -145,7 +146,7 @@ class OnRay:
             self._able = True
 
     def _missed(self, problem: str) -> None:
-        """An actor did not come to life; one fewer is tried, unless the node went and room with it."""
+        """An actor did not come to life: one fewer is tried."""
         self._unable += 1
         if self._unable >= STARTS and not self._able:
             raise ResourceError(f"no worker can start: {problem}")

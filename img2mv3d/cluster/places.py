@@ -45,7 +45,9 @@ def place_of(url: str) -> Place:
         return Folder(Path(unquote(parts.path)))
     if parts.scheme in ("", "file") or not parts.netloc:
         raise UsageError(f"--store {url}: expected a URL such as s3://bucket/prefix or file:///shared/store")
-    return Bucket(url)
+    bucket = Bucket(url)
+    bucket.check()
+    return bucket
 
 
 class Folder:
@@ -102,12 +104,16 @@ class Folder:
 
 class Bucket:
     """A prefix of a bucket. The client is made in the process that uses it, and anew after a failure: credentials
-    expire, and a forked one hangs. Raises UsageError where fsspec or what it needs is not installed."""
+    expire, and a forked one hangs."""
 
     def __init__(self, url: str, make: Callable[[], tuple[Any, str]] | None = None) -> None:
         self.url, self._make = url, make or self._opened
         self._client: tuple[int, Any, str] | None = None
         self._strict: bool | None = None  # does the store keep what is there? not known yet
+
+    def check(self) -> None:
+        """Raises UsageError where nothing can be made of the URL; asks nobody."""
+        self._make()
 
     def get(self, name: str) -> bytes | None:
         """A direct request: listings lag behind."""

@@ -45,7 +45,8 @@ class Seat:
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
-        self._problem, self._opened, self._stop = "", threading.Event(), threading.Event()
+        self._problem, self._threads = "", 1
+        self._checked, self._opened, self._stop = (threading.Event() for _ in range(3))
 
     def open(self, head: str, sign: str, threads: int) -> str:
         """Why this node may not take part; empty when it may."""
@@ -53,20 +54,27 @@ class Seat:
             self._problem = objection(head, Path(sign))
         finally:
             self._threads = threads
+            self._checked.set()
         return self._problem
 
     def start(self, work: Work) -> str:
         """Start the process, with everything loaded; why that cannot be, else empty. Comes after `open`: what another
         version would not know is not sent before."""
-        sys.modules["__main__"].__dict__.pop("__file__", None)  # or the new process would run the engine's own script
-        worker = Worker(work, threads=self._threads)
+        self._checked.wait(2 * LATE)
         try:
-            worker.start(self._stop)
-            self._worker = worker
+            if not self._problem:
+                self._worker = self._started(work)
         except (Img2mv3dError, OSError) as error:
             self._problem = f"{platform.node()}: {error}"
-        self._opened.set()
+        finally:
+            self._opened.set()
         return self._problem
+
+    def _started(self, work: Work) -> Worker:
+        sys.modules["__main__"].__dict__.pop("__file__", None)  # or the new process would run the engine's own script
+        worker = Worker(work, threads=self._threads)
+        worker.start(self._stop)
+        return worker
 
     def do(self, task: Any, memory: int) -> Outcome:
         """One task. memory: bytes that it may need."""

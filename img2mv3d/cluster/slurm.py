@@ -26,6 +26,7 @@ from img2mv3d.serve.workers import GRACE, Outcome, Work, Worker
 JOBS = 4  # where --jobs says nothing
 AHEAD = 2  # tasks that wait for each job
 MINUTES = 24 * 60  # of a job, where SBATCH_TIMELIMIT says nothing; photos of one that ends so are done by others
+OWN = 300e6  # bytes of a job beside its worker process
 PAUSE = 0.2  # s between two looks into a folder
 AGAIN = 3  # times that all jobs are sent anew, since they ended early
 KEPT = "SLURM_CONF"
@@ -37,7 +38,7 @@ class Slurm:
 
     def __init__(self, work: Work, need: Need, seats: int | None, place: Path) -> None:
         self._need, self._seats = need, seats or JOBS
-        self.most_memory = 1 << 62  # what nodes have is for Slurm to know: it refuses what none has
+        self.most_memory = need.memory  # a job's own limit stands when it is sent
         self._out: dict[int, Letter] = {}
         self._attempts: dict[int, int] = {}
         self._jobs: list[Any] = []
@@ -137,7 +138,7 @@ class Slurm:
                 executor.update_parameters(
                     job_name="img2mv3d",
                     cpus_per_task=self._need.cpus,
-                    mem=f"{-(-self._need.memory // 10**6)}M",
+                    mem=f"{int(SLACK * self._need.memory + OWN) // 10**6}M",
                     time=MINUTES,
                     use_srun=False,
                     stderr_to_stdout=True,

@@ -10,7 +10,7 @@ import torch
 from checkpoints import tiny_checkpoint
 from toys import toy_bundle
 
-from img2mv3d.bundles.weights import Bundle, load_bundle, write_bundle
+from img2mv3d.bundles.weights import Bundle, kept_loaded, load_bundle, write_bundle
 from img2mv3d.errors import WeightsError
 
 
@@ -28,6 +28,13 @@ def toy(made, tmp_path):
 
 def test_equal_networks_give_equal_bytes(made, tmp_path):
     assert toy_bundle(tmp_path / "again").digest == made.digest
+
+
+def test_a_bundle_that_is_kept_loaded_reads_its_networks_once(made):
+    kept = kept_loaded(made)
+    assert kept.plain_decoder() is kept.plain_decoder() and kept.generator() is kept.generator()
+    assert kept.generator().encoder is kept.encoder() and isinstance(kept, Bundle) and kept.digest == made.digest
+    assert made.plain_decoder() is not made.plain_decoder()
 
 
 def test_a_bundle_makes_its_networks_ready_to_use(made):

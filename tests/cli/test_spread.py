@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from img2mv3d.cli import measuring
 from img2mv3d.cli.app import app
 from img2mv3d.cli.spread import Measuring
 from img2mv3d.cluster import start
+from img2mv3d.eval import of_photos
 from img2mv3d.eval.comparison import Case, Method, Metric, Planned, Result
 from img2mv3d.files.durable import digest_file
 from tests.cluster.desk import Here
@@ -65,15 +65,15 @@ def test_rows_and_table_are_those_of_one_machine(
 ) -> None:
     made: list[str] = []
 
-    def planned(*told: Any) -> tuple[dict, Any, list]:
+    def planned(*told: Any) -> tuple[dict, Any, list, str]:
         def ball(name: str) -> Case:
             made.append(name)
             return patterned_ball()
 
         cases = (Planned(name, "photo", "x", lambda name=name: ball(name)) for name in ("a", "b", "c"))
-        return {"truth": Method(lambda case: Result(case.truth), "1")}, cases, [BRIGHT]
+        return {"truth": Method(lambda case: Result(case.truth), "1")}, cases, [BRIGHT], "truth"
 
-    monkeypatch.setattr(measuring, "planned", planned)
+    monkeypatch.setattr(of_photos, "planned", planned)
     meshes = corpus(tmp_path / "meshes")
     alone = call("eval", "views", meshes, "-o", tmp_path / "alone")
     assert made == ["a", "b", "c"]

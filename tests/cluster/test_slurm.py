@@ -45,7 +45,7 @@ def test_few_jobs_do_many_tasks_without_accounting_and_leave_nothing(place: Path
     assert "ValueError" in found[25].reason and {o.facts["threads"] for o in found.values() if o.ok} == {"1"}
     assert len(list(place.glob("env-*.json"))) == 1 and list(out.iterdir()) == []
     script = (place / "script-1.sh").read_text()
-    assert "--cpus-per-task=1" in script and "--mem=210M" in script and "--array=0-1" in script
+    assert "--cpus-per-task=1" in script and "--mem=614M" in script and "--array=0-1" in script
     assert "srun" not in script and not [n for n in json.loads((place / "env-1.json").read_text()) if "SLURM" in n]
 
 
