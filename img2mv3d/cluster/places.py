@@ -116,11 +116,16 @@ class Bucket:
         self._make()
 
     def get(self, name: str) -> bytes | None:
-        """A direct request: listings lag behind."""
-        try:
-            return self._with(lambda client, path: bytes(client.cat_file(path)), name)
-        except MISSING:
-            return None
+        """A direct request: listings lag behind. Who may not list is told "forbidden" where nothing is, and so is
+        whoever's credentials have expired: a new client tells which."""
+        for _ in range(2):
+            try:
+                return self._with(lambda client, path: bytes(client.cat_file(path)), name)
+            except MISSING:
+                return None
+            except PermissionError:
+                continue
+        return None
 
     def put(self, name: str, data: bytes) -> None:
         """One request with all bytes: a file that is opened and left by an error would be published half."""

@@ -46,16 +46,14 @@ class Counters:
         >>> print(Counters(done=2, cached=1).prometheus().splitlines()[2])
         img2mv3d_photos_done_total 2
         """
-        return "".join(
-            _series(*told)
-            for told in (
-                ("photos_done_total", "Photos that became what was wanted.", "", {"": self.done}),
-                ("photos_cached_total", "Those of which nothing was computed.", "", {"": self.cached}),
-                ("photos_failed_total", "Photos that failed, by kind of error.", "kind", self.failed),
-                ("attempts_lost_total", "Attempts that were lost, by what was lost.", "lost", self.lost),
-                ("stage_seconds_total", "Seconds of computing, by stage.", "stage", self.seconds),
-            )
-        )
+        told: list[tuple[str, str, str, Mapping[str, int | float]]] = [
+            ("photos_done_total", "Photos that became what was wanted.", "", {"": self.done}),
+            ("photos_cached_total", "Those of which nothing was computed.", "", {"": self.cached}),
+            ("photos_failed_total", "Photos that failed, by kind of error.", "kind", self.failed),
+            ("attempts_lost_total", "Attempts that were lost, by what was lost.", "lost", self.lost),
+            ("stage_seconds_total", "Seconds of computing, by stage.", "stage", self.seconds),
+        ]
+        return "".join(_series(name, words, label, values) for name, words, label, values in told)
 
 
 def gauge(name: str, words: str, value: int | float) -> str:

@@ -58,7 +58,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_cut(drawn: None) -> N
     text = page("run")
     assert max(map(len, text.splitlines())) == 80
     words = set(text.replace("│", " ").split())
-    assert {"STAGE", "reconstruct,", "export.", "1..256", "draft|standard|fine", "--revolution-prior"} <= words
+    assert {"STAGE", "reconstruct,", "export.", "1..64", "draft|standard|fine", "--revolution-prior"} <= words
     assert "bool" not in text and "range" not in text
 
 

@@ -46,9 +46,13 @@ class Nodes:
         self._count += 1
         return self._added(env_vars=self._env(self._count))
 
-    def replace(self) -> None:
-        """A node is killed, as by a power cut, and another one comes."""
+    def kill(self) -> None:
+        """A node goes, as by a power cut."""
         self.cluster.remove_node(self.live.pop(0), False)
+
+    def replace(self) -> None:
+        """A node goes, and another one comes. In the main thread: Ray wants signals."""
+        self.kill()
         self.live.append(self.add())
 
     def end(self) -> None:

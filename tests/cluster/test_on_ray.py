@@ -86,10 +86,20 @@ def test_a_node_that_goes_takes_nothing_along_and_a_new_one_is_used(cluster: Nod
     import ray
 
     heard: list[News] = []
+
+    def hear(news: News) -> None:
+        heard.append(news)
+        if news.kind == "again" and len(cluster.live) == 1:
+            cluster.live.append(cluster.add())
+
     engine, tasks = OnRay(Echo(), NEED, None, tmp_path), ["sleep 15"] * 3 + [f"task {n}" for n in range(10)]
-    threading.Timer(6.0, cluster.replace).start()
-    found = dict(drive(engine, tasks, NEED.memory, heard.append))
-    assert all(outcome.ok for outcome in found.values()) and len(found) == 13
+    found, killing = {}, threading.Timer(6.0, cluster.kill)
+    for number, outcome in drive(engine, ["a", *tasks], NEED.memory, hear):  # the first one: seats are there
+        found[number] = outcome
+        if len(found) == 1:
+            killing.start()
+    assert all(outcome.ok for outcome in found.values()) and len(found) == 14
+    assert [n.data["lost"] for n in heard if n.kind == "again"] == ["node"]
     assert sum(node["Alive"] for node in ray.nodes()) == 3
 
 

@@ -80,9 +80,15 @@ def test_a_client_is_made_anew_after_a_failure_credentials_expire() -> None:
     bucket = Bucket("x://y", make)
     assert bucket.get("a") == b"1" and bucket.get("a") == b"1" and len(clients) == 1
     clients[0].failing = PermissionError("token expired")
-    with pytest.raises(PermissionError):
-        bucket.get("a")
     assert bucket.get("a") == b"1" and len(clients) == 2
+
+
+def test_forbidden_is_missing_where_nobody_may_list() -> None:
+    client = Client({"y/a": b"1"})
+    client.failing = PermissionError("403")
+    assert Bucket("x://y", lambda: (client, "y")).get("gone") is None
+    with pytest.raises(PermissionError):
+        Bucket("x://y", lambda: (client, "y")).put("a", b"2")
 
 
 def test_what_hangs_is_left_behind() -> None:

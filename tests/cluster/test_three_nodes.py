@@ -4,11 +4,12 @@ is away for a while; and all is as one machine makes it.
 IMG2MV3D_SHOW=200 takes so many photos; IMG2MV3D_SHOW_PHOTOS=DIR adds real ones, with the weights `mini`.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -52,13 +53,19 @@ def nodes(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     made.end()
 
 
-def run(place: Path, out: str, *words: str, **env: str) -> tuple[list[dict[str, Any]], str]:
-    """What `run --json` tells."""
+def begin(place: Path, out: str, *words: str) -> subprocess.Popen[bytes]:
+    """`run --json`; what it says goes into files: a pipe could be full."""
     line = [sys.executable, "-m", "img2mv3d", "run", "photos", "--bundle", "toy", *QUICK, "--json", "--no-report"]
-    told = {**os.environ, **THREADS, **env}
-    done = subprocess.run([*line, "-o", out, *words], cwd=place, env=told, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(text) for text in done.stdout.splitlines()], done.stderr
+    with open(place / "stdout", "wb") as told, open(place / "stderr", "wb") as said:
+        return subprocess.Popen(
+            [*line, "-o", out, *words], cwd=place, env={**os.environ, **THREADS}, stdout=told, stderr=said
+        )
+
+
+def ended(place: Path, work: subprocess.Popen[bytes]) -> tuple[list[dict[str, Any]], str]:
+    """What it said."""
+    assert work.wait() == 0, (place / "stderr").read_text()[-2000:]
+    return [json.loads(text) for text in (place / "stdout").read_text().splitlines()], (place / "stderr").read_text()
 
 
 def meshes(out: Path) -> dict[str, str]:
@@ -71,31 +78,32 @@ def test_nodes_and_store_fail_and_all_is_as_one_machine_makes_it(place: Path, no
     begun = time.monotonic()
     trouble: list[str] = []
 
-    def disturb() -> None:
-        def once(done: int) -> None:
-            while len(list((place / "out").glob("*/mesh.glb"))) < done and time.monotonic() - begun < 3600:
-                time.sleep(0.2)
+    def once(done: int) -> None:
+        while len(list((place / "out").glob("*/mesh.glb"))) < done and work.poll() is None:
+            time.sleep(0.2)
 
-        once(COUNT // 5)
-        nodes.replace()
-        trouble.append("a node was killed")
-        once(2 * COUNT // 5)
-        store.rename(place / "elsewhere")
-        store.touch()  # a file in the place of the folder: nothing can be written
-        time.sleep(AWAY)
-        store.unlink()
-        (place / "elsewhere").rename(store)
-        trouble.append("the store was away")
-        once(3 * COUNT // 5)
-        nodes.replace()
-        trouble.append("a node was killed")
-
-    threading.Thread(target=disturb, daemon=True).start()
-    address = f"ray://{nodes.address}"
-    events, said = run(place, "out", "--cluster", address, "--store", f"file://{store}")
+    words = ("--cluster", f"ray://{nodes.address}", "--store", f"file://{store}")
+    work = begin(place, "out", *words)
+    once(COUNT // 5)
+    nodes.replace()
+    trouble.append("a node was killed")
+    once(2 * COUNT // 5)
+    store.rename(place / "elsewhere")
+    while store.is_dir() or not store.exists():  # a file in the place of the folder: nothing can be written
+        shutil.rmtree(store, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            store.touch(exist_ok=False)
+    time.sleep(AWAY)
+    store.unlink()
+    (place / "elsewhere").rename(store)
+    trouble.append("the store was away")
+    once(3 * COUNT // 5)
+    nodes.replace()
+    trouble.append("a node was killed")
+    events, said = ended(place, work)
     seconds = {"cluster": time.monotonic() - begun}
     begun = time.monotonic()
-    run(place, "single", "--jobs", "2", "--cache", str(place / "single-cache"))
+    ended(place, begin(place, "single", "--jobs", "2", "--cache", str(place / "single-cache")))
     seconds["jobs"] = time.monotonic() - begun
     assert trouble.count("a node was killed") == 2 and "the store was away" in trouble
     assert meshes(place / "out") == meshes(place / "single") and len(meshes(place / "out")) == COUNT
