@@ -9,7 +9,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,7 @@ def on_engine(
     memory, device = needed(plan)
     need = Need(threads_for(where, jobs), memory, int(device != "cpu"))
     started = time.perf_counter()
-    engine = open_engine(where, PhotoWork(plan.bundle, plan.device), need, jobs, out.absolute())
+    engine = open_engine(where, PhotoWork(_found(plan.bundle), plan.device), need, jobs, out.absolute())
     spent = round(time.perf_counter() - started, 2)
     chat.event("begin", engine=where, photos=len(tasks), need=asdict(need), seconds=spent)
     photos = {number: task.photo for number, task in enumerate(tasks)}
@@ -113,11 +113,16 @@ def on_engine(
 
 def _sent(tasks: list[Task]) -> Iterator[Task]:
     """Tasks with absolute paths: another process stands elsewhere."""
-    from dataclasses import replace
-
     for task in tasks:
         typed = {name: value.absolute() if isinstance(value, Path) else value for name, value in task.typed.items()}
+        if "bundle" in typed:
+            typed["bundle"] = _found(typed["bundle"])
         yield replace(task, photo=task.photo.absolute(), out=task.out.absolute(), typed=typed, threads=None)
+
+
+def _found(bundle: str) -> str:
+    """Weights by their name, or by the absolute path of their folder."""
+    return str(Path(bundle).absolute()) if Path(bundle).is_dir() else bundle
 
 
 def _outcome(task: Task, found: workers.Outcome) -> Outcome:

@@ -109,8 +109,8 @@ class OnRay:
         if time.monotonic() - self._looked < LOOK and self._looked:
             return
         self._looked = time.monotonic()
-        room = seats_in(resources(), self._need) - self._unable
-        wanted = room if self._most is None else min(room, self._most)
+        room = seats_in(resources(), self._need)
+        wanted = min(room, max(1, room - self._unable), self._most or room)
         for _ in range(wanted - len(self._opening) - len(self._idle) - len(self._busy)):
             hired = self._hire(self._need.memory)
             self._opening[hired.ready[-1]] = hired
@@ -148,7 +148,8 @@ class OnRay:
     def _missed(self, problem: str) -> None:
         """An actor did not come to life: one fewer is tried."""
         self._unable += 1
-        if self._unable >= STARTS and not self._able:
+        others = self._opening or self._idle or self._busy
+        if not self._able and (self._unable >= STARTS or not others):
             raise ResourceError(f"no worker can start: {problem}")
 
     def _ended(self, reference: Any) -> Ended:

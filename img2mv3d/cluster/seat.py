@@ -15,7 +15,6 @@ from typing import Any
 
 from img2mv3d import __version__
 from img2mv3d.cluster.engine import SLACK
-from img2mv3d.errors import Img2mv3dError
 from img2mv3d.serve.workers import LOADING, Outcome, Work, Worker
 
 LATE = 10.0  # s by which a network drive may show a new file late
@@ -64,8 +63,8 @@ class Seat:
         try:
             if not self._problem:
                 self._worker = self._started(work)
-        except (Img2mv3dError, OSError) as error:
-            self._problem = f"{platform.node()}: {error}"
+        except Exception as error:  # whatever it is, the head shall read it in one line
+            self._problem = f"{platform.node()}: {' '.join(str(error).split()) or type(error).__name__}"
         finally:
             self._opened.set()
         return self._problem

@@ -125,6 +125,17 @@ def test_what_makes_no_sense_is_one_line(
     assert result.exit_code == 2 and says in result.stderr and len(result.stderr.splitlines()) == 1
 
 
+def test_weights_in_a_folder_are_named_so_that_every_node_finds_them(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]
+) -> None:
+    (workshop.folder / "mine").mkdir()
+    img2mv3d("run", *photos, "--cluster", "local", "--bundle", "mine")
+    here = engine["engine"]
+    assert {here.work.bundle, *(task.typed["bundle"] for task in here.tasks)} == {str(workshop.folder / "mine")}
+    img2mv3d("run", *photos, "--cluster", "local", "--bundle", "mini")
+    assert engine["engine"].work.bundle == "mini"
+
+
 def test_an_engine_that_is_not_installed_says_what_to_type(
     img2mv3d: Run, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,9 +17,9 @@ from img2mv3d.cluster import on_ray
 from img2mv3d.cluster.engine import Need, News
 from img2mv3d.cluster.on_ray import OnRay, check_room, connect, seats_in
 from img2mv3d.cluster.policy import drive
-from img2mv3d.errors import UsageError
+from img2mv3d.errors import ResourceError, UsageError
 from tests.cluster.nodes import ENVIRONMENT, Nodes
-from tests.serve.works import Echo
+from tests.serve.works import Echo, Unwell
 
 NEED = Need(cpus=1, memory=100 << 20)
 
@@ -101,6 +101,12 @@ def test_a_node_that_goes_takes_nothing_along_and_a_new_one_is_used(cluster: Nod
     assert all(outcome.ok for outcome in found.values()) and len(found) == 14
     assert [n.data["lost"] for n in heard if n.kind == "again"] == ["node"]
     assert sum(node["Alive"] for node in ray.nodes()) == 3
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_start_end_the_run_with_their_reason(cluster: Nodes, tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"no worker can start: .*no weights here"):
+        list(drive(OnRay(Unwell(), NEED, None, tmp_path), ["a"], NEED.memory))
 
 
 @pytest.mark.slow
