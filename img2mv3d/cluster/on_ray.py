@@ -10,6 +10,8 @@ import contextlib
 import logging
 import os
 import secrets
+import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +48,13 @@ class OnRay:
         self._idle: list[Hired] = []
         self._busy: dict[Any, tuple[int, Hired]] = {}
         self._unable, self._able, self._looked = 0, False, 0.0
-        self._ours = connect(address)
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(contextlib.redirect_stdout(OneThread(sys.stdout)))
+        try:
+            self._ours = connect(address)
+        except BaseException:
+            self._quiet.close()
+            raise
         place.mkdir(parents=True, exist_ok=True)
         self._sign = place / f".img2mv3d-head-{secrets.token_hex(6)}"
         self._sign.touch()
@@ -103,6 +111,7 @@ class OnRay:
         self._sign.unlink(missing_ok=True)
         if self._ours:
             ray.shutdown()
+        self._quiet.close()
 
     def _hire_more(self) -> None:
         """As many actors as there is room for: nodes come and go."""
@@ -165,6 +174,21 @@ class OnRay:
             return Ended(number, Outcome(False, f"its node went ({_first_line(error)})"), NODE)
         self._idle.append(hired)
         return Ended(number, outcome, outcome.lost)
+
+
+class OneThread:
+    """A stream that takes only what the thread says that made this: Ray's own threads print pages about a lost node in
+    between lines that a program reads."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        """The text, or nothing."""
+        return self._stream.write(text) if threading.get_ident() == self._thread else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def connect(address: str | None) -> bool:

@@ -1,6 +1,7 @@
 """Ray as the engine: what fits is told at once; nodes that go take no photo along; nothing of the user is shipped."""
 
 import contextlib
+import io
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ pytest.importorskip("ray")
 
 from img2mv3d.cluster import on_ray
 from img2mv3d.cluster.engine import Need, News
-from img2mv3d.cluster.on_ray import OnRay, check_room, connect, seats_in
+from img2mv3d.cluster.on_ray import OneThread, OnRay, check_room, connect, seats_in
 from img2mv3d.cluster.policy import drive
 from img2mv3d.errors import ResourceError, UsageError
 from tests.cluster.nodes import ENVIRONMENT, Nodes
@@ -127,6 +128,15 @@ def test_another_version_is_refused(cluster: Nodes, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(on_ray, "versions", lambda: "img2mv3d 9.9, torch 1.0")
     with pytest.raises(UsageError, match=r"this machine has img2mv3d 9.9"):
         list(drive(OnRay(Echo(), NEED, None, tmp_path), ["a"], NEED.memory))
+
+
+def test_what_the_engines_own_threads_print_is_not_on_stdout() -> None:
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(OneThread(sink)):
+        print('{"a": 1}')
+        other = threading.Thread(target=print, args=("(raylet) terminated",))
+        other.start(), other.join()
+    assert sink.getvalue() == '{"a": 1}\n'
 
 
 def test_no_usage_statistics_leave() -> None:
