@@ -27,5 +27,5 @@ def planned(what: str, meshes: Path, bundle: str, given: list[str], count: int) 
         methods = photo_methods(bundle, given)
         return methods | extra, cases, [VIEWS, CONSISTENCY], next(reversed(methods))
     extra = {TRUTH: Method(lambda case: Result(case.truth), "truth")}
-    methods = photo_methods(bundle, given, baselines=False)
+    methods = photo_methods(bundle, given)
     return methods | extra, cases, [OwnSurface().shape(shift=True)], next(reversed(methods))
