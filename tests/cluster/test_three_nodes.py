@@ -1,7 +1,7 @@
 """The whole of it: three nodes of Ray on this machine, real stages on toy networks, nodes that are killed, a store that
 is away for a while; and all is as one machine makes it.
 
-IMG2MV3D_SHOW=200 takes so many photos; IMG2MV3D_SHOW_PHOTOS=DIR adds real ones, with the weights `mini`.
+IMG2MV3D_SHOW=200 takes so many photos.
 """
 
 import contextlib
