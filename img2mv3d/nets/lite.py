@@ -86,15 +86,19 @@ class DepthwiseConv(torch.autograd.Function):
     of 5 x 5 takes oneDNN four times as long, and was half of a training step."""
 
     @staticmethod
-    def forward(ctx: Any, x: Float[Tensor, "B C H W"], kernel: Float[Tensor, "C 1 k k"], stride: int) -> Tensor:
-        """[B, C, h, w] of the same floats."""
+    def forward(
+        ctx: Any, x: Float[Tensor, "B C H W"], kernel: Float[Tensor, "C 1 k k"], stride: int
+    ) -> Float[Tensor, "B C h w"]:
+        """The convolution, in the floats of what it is given."""
         ctx.save_for_backward(x, kernel)
         ctx.stride = stride
         return F.conv2d(x, kernel, stride=stride, groups=x.shape[1])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        """Of the input, where it is asked for, and of the kernel."""
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "B C h w"]
+    ) -> tuple[Float[Tensor, "B C H W"] | None, Float[Tensor, "C 1 k k"], None]:
+        """Gradients of the input, where it is asked for, and of the kernel."""
         x, kernel = ctx.saved_tensors
         size, stride = kernel.shape[2], ctx.stride
         if size <= 3:

@@ -51,10 +51,10 @@ def test_a_cluster_makes_what_one_machine_makes(
     img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]
 ) -> None:
     assert img2mv3d("run", *photos, "-o", "one", "--no-cache").exit_code == 0
-    assert img2mv3d("run", *photos, "-o", "many", "--no-cache", "--cluster", "ray", "--jobs", 7).exit_code == 0
+    assert img2mv3d("run", *photos, "-o", "many", "--no-cache", "--cluster", "local", "--jobs", 7).exit_code == 0
     meshes = [[(workshop.folder / o / n / "mesh.glb").read_bytes() for n in ("toy", "cup")] for o in ("one", "many")]
     assert meshes[0] == meshes[1]
-    assert engine["where"] == "ray" and engine["seats"] == 7 and engine["place"] == workshop.folder / "many"
+    assert engine["where"] == "local" and engine["seats"] == 7 and engine["place"] == workshop.folder / "many"
     assert engine["need"].memory == 123 and engine["need"].gpus == 0
 
 
