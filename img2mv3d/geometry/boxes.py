@@ -15,6 +15,8 @@ from scipy.ndimage import distance_transform_edt
 from scipy.optimize import nnls
 from scipy.spatial import ConvexHull, QhullError
 
+from img2mv3d.geometry.similarity import pixel_iou
+
 LEAST_CONVEX = 0.96  # share of its convex hull that the outline of a box fills
 LEAST_OUTLINE = 0.955  # IoU of the outline and the box's
 LEAST_BODY = 0.75  # IoU of the predicted body and the box
@@ -80,7 +82,7 @@ def upright_box(
     along = np.abs((place - box.middle) @ box.axes.T) / box.halves
     boxed, round_ = (along <= 1).all(-1), (along[..., :2] ** 2).sum(-1) <= 1
     # Seen level, a can has a box's outline.
-    iou, as_can = _iou(solid, boxed), _iou(solid, round_ & boxed)
+    iou, as_can = pixel_iou(solid, boxed), pixel_iou(solid, round_ & boxed)
     return box if iou >= LEAST_BODY and iou > as_can else None
 
 
@@ -166,8 +168,4 @@ def _outline_iou(box: UprightBox, mask: Bool[np.ndarray, "H W"]) -> float:
     large = cv2.fillConvexPoly(
         np.zeros((size * FINE, size * FINE), np.uint8), cv2.convexHull((seen * FINE).round().astype(np.int32)), 1
     )
-    return _iou(cv2.resize(large.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) >= 0.5, mask)
-
-
-def _iou(a: Bool[np.ndarray, "*S"], b: Bool[np.ndarray, "*S"]) -> float:
-    return float((a & b).sum() / max((a | b).sum(), 1))
+    return pixel_iou(cv2.resize(large.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) >= 0.5, mask)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from img2mv3d.geometry.cameras import Rig, project
 
 UNKNOWN = -1e3  # world units: outside of a frame nothing is known, so nothing is carved
+
+
+def on_nodes(picture: Float[np.ndarray, "S S"], line: Float[np.ndarray, " N"]) -> Float[np.ndarray, "N N"]:
+    """What a picture over +-1, y up, shows at the nodes [x, y] of a grid whose places along each axis are `line`."""
+    pixel = (line + 1) * (picture.shape[1] / 2) - 0.5
+    seen = map_coordinates(picture, np.meshgrid(pixel[::-1], pixel, indexing="ij"), order=1, mode="nearest")
+    return np.ascontiguousarray(seen.T)
 
 
 def mask_distance(mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:

@@ -22,6 +22,8 @@ from scipy.ndimage import (
     median_filter,
 )
 
+from img2mv3d.geometry.hull import on_nodes
+
 # Least IoU of the predicted body and the round part, hollows filled, by the share of the outline that neither the round
 # part nor handles fill. Seen level every symmetric outline is filled, and only the body tells; so with handles, of
 # which every outline has some.
@@ -155,8 +157,7 @@ def _inflated(
     # Of a round tube: what is left of its radius at this distance from its rim.
     radius = maximum_filter(inside, footprint=np.hypot(*np.mgrid[-5:6, -5:6]) <= 5) * handles
     half = gaussian_filter(np.sqrt(np.clip(inside * (2 * radius - inside), 0, None)), 0.7) * unit
-    pixel = (line + 1) / unit - 0.5
-    thick = map_coordinates(half, np.meshgrid(pixel[::-1], pixel, indexing="ij"), order=1, mode="nearest").T
+    thick = on_nodes(half, line)
     _, y, z = np.meshgrid(line, line, line, indexing="ij", sparse=True)
     away = np.abs(z * axis.cos - y * axis.sin - axis.depth)
     return np.maximum(away - thick[:, :, None], _outside(handles, line))
@@ -231,6 +232,4 @@ def _outside(mask: Bool[np.ndarray, "H W"], line: Float32[np.ndarray, " N"]) -> 
     """Distance to an outline in the picture (world units, positive outside) at nodes [x, y, 1]."""
     unit = 2 / mask.shape[1]
     signed = (distance_transform_edt(~mask) - distance_transform_edt(mask)) * unit
-    pixel = (line + 1) / unit - 0.5
-    rim = map_coordinates(signed, np.meshgrid(pixel[::-1], pixel, indexing="ij"), order=1, mode="nearest")
-    return np.ascontiguousarray(rim.T)[:, :, None]
+    return on_nodes(signed, line)[:, :, None]

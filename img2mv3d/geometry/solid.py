@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
 
-from img2mv3d.geometry.hull import mask_distance
+from img2mv3d.geometry.hull import mask_distance, on_nodes
 from img2mv3d.geometry.outline import revolved
 
 STEEPEST = 4.0  # slope of a layer beyond which the field is no longer thinned: walls are not layers
@@ -42,8 +42,7 @@ def body_field(
     )
     unit = 2 / alpha.shape[1]
     outside = mask_distance(alpha.astype(np.float32)) * unit
-    pixel = (line + 1) / unit - 0.5
-    rim = map_coordinates(outside, np.meshgrid(pixel[::-1], pixel, indexing="ij"), order=1, mode="nearest")
+    rim = on_nodes(outside, line).T
     step = line[1] - line[0]
     slopes = [
         np.sqrt(1 + np.minimum(sum(g * g for g in np.gradient(layer, step)), STEEPEST**2)) for layer in (near, far)

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy.ndimage import map_coordinates
 
+from img2mv3d.geometry.hull import on_nodes
+
 LEAST_IOU = 0.5  # of a body and its mirror image: below it has no such plane
 TURNS = np.arange(0.0, 180.0, 6.0)  # degrees about the upright axis
 SIDEWAYS_DEG = 30.0  # by which a front's plane may be turned; one across would give it a second face
@@ -89,9 +91,7 @@ def completed(
     grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1)
     place = (mirrored(grid, plane) + 1) * ((nodes - 1) / 2)
     other = map_coordinates(field, place.transpose(3, 0, 1, 2), order=1, mode="nearest")
-    pixel = (line + 1) * (outside.shape[1] / 2) - 0.5
-    rim = map_coordinates(outside, np.meshgrid(pixel[::-1], pixel, indexing="ij"), order=1, mode="nearest")
-    return np.maximum(np.minimum(field, other), rim.T[:, :, None]).astype(np.float32)
+    return np.maximum(np.minimum(field, other), on_nodes(outside, line)[:, :, None]).astype(np.float32)
 
 
 def _nearest(field: np.ndarray, points: np.ndarray) -> np.ndarray:
