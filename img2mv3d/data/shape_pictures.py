@@ -24,7 +24,7 @@ from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.columns import BIN, BINS, COLUMNS, CROP, SIZE
 
 LONG_SIDE_PX = (128, 152)  # of 256, of the outline
-PITCH_DEG, ROLL_DEG = (-15.0, 30.0), (-5.0, 5.0)
+PITCH_DEG, ROLL_DEG = (-15.0, 50.0), (-5.0, 5.0)  # small things on a table are seen from well above
 DISTANCE = (2.5, 9.0)  # of the camera, in long sides of the object
 ORTHOGRAPHIC_SHARE = 0.35
 MOST_DEPTH = 1.65  # extent in depth over the outline's long side; deeper things would leave the six views
