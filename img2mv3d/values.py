@@ -193,6 +193,8 @@ class Body:
     mirror: normal and offset of the plane in which it is nearly its own mirror image; None: there is none. frontal:
     whether the photo shows a front, so that far is no prediction but what the rim's colours say. form: "box" or
     "turned" where it was recognised as one: then its own outline counts, and the photo's only within it. Else "".
+    axis: of a turned thing that looks the same from behind: x of its upright axis, depth along the horizon's direction
+    towards the camera, elevation of the camera (degrees); None: it is none.
     """
 
     field: np.ndarray
@@ -207,6 +209,7 @@ class Body:
     mirror: tuple[float, float, float, float] | None = None
     frontal: bool = False
     form: str = ""
+    axis: tuple[float, float, float] | None = None
 
     @property
     def likelihood(self) -> float:
@@ -230,6 +233,7 @@ class Body:
             "mirror": self.mirror,
             "frontal": self.frontal,
             "form": self.form,
+            "axis": self.axis,
         }
         half = {"field": self.field.clip(-BODY_CUT, BODY_CUT), "far": self.far, "normal": self.normal}
         arrays = {name: array.astype(np.float16) for name, array in half.items()}
@@ -250,13 +254,22 @@ class Body:
             numbers = [float(notes[name]) for name in ("depth_ratio", "pitch_deg", "pitch_spread_deg")]
             misfit = None if notes.get("box_misfit") is None else float(notes["box_misfit"])
             mirror = None if notes.get("mirror") is None else _plane(notes["mirror"])
+            axis = None if notes.get("axis") is None else _axis(notes["axis"])
         except (KeyError, TypeError, ValueError):
             raise SurfaceError(
                 f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again"
             ) from None
         told, frontal = (bool(notes.get(name, False)) for name in ("told", "frontal"))
-        guesses = misfit, mirror, frontal, str(notes.get("form", ""))
+        guesses = misfit, mirror, frontal, str(notes.get("form", "")), axis
         return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, *guesses)
+
+
+def _axis(numbers: Any) -> tuple[float, float, float]:
+    """x, depth, elevation, out of a file. Raises ValueError."""
+    x, depth, elevation_deg = (float(number) for number in numbers)
+    if not np.isfinite([x, depth, elevation_deg]).all():
+        raise ValueError("no axis")
+    return x, depth, elevation_deg
 
 
 def _plane(numbers: Any) -> tuple[float, float, float, float]:

@@ -131,7 +131,7 @@ _STAGES = (
     ),
     Stage(
         "shape",  # before generate, which can do without: a bundle without a shape network imagines views from noise
-        version=6,
+        version=7,
         run="img2mv3d.flow.runners:shape",
         value="img2mv3d.values:Body",
         files=("shape.npz",),

@@ -47,11 +47,12 @@ HANDLE = 0.08  # of the round part's width: what reaches farther out is a handle
 
 class Turned(NamedTuple):
     """field: about the signed distance (world units, negative inside, nodes linspace(-1, 1, N)). x, depth: of its axis,
-    see `Axis`."""
+    see `Axis`. plain: whether it has no handles."""
 
     field: Float32[np.ndarray, "N N N"]
     x: float
     depth: float
+    plain: bool
 
 
 class Axis(NamedTuple):
@@ -104,7 +105,7 @@ def turned_body(
             return None  # legs, or what stands on it: no handles of this body
         loose = (pieces > 0) & (pieces != 1 + sizes.argmax())
         turned[loose] = -turned[loose]
-    return Turned(turned, axis.x, axis.depth)
+    return Turned(turned, axis.x, axis.depth, not handles.any())
 
 
 def _axis(

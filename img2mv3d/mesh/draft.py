@@ -5,6 +5,7 @@ In: a field, the photo, the far side's predicted colour, a rig. Out: outlines, n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -16,7 +17,7 @@ from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.mesh.arrays import vertex_normals
 from img2mv3d.mesh.extract import extract
-from img2mv3d.mesh.photographs import behind, mirrored_source
+from img2mv3d.mesh.photographs import behind
 from img2mv3d.mesh.raster import rasterise
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import paint
@@ -71,25 +72,21 @@ def draft(
     photo: Source,
     alpha: Float32[np.ndarray, "H W"],
     rig: Rig,
-    mirror: tuple[float, float, float, float] | None = None,
-    frontal: bool = False,
+    others: Sequence[Source] = (),
 ) -> Draft:
-    """The views of a body, its near side coloured by the photo, its far side by the photo's mirror image and as
+    """The views of a body, its near side coloured by the photo, its far side by copies of the photo and as
     predicted, and by its neighbours where nobody looks.
 
     field: as in `body_maps`.
     far: colour of the far side in the front camera's pixels, over +-CROP.
     photo: as the front camera saw it.
     alpha: of the framed photo, over the whole picture.
-    mirror: normal and offset of the plane in which the body is its own mirror image, if there is one.
-    frontal: whether the photo shows a front, which has no second one behind.
+    others: of other sides that look like the photo's, see `photographs.copies`.
 
     Raises NothingFoundError when the body is empty.
     """
     surface = extract(field, faces=FACES)
-    sources = [photo, far_source(far, alpha, rig)]
-    if mirror is not None:
-        sources.append(mirrored_source(photo, mirror, far, frontal))
+    sources = [photo, far_source(far, alpha, rig), *others]
     painting = paint(surface.vertices, surface.faces, sources, texture_size=0)
     normals = vertex_normals(surface.vertices, surface.faces)
     values = np.concatenate([normals, painting.mesh.colors / 255, painting.by_photo[:, None]], axis=1)

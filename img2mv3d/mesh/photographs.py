@@ -13,6 +13,7 @@ from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.sources import Source
+from img2mv3d.values import Body
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 MIRROR_PRIORITY = 8.0  # the photo's own pixels, where the other half is taken to look alike
@@ -34,6 +35,26 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
     offset = -framing.offset[0] * scale[0], -framing.offset[1] * scale[1]
     pixels = full.astype(np.float32) / 255
     return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True, shown=True)
+
+
+def copies(photo: Source, body: Body) -> list[Source]:
+    """The photo once more, as those sides of the body would show it that look like the one in the photo."""
+    if body.axis is not None:
+        return [half_turned_source(photo, body.axis)]
+    return [] if body.mirror is None else [mirrored_source(photo, body.mirror, body.far, body.frontal)]
+
+
+def half_turned_source(photo: Source, axis: tuple[float, float, float]) -> Source:
+    """The photo as it would show the other side of a turned thing: half a turn about its upright axis leaves writing
+    legible. axis: as `Body` has it."""
+    x, depth, elevation_deg = axis
+    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+    foot, up = np.array([x, -sin * depth, cos * depth]), np.array([0, cos, sin])
+    turn = np.eye(4)
+    turn[:3, :3] = 2 * np.outer(up, up) - np.eye(3)
+    turn[:3, 3] = foot - turn[:3, :3] @ foot
+    camera = replace(photo.camera, world_from_cam=turn @ photo.camera.world_from_cam)
+    return replace(photo, camera=camera, priority=MIRROR_PRIORITY, is_photo=False)
 
 
 def mirrored_source(

@@ -22,7 +22,7 @@ from img2mv3d.geometry.antipodal import antipodal_views, inpaint_nearest
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import draft
-from img2mv3d.mesh.photographs import photo_source
+from img2mv3d.mesh.photographs import copies, photo_source
 from img2mv3d.nets.crossview import CrossViewDecoder, Looking
 from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Body, Depth, Latents, Subject, Views
@@ -92,7 +92,7 @@ def _lost(body: Body, latents: Latents, decoded: Float32[np.ndarray, "V H W 3"])
     camera = latents.rig.cameras(latents.front.shape[0])[FRONT]
     photo = photo_source(latents.front, Framing((1.0, 1.0), (0.0, 0.0), latents.framing_px), camera)
     alpha = latents.front[..., 3].astype(np.float32) / 255
-    drafted = draft(body.field, body.far, photo, alpha, latents.rig, body.mirror, body.frontal)
+    drafted = draft(body.field, body.far, photo, alpha, latents.rig, copies(photo, body))
     lost: np.ndarray = (1 - drafted.observed[..., None]) * (drafted.color - decoded)
     return lost
 

@@ -22,7 +22,7 @@ from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
 from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.mesh.grain import Grain, grain_of
 from img2mv3d.mesh.normal_map import bake_relief
-from img2mv3d.mesh.photographs import behind, mirrored_source, photo_source
+from img2mv3d.mesh.photographs import behind, copies, photo_source
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.mesh.upright import elevation, upright
@@ -93,7 +93,7 @@ def export(
 
 
 class _Pictures(NamedTuple):
-    """What the mesh is coloured by. sources: views, photos, mirror image, paint, in this order. names: of those whose
+    """What the mesh is coloured by. sources: views, photos, copies of the photo, paint, in this order. names: of those whose
     colours may be shifted. photo: the source of the photo."""
 
     sources: list[Source]
@@ -111,13 +111,13 @@ def _pictures(
     sides: Sides | None,
 ) -> _Pictures:
     sources, names = view_sources(views), list(views.rig.names)
-    mirrored, photo = list[Source](), None
+    copied, photo = list[Source](), None
     if subject is not None:
         photo = photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT])
         sources.append(photo)
         names.append("photo")
-        if body is not None and body.mirror is not None:
-            mirrored = [mirrored_source(photo, body.mirror, body.far, body.frontal)]
+        if body is not None:
+            copied = copies(photo, body)
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
         names.append("back photo")
@@ -125,7 +125,7 @@ def _pictures(
         predicted = None if body is None else body.pitch
         sources += side_sources(sides, solid.vertices, elevation(None, predicted)[0])
         names += [f"photo at {azimuth:g}" for azimuth in sides.parts]
-    sources += [*mirrored, *painted_sources(views)]
+    sources += [*copied, *painted_sources(views)]
     return _Pictures(sources, names, photo, None if photo is None else grain_of(photo))
 
 
@@ -139,7 +139,7 @@ def _looks(
 ) -> dict[str, Any]:
     """What the notes tell of the colours, and of the mesh against the pictures."""
     overlap = silhouette_iou(solid.vertices, solid.faces, views.mask, views.rig)
-    shifts = zip(pictures.names, painting.shifts, strict=False)  # those of mirror image and paint are not told
+    shifts = zip(pictures.names, painting.shifts, strict=False)  # those of copies and paint are not told
     notes: dict[str, Any] = {
         "seen": {name: round(share, 4) for name, share in painting.shares.items()},
         "silhouette_iou": {

@@ -18,7 +18,7 @@ from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.files.contents import encode_normals
 from img2mv3d.mesh.draft import Draft, draft
-from img2mv3d.mesh.photographs import photo_source
+from img2mv3d.mesh.photographs import copies, photo_source
 from img2mv3d.nets.drafted import draft_input, draft_maps
 from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.multiview import unpack
@@ -102,7 +102,7 @@ def from_body(
     like = generator.camera
     photo = photo_source(subject.full, subject.framing, generator.rig.cameras(IMAGE_SIZE)[FRONT])
     alpha = subject.image[..., 3].astype(np.float32) / 255
-    views = draft(body.field, body.far, photo, alpha, generator.rig, body.mirror, body.frontal)
+    views = draft(body.field, body.far, photo, alpha, generator.rig, copies(photo, body))
     mask = views.maps.mask
     latents = encoded(views, generator.encoder).to(like)
     levels = _levels(generator.refine_steps, options.steps)

@@ -18,7 +18,7 @@ from img2mv3d.files.contents import read_npz
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import draft
-from img2mv3d.mesh.photographs import photo_source
+from img2mv3d.mesh.photographs import copies, photo_source
 from img2mv3d.nets.drafted import draft_maps
 from img2mv3d.nets.shape import ShapeNet
 from img2mv3d.nets.vae import Encoder
@@ -62,7 +62,7 @@ def draft_missing(data: Path, shape: ShapeNet, encoder: Encoder, report: Callabl
             front = SIX_VIEWS.cameras(IMAGE_SIZE)[FRONT]
             photo = photo_source(sample.photo, Framing((1.0, 1.0), (0.0, 0.0), sample.framing_px), front)
             alpha = sample.photo[..., 3].astype(np.float32) / 255
-            views = draft(body.field, body.far, photo, alpha, SIX_VIEWS, body.mirror, body.frontal)
+            views = draft(body.field, body.far, photo, alpha, SIX_VIEWS, copies(photo, body))
         except NothingFoundError:
             continue
         normal, color = encoded(views, encoder).chunk(2)

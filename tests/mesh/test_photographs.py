@@ -6,7 +6,7 @@ import pytest
 from img2mv3d.geometry.cameras import SIX_VIEWS, project
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.geometry.symmetry import Plane, mirrored
-from img2mv3d.mesh.photographs import mirrored_source, photo_source
+from img2mv3d.mesh.photographs import half_turned_source, mirrored_source, photo_source
 from img2mv3d.mesh.sources import Source
 
 RNG = np.random.default_rng(0)
@@ -59,3 +59,15 @@ def _looking_like(photo: Source) -> np.ndarray:
     height, width = photo.alpha.shape
     red, green = px[:, 0] / width, px[:, 1] / height
     return np.stack([red, green, np.ones(64 * 64)], axis=-1).reshape(64, 64, 3).clip(0, 1).astype(np.float32)
+
+
+def test_half_a_turn_about_a_leaning_axis_shows_the_photo_as_it_is_from_behind() -> None:
+    photo, (x, depth, elevation_deg) = _photo(), (0.06, -0.1, 25.0)
+    source = half_turned_source(photo, (x, depth, elevation_deg))
+    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+    up, towards = np.array([0, cos, sin]), np.array([0, -sin, cos])
+    across, height, away = RNG.uniform(-0.3, 0.3, (3, 40, 1))
+    here = (x + across) * [1, 0, 0] + height * up + (depth + away) * towards
+    behind = (x - across) * [1, 0, 0] + height * up + (depth - away) * towards
+    assert np.allclose(_seen(source, behind), _seen(photo, here))
+    assert np.isclose(np.linalg.det(source.camera.world_from_cam[:3, :3]), 1) and not source.is_photo
