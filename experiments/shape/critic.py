@@ -8,6 +8,7 @@ Weight of that wish: as in VQGAN (Esser et al. 2021, equation 7), by the gradien
 from __future__ import annotations
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,7 @@ class Critic(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         sizes = (CHANNELS, 48, 96, 160)
-        self.steps = nn.ModuleList(
-            spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.steps = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise(sizes))
         self.last = spectral_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))
 
     def forward(self, x: Float[Tensor, "B C 64 64"]) -> tuple[Tensor, list[Tensor]]:
@@ -64,7 +63,10 @@ def shown(front: Tensor, back: Tensor, fill: Tensor, batch: Batch) -> Float[Tens
     weight = (layer_targets(batch, 2)[0] > 0.5).float()[:, None]
     layers = torch.stack([front, back], 1) * weight * 2
     slopes = [F.pad(layers.diff(dim=3), (0, 1)), F.pad(layers.diff(dim=2), (0, 0, 0, 1))]
-    inner = [F.pad(weight[..., 1:] * weight[..., :-1], (0, 1)), F.pad(weight[:, :, 1:] * weight[:, :, :-1], (0, 0, 0, 1))]
+    inner = [
+        F.pad(weight[..., 1:] * weight[..., :-1], (0, 1)),
+        F.pad(weight[:, :, 1:] * weight[:, :, :-1], (0, 0, 0, 1)),
+    ]
     steep = torch.cat([(s * i * 8).clamp(-2, 2) for s, i in zip(slopes, inner, strict=True)], 1)
     picture = F.avg_pool2d(batch.picture[:, :3], 2) * 2 - 1
     ratio = batch.ratio.log()[:, None, None, None].expand_as(weight)
@@ -140,7 +142,9 @@ def main(asked: argparse.Namespace) -> None:
     task = CriticTask(asked.data, net, ShapeBatch(), ShapeLosses(), wish=asked.wish)
     options = LoopOptions(**{**RATES.__dict__, "minutes": asked.minutes, "seed": asked.seed})
     trained = train_average(task, asked.out, options)
-    write_bundle(asked.out / "bundle", {"shape": (trained, trained.config.to_dict())}, {"name": "critic", "framing_px": 144})
+    write_bundle(
+        asked.out / "bundle", {"shape": (trained, trained.config.to_dict())}, {"name": "critic", "framing_px": 144}
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from img2mv3d.files.contents import read_npz, write_npz
 
 SHARD = 64  # pictures
 USED_LONG_SIDE = 144 * WORLD_WIDTH / IMAGE_SIZE  # of the outline, as `prepare` frames it
-POSES = ((0.0, 0.0), (30.0, 0.0), (60.0, 20.0), (120.0, 20.0), (200.0, 40.0))  # yaw, pitch (degrees) of a held-out object
+# Yaw and pitch (degrees) of held-out objects.
+POSES = ((0.0, 0.0), (30.0, 0.0), (60.0, 20.0), (120.0, 20.0), (200.0, 40.0))
 TRIES = 20
 TURNED_SHARE = 0.1  # pictures of bodies turned on a lathe
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, UInt8
@@ -21,6 +22,7 @@ from img2mv3d.geometry.hull import mask_distance
 from img2mv3d.geometry.lathe import turned_body
 from img2mv3d.geometry.outline import FRONTAL, SURELY_FRONTAL, self_overlap
 from img2mv3d.geometry.proportions import misfit, smallest_box
+from img2mv3d.geometry.quilting import quilted
 from img2mv3d.geometry.rim import rim_colours
 from img2mv3d.geometry.sides import carved, front_outline, is_behind, side_camera, side_misfit, side_outline, side_tells
 from img2mv3d.geometry.solid import body_field
@@ -41,7 +43,7 @@ HALVINGS = 6  # of the searched range, where it is known on which side the answe
 
 class _Photo(NamedTuple):
     """What is known of a photo before its extent in depth is chosen; tensors hold it and its mirror image, one behind
-    the other. color, cut: colour and alpha as the network's crop has them; alpha: of the whole framed photo."""
+    the other. color, cut: colour and alpha as the network's crop has them; framed: the whole photo, alpha: its own."""
 
     picture: Tensor
     outline: Tensor
@@ -49,6 +51,7 @@ class _Photo(NamedTuple):
     color: Float32[np.ndarray, "S S 3"]
     cut: Float32[np.ndarray, "S S"]
     cover: Bool[np.ndarray, "s s"]
+    framed: UInt8[np.ndarray, "256 256 4"]
     alpha: Float[np.ndarray, "256 256"]
     long_side: float
     ratios: Float[Tensor, "1 N"]  # logits
@@ -135,6 +138,7 @@ def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
         color,
         alpha,
         alpha.reshape(SIZE // 2, 2, SIZE // 2, 2).mean((1, 3)) >= KNOWN,
+        image,
         image[..., 3].astype(np.float32) / 255,
         float((max(np.ptp(rows), np.ptp(columns)) + 1) * 2 * CROP / SIZE),
         logits[None],
@@ -166,6 +170,8 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         far = opposite_colours(box, photo.color, CROP, far.shape[0])
     elif frontal or plane is None or abs(plane.numbers[2]) <= FACING:
         far = rim_colours(photo.color, photo.cut, far.shape[0])
+        if nodes == GRID:  # while proportions are sought nobody looks at colours
+            far = _woven(far, photo.framed)
     return Body(
         field=field,
         far=far.clip(0, 1),
@@ -182,6 +188,13 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     )
 
 
+def _woven(far: Float32[np.ndarray, "T T 3"], framed: UInt8[np.ndarray, "256 256 4"]) -> Float32[np.ndarray, "U U 3"]:
+    """The far side in the photo's own stuff, at its px."""
+    margin = round(framed.shape[0] * (1 - CROP) / 2)
+    crop = framed[margin:-margin, margin:-margin].astype(np.float32) / 255
+    return quilted(crop[..., :3], crop[..., 3], cv2.resize(far, crop.shape[:2]))
+
+
 def _known_form(
     field: Float32[np.ndarray, "N N N"],
     alpha: Float[np.ndarray, "256 256"],
@@ -189,7 +202,9 @@ def _known_form(
     overlap: float,
     usual: bool,
 ) -> _Form:
-    """What the photo shows: a box, a turned thing, or something that its mirror image completes. overlap: of the outline and its own mirror image. usual: whether the first two are looked for.
+    """What the photo shows: a box, a turned thing, or something that its mirror image completes.
+
+    overlap: of the outline and its own mirror image. usual: whether the first two are looked for.
     """
     outside = mask_distance(alpha) * (2 / alpha.shape[1])
     box = upright_box(field, alpha, elevation_deg) if usual else None

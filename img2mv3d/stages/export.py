@@ -93,8 +93,8 @@ def export(
 
 
 class _Pictures(NamedTuple):
-    """What the mesh is coloured by. sources: views, photos, copies of the photo, paint, in this order. names: of those whose
-    colours may be shifted. photo: the source of the photo."""
+    """What the mesh is coloured by. sources: views, photos, copies of the photo, paint, in this order. names: of those
+    whose colours may be shifted. photo: the source of the photo."""
 
     sources: list[Source]
     names: list[str]
