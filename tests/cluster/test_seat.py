@@ -39,8 +39,9 @@ def test_a_task_waits_for_the_process_and_a_lost_one_is_told(sign: Path) -> None
         threading.Timer(0.2, one.start, [Echo()]).start()
         assert one.do("a", 600 << 20).facts["threads"] == "3"
         assert one.do("die", 600 << 20).lost == "killed" and one.do("grow 700", 400 << 20).lost == "memory"
+        assert one.news() is None
         threading.Timer(0.5, one.stop).start()
-        assert one.do("sleep 30", 600 << 20).reason == "stopped"
+        assert one.do("sleep 30", 600 << 20).reason == "stopped" and one.news() == ("tick", {})
     finally:
         if one._worker:
             one._worker.close()

@@ -85,18 +85,18 @@ def test_nodes_and_store_fail_and_all_is_as_one_machine_makes_it(place: Path, no
     store = place / "store"
     store.mkdir()
     begun = time.monotonic()
-    trouble: list[str] = []
 
     def once(done: int) -> None:
-        while len(list((place / "out").glob(f"*/{RESULT}"))) < done and work.poll() is None:
+        """Wait until so many are done; what happens then must happen while others are at work."""
+        while len(list((place / "out").glob(f"*/{RESULT}"))) < done:
+            assert work.poll() is None, (place / "stderr").read_text()[-2000:]
             time.sleep(0.2)
 
     words = ("--cluster", f"ray://{nodes.address}", "--store", f"file://{store}")
     work = begin(place, "out", *words)
-    once(COUNT // 5)
+    once(COUNT // 10)
     nodes.replace()
-    trouble.append("a node was killed")
-    once(2 * COUNT // 5)
+    once(COUNT // 5)
     store.rename(place / "elsewhere")
     while store.is_dir() or not store.exists():  # a file in the place of the folder: nothing can be written
         shutil.rmtree(store, ignore_errors=True)
@@ -105,16 +105,14 @@ def test_nodes_and_store_fail_and_all_is_as_one_machine_makes_it(place: Path, no
     time.sleep(AWAY)
     store.unlink()
     (place / "elsewhere").rename(store)
-    trouble.append("the store was away")
     once(3 * COUNT // 5)
     nodes.replace()
-    trouble.append("a node was killed")
+    assert work.poll() is None
     events, said = ended(place, work)
     seconds = {"cluster": time.monotonic() - begun}
     begun = time.monotonic()
     ended(place, begin(place, "single", "--cache", str(place / "single-cache")))
     seconds["jobs"] = time.monotonic() - begun
-    assert trouble.count("a node was killed") == 2 and "the store was away" in trouble
     names = [f"photos/{p.name}" for p in photos_of([str(place / "photos")])]
     assert results(place / "out") == results(place / "single") and len(results(place / "out")) == len(names)
     photos = [e for e in events if e["event"] == "photo"]
