@@ -162,8 +162,7 @@ class OnRay:
     def _missed(self, problem: str) -> None:
         """An actor did not come to life: one fewer is tried."""
         self._unable += 1
-        others = self._opening or self._idle or self._busy
-        if not self._able and (self._unable >= STARTS or not others):
+        if not self._able and self._unable >= STARTS:
             raise ResourceError(f"no worker can start: {problem}")
 
     def _news(self) -> list[Ended | News]:

@@ -22,6 +22,7 @@ def begin(place: Path, where: str) -> subprocess.Popen[str]:
     """`run --cluster`, one photo at a time."""
     line = [sys.executable, "-m", "img2mv3d", "run", "photos", "--bundle", "toy", *QUICK, "--no-report", "--json"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "IMG2MV3D_CACHE": str(place / "cache")}
+    env["RAY_ADDRESS"] = "local"  # none that happens to run here
     return subprocess.Popen(
         [*line, "-o", "out", "--cluster", where, "--jobs", "1"], cwd=place, env=env, stdout=subprocess.PIPE, text=True
     )
