@@ -24,6 +24,7 @@ from img2mv3d.errors import ResourceError, UsageError
 from img2mv3d.serve.workers import GRACE, Outcome, Work
 
 PORT = 6379  # of a head, where none is named
+NEW = "local"  # Ray's own word, in RAY_ADDRESS, for a cluster of this machine alone, whatever else runs here
 LOOK = 5.0  # s between two looks whether nodes came
 ASK = 1.0  # s between two questions how far a task is, for each hundred tasks: a question costs a millisecond
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -230,15 +231,18 @@ def connect(address: str | None) -> bool:
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "img2mv3d"}
     wanted = address and (address if ":" in address else f"{address}:{PORT}")
+    known = wanted or os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address=wanted or os.environ.get("RAY_ADDRESS") or "auto", **quiet)
+        if known != NEW:
+            ray.init(address=known or "auto", **quiet)
+            return True
     except ConnectionError as error:
-        if wanted or os.environ.get("RAY_ADDRESS"):
+        if known:
             raise UsageError(f"--cluster ray://{wanted or ''}: no cluster there ({_first_line(error)})") from None
-        os.environ.update({name: value for name, value in HERE.items() if name not in os.environ})
-        ray.init(address="local", include_dashboard=False, object_store_memory=100 << 20, **quiet)
     except (RuntimeError, ValueError) as error:  # other versions of Ray or Python
         raise UsageError(f"--cluster ray: {_first_line(error)}") from None
+    os.environ.update({name: value for name, value in HERE.items() if name not in os.environ})
+    ray.init(address=NEW, include_dashboard=False, object_store_memory=100 << 20, **quiet)
     return True
 
 

@@ -213,6 +213,28 @@ def test_no_cluster_at_an_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -
         connect("far")
 
 
+@pytest.mark.parametrize(("known", "wanted"), [("", ["auto", "local"]), ("local", ["local"])])
+def test_where_there_is_no_cluster_one_of_this_machine_is_started(
+    monkeypatch: pytest.MonkeyPatch, known: str, wanted: list[str]
+) -> None:
+    import ray
+
+    asked: list[dict[str, Any]] = []
+
+    def init(**words: Any) -> None:
+        asked.append(words)
+        if words["address"] == "auto":
+            raise ConnectionError("nobody")
+
+    monkeypatch.setenv("RAY_ADDRESS", known)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    for name in on_ray.HERE:
+        monkeypatch.setenv(name, on_ray.HERE[name])
+    assert connect(None) and [words["address"] for words in asked] == wanted
+    assert not asked[-1]["include_dashboard"]
+
+
 def test_nothing_is_shipped_to_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
