@@ -19,7 +19,7 @@ from img2mv3d.files.durable import unsealed
 from tests.cluster.s3_writer import KEYS, content
 
 pytestmark = pytest.mark.slow
-OPERATIONS = int(os.environ.get("IMG2MV3D_S3_OPERATIONS", "200"))  # 10,000 take a quarter of an hour
+OPERATIONS = int(os.environ.get("IMG2MV3D_S3_OPERATIONS", "200"))  # 10,000 take seven minutes of a processor
 
 
 @pytest.fixture(scope="module")
