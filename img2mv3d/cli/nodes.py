@@ -115,7 +115,7 @@ def on_engine(
     memory, device = most_needed(plans)
     need = Need(threads_for(where, jobs), memory, int(device != "cpu"))
     started = time.perf_counter()
-    engine = open_engine(where, PhotoWork(_found(plans[0].bundle), plans[0].device), need, jobs, out.absolute())
+    engine = open_engine(where, PhotoWork(anywhere(plans[0].bundle), plans[0].device), need, jobs, out.absolute())
     spent = round(time.perf_counter() - started, 2)
     chat.event("begin", engine=where, photos=len(tasks), need=asdict(need), seconds=spent)
     photos = {number: task.photo for number, task in enumerate(tasks)}
@@ -129,13 +129,13 @@ def _sent(tasks: list[Task]) -> Iterator[Task]:
     for task in tasks:
         typed = {name: value.absolute() if isinstance(value, Path) else value for name, value in task.typed.items()}
         if "bundle" in typed:
-            typed["bundle"] = _found(typed["bundle"])
+            typed["bundle"] = anywhere(typed["bundle"])
         yield replace(task, photo=task.photo.absolute(), out=task.out.absolute(), typed=typed, threads=None)
 
 
-def _found(bundle: str) -> str:
-    """Weights by their name, or by the absolute path of their folder."""
-    return str(Path(bundle).absolute()) if Path(bundle).is_dir() else bundle
+def anywhere(source: str) -> str:
+    """Weights by their name; a folder by its absolute path: workers stand elsewhere."""
+    return str(Path(source).absolute()) if Path(source).is_dir() else source
 
 
 def _outcome(task: Task, found: workers.Outcome) -> Outcome:

@@ -47,7 +47,7 @@ def call(place: Path, *words: str) -> str:
     """stdout of a command."""
     line = [sys.executable, "-m", "img2mv3d", *words]
     done = subprocess.run(line, cwd=place, env={**os.environ, **THREADS}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0 and "failed" not in done.stderr, done.stderr[-2000:]
     return done.stdout
 
 
