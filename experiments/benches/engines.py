@@ -58,6 +58,7 @@ def on_ray(tasks: list[str]) -> Iterator[Any]:
     """As `run --cluster ray`, on this machine."""
     from img2mv3d.cluster.on_ray import OnRay
 
+    os.environ["RAY_ADDRESS"] = "local"  # none that happens to run here
     with TemporaryDirectory() as place:
         yield from drive(OnRay(Nothing(), NEED, 1, Path(place)), tasks, NEED.memory)
 

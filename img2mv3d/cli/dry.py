@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -76,6 +76,15 @@ def needed(plan: Plan) -> tuple[int, str]:
     work = max(*(need.work for need in needs), quick, final, forecast.EXPORT[1])
     device = machine.guess_device() if plan.device == "auto" else plan.device
     return int(base + LATER + MATTING + sum(need.weights for need in needs) + work), device
+
+
+def most_needed(plans: Iterable[Plan]) -> tuple[int, str]:
+    """As `needed`, for a process that may get each of these plans: the most memory, and a card where one wants it."""
+    apart = {
+        (p.bundle, p.device, p.vram, p.decode.decoder, p.depth.grid, p.reconstruct.grid, p.generate): p for p in plans
+    }
+    found = [needed(plan) for plan in apart.values()]
+    return max(memory for memory, _ in found), next((device for _, device in found if device != "cpu"), "cpu")
 
 
 def asked_of(plan: Plan, bundle: Any, decoder: Any) -> Any:

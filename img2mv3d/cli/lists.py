@@ -87,7 +87,8 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     except ImportError:
         raise UsageError(f"{path}: Parquet needs pyarrow, which is not installed; give a CSV file") from None
     try:
-        yield from parquet.read_table(path).to_pylist()
+        for row in parquet.read_table(path).to_pylist():  # whole numbers with gaps come as 3.0 and NaN
+            yield {name: int(v) if isinstance(v, float) and v.is_integer() else v for name, v in row.items() if v == v}
     except ArrowInvalid as error:
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from None
 

@@ -54,7 +54,7 @@ def run_many(
     Ends with status 0 when all went well, else with the failures' common exit status, 1 when they differ. Raises
     UsageError before anything is done when the flags make no sense.
     """
-    plan = _check(wanted, until, typed)
+    plans = _check(wanted, until, typed)
     from img2mv3d import machine
 
     side_by_side = jobs or 1
@@ -78,7 +78,7 @@ def run_many(
                 from img2mv3d.cli.nodes import Chat, on_engine
 
                 chat = Chat(run_id, board.hear, tally.counters, tell="json" in typed)
-                ended = on_engine(there, cluster, jobs, plan, out, chat)
+                ended = on_engine(there, cluster, jobs, plans, out, chat)
             for number, outcome in itertools.chain(_missing(missing), ended):
                 tally.add(number, outcome)
                 with board.ending(outcome.photo, failed=outcome.status != 0):
@@ -100,8 +100,8 @@ def run_many(
         raise typer.Exit(tally.statuses.pop() if len(tally.statuses) == 1 else 1)
 
 
-def _check(wanted: list[Wanted], until: str, typed: Mapping[str, Any]) -> Plan:
-    """The plan of the first photo. Raises UsageError when the flags make no sense."""
+def _check(wanted: list[Wanted], until: str, typed: Mapping[str, Any]) -> list[Plan]:
+    """The plans of the photos, each once, the first photo's first. Raises UsageError when flags make no sense."""
     from img2mv3d.flow.entry import Source
     from img2mv3d.flow.runners import check_device, check_format
 
@@ -109,12 +109,21 @@ def _check(wanted: list[Wanted], until: str, typed: Mapping[str, Any]) -> Plan:
         raise UsageError("--mask takes one photo; for many photos, give PNG files with transparency")
     if given := [f"--{name}" for name in ONE_PHOTO if name in typed]:
         raise UsageError(f"{given[0]} is for one photo; run the photos one by one")
-    plan = plan_of({**typed, **wanted[0].typed}, Source("photo", wanted[0].path))
-    if until == "export":
-        check_format(plan.export.format)
-    check_device(plan.device)
+    apart: dict[str, Wanted] = {}
+    for one in wanted:
+        apart.setdefault(repr(one.typed), one)
+    plans: dict[Plan, None] = {}
+    for one in apart.values():
+        try:
+            plans[plan_of({**typed, **one.typed}, Source("photo", one.path))] = None
+        except UsageError as error:
+            raise UsageError(f"{one.path}: {error}" if one.typed else str(error)) from None
+    for plan in plans:
+        if until == "export":
+            check_format(plan.export.format)
+        check_device(plan.device)
     open_store(typed, say)
-    return plan
+    return list(plans)
 
 
 def _missing(tasks: list[Task]) -> Iterator[tuple[int, Outcome]]:

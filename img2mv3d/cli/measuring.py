@@ -275,7 +275,11 @@ def measure(
     methods, planning, metrics, against = planned(what, meshes, bundle, given, count)
     cases, rows = list(planning), out.with_suffix(".tsv")
     if cluster is not None:
-        work = Measuring(what, meshes.absolute(), out.absolute(), bundle, tuple(given), count)
+        from img2mv3d.cli.nodes import anywhere
+        from img2mv3d.eval.methods import named
+
+        sources = tuple(f"{name}={anywhere(source)}" for name, source in named(given or [bundle]).items())
+        work = Measuring(what, meshes.absolute(), out.absolute(), anywhere(bundle), sources, count)
         spread(cluster, work, range(len(cases)), MEASURING, jobs, out.parent)
         gather(rows, [work.part(number) for number in range(len(cases))])
     table = paired_table(run(methods, cases, metrics, rows, say), against)

@@ -64,6 +64,7 @@ class Chat:
 
     def __init__(self, run_id: str, hear: Callable[[Path, Any], None], counters: Counters, *, tell: bool) -> None:
         self.run_id, self._hear, self._counters, self._tell = run_id, hear, counters, tell
+        self._stages: dict[int, str] = {}  # of photos at work, as told last
 
     def head(self, event: str) -> dict[str, Any]:
         """How a line of JSON begins."""
@@ -74,14 +75,22 @@ class Chat:
         if self._tell:
             print(json.dumps(self.head(kind) | data), flush=True)
 
+    def ended(self, number: int) -> None:
+        """A photo is forgotten."""
+        self._stages.pop(number, None)
+
     def news(self, photos: Mapping[int, Path], news: News) -> None:
         """A photo's."""
         photo = photos[news.number]
         if news.kind == "stage":
             self._hear(photo, (news.data["stage"], news.data["share"]))
+            if self._stages.get(news.number) != (stage := news.data["stage"]):
+                self._stages[news.number] = stage
+                self.event("stage", photo=str(photo), stage=stage)
             return
         if news.kind == "begun":
             self._hear(photo, None)
+            self._stages.pop(news.number, None)
         if news.kind == "again":
             self._counters.lost[news.data["lost"]] += 1
             if not self._tell:
@@ -90,24 +99,28 @@ class Chat:
 
 
 def on_engine(
-    tasks: list[Task], where: str, jobs: int | None, plan: Plan, out: Path, chat: Chat
+    tasks: list[Task], where: str, jobs: int | None, plans: list[Plan], out: Path, chat: Chat
 ) -> Iterator[tuple[int, Outcome]]:
-    """By number, as they end. Raises UsageError when there is no such engine or it has no room for a photo."""
-    from img2mv3d.cli.dry import needed
+    """By number, as they end. Raises UsageError when there is no such engine or it has no room for a photo.
+
+    plans: of the tasks, each at least once; workers open the first one's bundle when they start.
+    """
+    from img2mv3d.cli.dry import most_needed
     from img2mv3d.cluster.engine import Need
     from img2mv3d.cluster.policy import drive
     from img2mv3d.cluster.start import open_engine, threads_for
 
     if not tasks:
         return
-    memory, device = needed(plan)
+    memory, device = most_needed(plans)
     need = Need(threads_for(where, jobs), memory, int(device != "cpu"))
     started = time.perf_counter()
-    engine = open_engine(where, PhotoWork(_found(plan.bundle), plan.device), need, jobs, out.absolute())
+    engine = open_engine(where, PhotoWork(anywhere(plans[0].bundle), plans[0].device), need, jobs, out.absolute())
     spent = round(time.perf_counter() - started, 2)
     chat.event("begin", engine=where, photos=len(tasks), need=asdict(need), seconds=spent)
     photos = {number: task.photo for number, task in enumerate(tasks)}
     for number, found in drive(engine, _sent(tasks), memory, lambda news: chat.news(photos, news)):
+        chat.ended(number)
         yield tasks[number].number, _outcome(tasks[number], found)
 
 
@@ -116,13 +129,13 @@ def _sent(tasks: list[Task]) -> Iterator[Task]:
     for task in tasks:
         typed = {name: value.absolute() if isinstance(value, Path) else value for name, value in task.typed.items()}
         if "bundle" in typed:
-            typed["bundle"] = _found(typed["bundle"])
+            typed["bundle"] = anywhere(typed["bundle"])
         yield replace(task, photo=task.photo.absolute(), out=task.out.absolute(), typed=typed, threads=None)
 
 
-def _found(bundle: str) -> str:
-    """Weights by their name, or by the absolute path of their folder."""
-    return str(Path(bundle).absolute()) if Path(bundle).is_dir() else bundle
+def anywhere(source: str) -> str:
+    """Weights by their name; a folder by its absolute path: workers stand elsewhere."""
+    return str(Path(source).absolute()) if Path(source).is_dir() else source
 
 
 def _outcome(task: Task, found: workers.Outcome) -> Outcome:

@@ -7,7 +7,7 @@ ignored.
     todo/NUMBER-ATTEMPT     a task that waits
     taken/NUMBER-ATTEMPT@WORKER
     ended/NUMBER-ATTEMPT    what became of it
-    alive/WORKER            touched every few seconds; alive/head, too
+    alive/WORKER            touched every few seconds, and what its task told last; alive/head, too
     refused                 why a worker may not take part
     stop                    all shall end
 """
@@ -15,11 +15,12 @@ ignored.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,6 +100,15 @@ class Mailbox:
         """Those that live."""
         return [p.name for p in _plain(self.folder / "alive") if p.name != HEAD and self.lives(p.name)]
 
+    def news(self) -> list[tuple[Letter, str, dict[str, Any]]]:
+        """What tasks told last: kind and data."""
+        found = []
+        for path in _plain(self.folder / "alive"):
+            with contextlib.suppress(OSError, ValueError):  # empty, or half written: the next one will be whole
+                name, kind, data = json.loads(path.read_text(encoding="utf-8"))
+                found.append((Letter.read(name), str(kind), dict(data)))
+        return found
+
     @property
     def abandoned(self) -> bool:
         """Has there been no head for long? For another one, that cleans up."""
@@ -152,15 +162,18 @@ class Mailbox:
             return not self.folder.exists()
 
     @contextlib.contextmanager
-    def beating(self, who: str) -> Iterator[None]:
-        """Give signs of life meanwhile."""
+    def beating(self, who: str, told: Callable[[], str] = lambda: "") -> Iterator[None]:
+        """Give signs of life meanwhile. told: what its task told last, from `saying`."""
         over = threading.Event()
         path = self.folder / "alive" / who
 
         def beat() -> None:
             while not over.is_set():
                 with contextlib.suppress(OSError):
-                    path.touch()
+                    if text := told():
+                        path.write_text(text, encoding="utf-8")
+                    else:
+                        path.touch()
                 over.wait(BEAT)
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -177,6 +190,11 @@ class Mailbox:
         for path in (self.folder / "taken").glob(f"{name}@*"):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def saying(letter: Letter, kind: str, data: dict[str, Any]) -> str:
+    """What a task tells, as `Mailbox.news` reads it."""
+    return json.dumps([letter.name, kind, data])
 
 
 def _plain(folder: Path) -> list[Path]:

@@ -24,7 +24,9 @@ from img2mv3d.errors import ResourceError, UsageError
 from img2mv3d.serve.workers import GRACE, Outcome, Work
 
 PORT = 6379  # of a head, where none is named
+NEW = "local"  # Ray's own word, in RAY_ADDRESS, for a cluster of this machine alone, whatever else runs here
 LOOK = 5.0  # s between two looks whether nodes came
+ASK = 1.0  # s between two questions how far a task is, for each hundred tasks: a question costs a millisecond
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 # of a cluster that is started here: no log grows beyond 10 MB, and photos are no less urgent than elsewhere
 HERE = {"RAY_ROTATION_MAX_BYTES": "5000000", "RAY_ROTATION_BACKUP_COUNT": "1", "RAY_worker_niceness": "0"}
@@ -32,11 +34,13 @@ HERE = {"RAY_ROTATION_MAX_BYTES": "5000000", "RAY_ROTATION_BACKUP_COUNT": "1", "
 
 @dataclass(eq=False)
 class Hired:
-    """An actor. memory: bytes that are set aside for it. ready: references of what must go well first."""
+    """An actor. memory: bytes that are set aside for it. ready: references of what must go well first. asked: reference
+    of what its task told last, while that is on its way."""
 
     actor: Any
     memory: int
     ready: list[Any] = field(default_factory=list)
+    asked: Any = None
 
 
 class OnRay:
@@ -47,7 +51,7 @@ class OnRay:
         self._opening: dict[Any, Hired] = {}
         self._idle: list[Hired] = []
         self._busy: dict[Any, tuple[int, Hired]] = {}
-        self._unable, self._able, self._looked = 0, False, 0.0
+        self._unable, self._able, self._looked, self._heard = 0, False, 0.0, 0.0
         self._quiet = contextlib.ExitStack()
         self._quiet.enter_context(contextlib.redirect_stdout(OneThread(sys.stdout)))
         try:
@@ -81,7 +85,8 @@ class OnRay:
         self._busy[hired.actor.do.remote(task, memory)] = number, hired
 
     def wait(self, seconds: float) -> list[Ended | News]:
-        """Which tasks ended. Raises UsageError when a node must not take part, ResourceError when none can."""
+        """Which tasks ended, and how far others are. Raises UsageError when a node must not take part, ResourceError
+        when none can."""
         import ray
 
         self._hire_more()
@@ -89,13 +94,14 @@ class OnRay:
         if not waiting:
             time.sleep(seconds)
             return []
+        found: list[Ended | News] = []
         if ray.wait(waiting, num_returns=1, timeout=seconds)[0]:
             ready = ray.wait(waiting, num_returns=len(waiting), timeout=0)[0]
             for reference in ready:
                 if reference in self._opening:
                     self._settle(reference)
-            return [self._ended(reference) for reference in ready if reference in self._busy]
-        return []
+            found += [self._ended(reference) for reference in ready if reference in self._busy]
+        return found + self._news()
 
     def cancel(self) -> None:
         """Tasks are asked to stop, then everything ends."""
@@ -128,7 +134,7 @@ class OnRay:
         import ray
 
         told = {"num_cpus": self._need.cpus, "memory": memory, "num_gpus": self._need.gpus}
-        actor = ray.remote(Seat).options(**told, max_restarts=0, max_task_retries=0, max_concurrency=3).remote()
+        actor = ray.remote(Seat).options(**told, max_restarts=0, max_task_retries=0, max_concurrency=4).remote()
         hired = Hired(actor, memory)
         hired.ready.append(actor.open.remote(versions(), str(self._sign), self._need.cpus))
         return hired
@@ -157,20 +163,42 @@ class OnRay:
     def _missed(self, problem: str) -> None:
         """An actor did not come to life: one fewer is tried."""
         self._unable += 1
-        others = self._opening or self._idle or self._busy
-        if not self._able and (self._unable >= STARTS or not others):
+        if not self._able and self._unable >= STARTS:
             raise ResourceError(f"no worker can start: {problem}")
+
+    def _news(self) -> list[Ended | News]:
+        """What busy actors told since they were asked; then they are asked again."""
+        import ray
+
+        if time.monotonic() - self._heard < ASK * (1 + len(self._busy) // 100):
+            return []
+        self._heard = time.monotonic()
+        found: list[Ended | News] = []
+        asked = [hired.asked for _, hired in self._busy.values() if hired.asked is not None]
+        ready = set(ray.wait(asked, num_returns=len(asked), timeout=0)[0]) if asked else set()
+        for number, hired in self._busy.values():
+            if hired.asked in ready:
+                with contextlib.suppress(ray.exceptions.RayError):  # its task's own reference says so, too
+                    if told := ray.get(hired.asked):
+                        found.append(News(number, *told))
+            elif hired.asked is not None:
+                continue
+            hired.asked = hired.actor.news.remote()
+        return found
 
     def _ended(self, reference: Any) -> Ended:
         import ray
 
         number, hired = self._busy.pop(reference)
+        hired.asked = None  # an answer that is late would be of this task
         try:
             outcome = ray.get(reference)
         except ray.exceptions.OutOfMemoryError:
+            ray.kill(hired.actor)
             return Ended(number, Outcome(False, "its node ran out of memory"), "memory")
         except ray.exceptions.RayError as error:
             self._looked = 0.0
+            ray.kill(hired.actor)  # one that is only out of reach would keep its place, and its task would go on
             return Ended(number, Outcome(False, f"its node went ({_first_line(error)})"), NODE)
         self._idle.append(hired)
         return Ended(number, outcome, outcome.lost)
@@ -203,15 +231,18 @@ def connect(address: str | None) -> bool:
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "img2mv3d"}
     wanted = address and (address if ":" in address else f"{address}:{PORT}")
+    known = wanted or os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address=wanted or os.environ.get("RAY_ADDRESS") or "auto", **quiet)
+        if known != NEW:
+            ray.init(address=known or "auto", **quiet)
+            return True
     except ConnectionError as error:
-        if wanted or os.environ.get("RAY_ADDRESS"):
+        if known:
             raise UsageError(f"--cluster ray://{wanted or ''}: no cluster there ({_first_line(error)})") from None
-        os.environ.update({name: value for name, value in HERE.items() if name not in os.environ})
-        ray.init(address="local", include_dashboard=False, object_store_memory=100 << 20, **quiet)
     except (RuntimeError, ValueError) as error:  # other versions of Ray or Python
         raise UsageError(f"--cluster ray: {_first_line(error)}") from None
+    os.environ.update({name: value for name, value in HERE.items() if name not in os.environ})
+    ray.init(address=NEW, include_dashboard=False, object_store_memory=100 << 20, **quiet)
     return True
 
 

@@ -23,6 +23,7 @@ STALE = 24 * 3600.0  # s after which a draft has lost its writer for certain
 MISSING = (FileNotFoundError, NotADirectoryError)
 # Seconds of a single request, where the client can be told so: the deadline around it would leave a thread behind.
 S3 = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+DIRECT = {"max_concurrency": 1}  # else s3fs asks for the size before each read, and lists the place of what is missing
 
 
 @runtime_checkable
@@ -176,7 +177,7 @@ class Bucket:
         try:
             import fsspec
 
-            more = {"config_kwargs": S3} if scheme in ("s3", "s3a") else {}
+            more = {"config_kwargs": S3, **DIRECT} if scheme in ("s3", "s3a") else {}
             client, root = fsspec.core.url_to_fs(self.url, skip_instance_cache=True, use_listings_cache=False, **more)
         except (ImportError, ValueError) as error:
             words = " ".join(str(error).split())

@@ -40,12 +40,13 @@ def objection(head: str, sign: Path) -> str:
 
 
 class Seat:
-    """One worker process; the methods are called from afar, `stop` while `do` is at work."""
+    """One worker process; the methods are called from afar, `news` and `stop` while `do` is at work."""
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
         self._problem, self._threads = "", 1
         self._checked, self._opened, self._stop = (threading.Event() for _ in range(3))
+        self._told: tuple[str, dict[str, Any]] | None = None
 
     def open(self, head: str, sign: str, threads: int) -> str:
         """Why this node may not take part; empty when it may."""
@@ -80,9 +81,16 @@ class Seat:
         self._opened.wait(LOADING)
         if self._worker is None:
             return Outcome(False, self._problem or "it was not opened", lost="start")
-        self._worker.memory = int(SLACK * memory)
-        return self._worker.run(task, lambda kind, data: None, self._stop)
+        self._worker.memory, self._told = int(SLACK * memory), None
+        return self._worker.run(task, self._hear, self._stop)
+
+    def news(self) -> tuple[str, dict[str, Any]] | None:
+        """What the task that runs told last; None where it has told nothing yet."""
+        return self._told
 
     def stop(self) -> None:
         """Let the task that runs come to its end, at once."""
         self._stop.set()
+
+    def _hear(self, kind: str, data: dict[str, Any]) -> None:
+        self._told = kind, data

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from img2mv3d.cluster.engine import NODE, SLACK, Ended, Need, News
-from img2mv3d.cluster.mailbox import HEAD, Letter, Mailbox
+from img2mv3d.cluster.mailbox import HEAD, Letter, Mailbox, saying
 from img2mv3d.cluster.seat import objection, versions
 from img2mv3d.errors import ResourceError, UsageError
 from img2mv3d.serve.workers import GRACE, Outcome, Work, Worker
@@ -106,6 +106,8 @@ class Slurm:
                 if self._out.get(letter.number) == letter:
                     del self._out[letter.number]
                     found.append(Ended(letter.number, Outcome(False, f"the job {worker} went"), NODE))
+            told = self._box.news()
+            found += [News(letter.number, kind, data) for letter, kind, data in told if letter in self._out.values()]
             self._refill()
         return found
 
@@ -173,7 +175,7 @@ def pull(folder: str, work: Work, head: str, threads: int) -> None:
     box, who = Mailbox(Path(folder)), str(submitit.JobEnvironment().job_id)
     if why := objection(head, box.folder / "alive" / HEAD):
         return box.refuse(why)
-    worker, stop = Worker(work, threads=threads), threading.Event()
+    worker, stop, told = Worker(work, threads=threads), threading.Event(), [""]
 
     def watch() -> None:
         while not stop.is_set():
@@ -182,7 +184,7 @@ def pull(folder: str, work: Work, head: str, threads: int) -> None:
             stop.wait(PAUSE * 5)
 
     threading.Thread(target=watch, daemon=True).start()
-    with box.beating(who):
+    with box.beating(who, lambda: told[0]):
         try:
             while not stop.is_set():
                 if (found := box.take(who)) is None:
@@ -190,7 +192,11 @@ def pull(folder: str, work: Work, head: str, threads: int) -> None:
                     continue
                 letter, task, memory = found
                 worker.memory = int(SLACK * memory)
-                box.answer(letter, worker.run(task, lambda kind, data: None, stop))
+
+                def hear(kind: str, data: dict[str, Any], letter: Letter = letter) -> None:
+                    told[0] = saying(letter, kind, data)
+
+                box.answer(letter, worker.run(task, hear, stop))
         except OSError:
             if box.folder.exists():  # else the head has ended and cleaned up
                 raise

@@ -73,8 +73,17 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    parquet.write_table(pyarrow.table({"photo": ["a.png", "b.png"], "seed": [3, None]}), tmp_path / "x.parquet")
-    assert read_list(tmp_path / "x.parquet") == [Wanted(tmp_path / "a.png", {"seed": 3}), Wanted(tmp_path / "b.png")]
+    columns = {
+        "photo": ["a.png", "b.png", "c.png"],
+        "seed": [3, None, 0],
+        "grid": [64.0, float("nan"), 96.0],
+        "depth-ratio": [None, 0.5, 2.0],
+        "size": ["9cm", None, None],
+        "normal-map": [True, None, False],
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    text = "photo,seed,grid,depth-ratio,size,normal-map\na.png,3,64,,9cm,true\nb.png,,,0.5,,\nc.png,0,96,2,,no\n"
+    assert read_list(tmp_path / "x.parquet") == read_list(written(tmp_path, text))
 
 
 def test_a_hundred_thousand_photos_of_one_name_are_named_in_a_moment() -> None:

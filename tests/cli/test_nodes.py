@@ -14,6 +14,7 @@ from img2mv3d.cli.nodes import PhotoWork
 from img2mv3d.cli.tasks import Task
 from img2mv3d.cluster import start
 from img2mv3d.flow import runners
+from img2mv3d.flow.graph import STAGES
 from tests.cli.conftest import Run
 from tests.cluster.desk import Here
 from tests.conftest import Workshop
@@ -65,8 +66,10 @@ def test_events_have_one_run_and_the_summary_the_order_of_the_list(
     result = img2mv3d("run", "gone.png", *photos, "--cluster", "local", "--json")
     told = events(result)
     assert len({e["run"] for e in told}) == 1 and result.exit_code == 1
-    by_kind = {kind: [e for e in told if e["event"] == kind] for kind in ("begin", "begun", "again", "photo", "end")}
+    kinds = ("begin", "begun", "stage", "again", "photo", "end")
+    by_kind = {kind: [e for e in told if e["event"] == kind] for kind in kinds}
     assert sum(map(len, by_kind.values())) == len(told)
+    assert [e["stage"] for e in by_kind["stage"] if e["photo"] == "hat.png"] == list(STAGES)
     assert [(e["photo"], e["lost"]) for e in by_kind["again"]] == [
         ("toy.png", "node"),
         ("cup.png", "killed"),
@@ -107,6 +110,52 @@ def test_a_list_gives_each_photo_its_own_flags(
     assert img2mv3d("run", "list.csv", "--seed", 5, "--cluster", "local").exit_code == 0
     assert [task.typed.get("seed") for task in engine["engine"].tasks] == [3, 5]
     assert sorted(p.name for p in workshop.out.glob("*/mesh.*") if p.suffix != ".json") == ["mesh.glb", "mesh.stl"]
+
+
+def test_other_programs_views_are_fitted_by_a_list(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]
+) -> None:
+    for name, photo in (("one", "cup.png"), ("two", "hat.png")):
+        img2mv3d("run", photo, "-o", name, "--until", "decode")
+        (workshop.folder / name / "views").rename(workshop.folder / f"views of {name}")
+    (workshop.folder / "list.csv").write_text("from,grid\nviews of one,64\nviews of two,\n")
+    for stage, file in (("decode", "views/views.json"), ("reconstruct", "surface.npz")):
+        workshop.runners.calls.clear()
+        result = img2mv3d("run", "list.csv", "--until", stage, "-o", stage, "--cluster", "local", "--json")
+        assert result.exit_code == 0 and events(result)[-1]["done"] == 2, result.output
+        assert all((workshop.folder / stage / f"views of {name}" / file).is_file() for name in ("one", "two"))
+    assert workshop.runners.calls["reconstruct"] == 2 and not workshop.runners.calls["generate"]
+
+
+def test_memory_is_forecast_for_the_row_that_needs_most(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(dry, "needed", lambda plan: asked.append(plan) or (plan.reconstruct.grid, "cpu"))
+    rows = [f"cup.png,{seed},{grid}" for seed, grid in ((0, 64), (1, 96), (2, ""), (3, 96))]
+    (workshop.folder / "list.csv").write_text("\n".join(["photo,seed,grid", *rows]))
+    assert img2mv3d("run", "list.csv", "--grid", 80, "--cluster", "local").exit_code == 0
+    assert engine["need"].memory == 96 and [plan.reconstruct.grid for plan in asked] == [64, 96, 80]
+
+
+def test_a_row_whose_flags_exclude_each_other_ends_it_before_anything_begins(
+    img2mv3d: Run, workshop: Workshop, photos: list[str], engine: dict[str, Any]
+) -> None:
+    (workshop.folder / "list.csv").write_text("photo,size,height\ncup.png,9cm,\nhat.png,9cm,8cm\n")
+    result = img2mv3d("run", "list.csv", "--cluster", "local")
+    assert result.exit_code == 2 and "hat.png: --size and --height exclude each other" in result.stderr
+    assert not workshop.out.exists() and "engine" not in engine
+
+
+def test_photos_of_one_name_in_two_folders_are_told_and_kept_apart(
+    img2mv3d: Run, workshop: Workshop, engine: dict[str, Any]
+) -> None:
+    for folder in ("a", "b"):
+        (workshop.folder / folder).mkdir()
+        (workshop.folder / folder / "1.png").write_bytes(folder.encode())
+    result = img2mv3d("run", "a/1.png", "b/1.png", "--cluster", "local")
+    assert "note: out/1.png-2: named so since other photos have that name" in result.stderr
+    assert sorted(p.parent.name for p in workshop.out.glob("*/mesh.glb")) == ["1.png", "1.png-2"]
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,21 @@ def test_renders_are_those_of_one_machine(tmp_path: Path, engines: list[Here]) -
     assert files[0] == files[1] and len(files[0]) == 3
 
 
+def test_folders_of_weights_and_results_are_named_so_that_every_node_finds_them(
+    tmp_path: Path, engines: list[Here], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_photos, "planned", lambda *told: ({}, iter(()), [BRIGHT], "truth"))
+    monkeypatch.chdir(tmp_path)
+    corpus(tmp_path / "meshes")
+    (tmp_path / "mine").mkdir()
+    line = ("eval", "views", "meshes", "--cluster", "local", "--bundle", "mine")
+    CliRunner().invoke(app, [*line, "--method", "theirs=mine", "--method", "mini"])
+    CliRunner().invoke(app, [*line])
+    works = [(here.work.bundle, here.work.given) for here in engines]
+    mine = str(tmp_path / "mine")
+    assert works == [(mine, (f"theirs={mine}", "mini=mini")), (mine, (f"mine={mine}",))]
+
+
 def test_rows_and_table_are_those_of_one_machine(
     tmp_path: Path, engines: list[Here], monkeypatch: pytest.MonkeyPatch
 ) -> None:

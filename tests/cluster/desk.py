@@ -46,6 +46,7 @@ class Here:
     def __init__(self, work: Any) -> None:
         self.work, self.tasks, self.lost, self.attempts = work, [], {}, {}
         self._ended: queue.SimpleQueue = queue.SimpleQueue()
+        self._news: list[News] = []
         work.warm()
 
     def free(self) -> int:
@@ -57,10 +58,11 @@ class Here:
         if attempt < len(lost := self.lost.get(number, [])):
             self._ended.put(Ended(number, Outcome(False, f"{lost[attempt]} went", lost=lost[attempt]), lost[attempt]))
         else:
-            self._ended.put(Ended(number, self.work.do(task, lambda kind, data: None)))
+            self._ended.put(Ended(number, self.work.do(task, lambda *told: self._news.append(News(number, *told)))))
 
     def wait(self, seconds: float) -> list[Ended | News]:
-        return [self._ended.get()]
+        told, self._news = self._news, []
+        return [*told, self._ended.get()]
 
     def cancel(self) -> None:
         pass

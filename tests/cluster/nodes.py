@@ -28,12 +28,13 @@ def patiently(make: Callable[[], Any]) -> Any:
 
 
 class Nodes:
-    """A cluster: a head without a seat and two nodes. env: more variables of the node of this number."""
+    """A cluster: a head without a seat and two nodes. env: more variables of the node of this number. memory: bytes of
+    each."""
 
-    def __init__(self, env: Callable[[int], dict[str, str]] = lambda number: {}) -> None:
+    def __init__(self, env: Callable[[int], dict[str, str]] = lambda number: {}, memory: int = NODE["memory"]) -> None:
         from ray.cluster_utils import Cluster
 
-        self._env, self._count = env, 0
+        self._env, self._memory, self._count = env, memory, 0
         self.cluster = Cluster()
         self._added(num_cpus=0)
         self.live = [self.add(), self.add()]
@@ -59,4 +60,4 @@ class Nodes:
         self.cluster.shutdown()
 
     def _added(self, **more: Any) -> Any:
-        return patiently(lambda: self.cluster.add_node(**{**NODE, **more}))
+        return patiently(lambda: self.cluster.add_node(**{**NODE, "memory": self._memory, **more}))

@@ -49,8 +49,8 @@ def content(key: str, writer: str) -> dict[str, bytes]:
 def main(url: str, folder: str, seed: str, count: str) -> None:
     """Work."""
     rng, clock = random.Random(int(seed)), itertools.count(0, 1000)  # whatever is away is tried again at once
-    plain = Bucket(url)
-    bucket = Bucket(url, lambda: (Failing(plain._opened()[0], rng), plain._opened()[1]))
+    client, root = Bucket(url)._opened()
+    bucket = Bucket(url, lambda: (Failing(client, rng), root))
     read = 0
     for number in range(int(count)):
         remote = Remote(url, bucket, lambda: float(next(clock)))

@@ -21,6 +21,13 @@ def test_tasks_run_side_by_side_in_processes_that_stay() -> None:
     assert {outcome.facts["threads"] for outcome in found.values()} == {"1"}
 
 
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_threads_are_those_of_the_need_whatever_the_shell_says(cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    found = dict(drive(Local(Echo(), Need(cpus, NEED.memory), 1), ["a"], NEED.memory))
+    assert found[0].facts["threads"] == str(cpus)
+
+
 def test_a_task_that_kills_its_process_is_set_aside_and_the_others_are_done() -> None:
     heard: list[News] = []
     found = dict(drive(Local(Echo(), NEED, 1), ["die", "a", "raise"], NEED.memory, heard.append))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from img2mv3d.cluster.mailbox import BEAT, DEAD, HEAD, Letter, Mailbox
+from img2mv3d.cluster.mailbox import BEAT, DEAD, HEAD, Letter, Mailbox, saying
 
 
 @pytest.fixture
@@ -61,6 +61,17 @@ def test_a_worker_ends_when_it_is_told_or_the_head_is_gone(box: Mailbox) -> None
     alive(box, HEAD)
     box.stop()
     assert box.ended("one")
+
+
+def test_a_sign_of_life_says_how_far_the_task_is(box: Mailbox) -> None:
+    said = saying(Letter(7, 2), "stage", {"stage": "depth", "share": 0.5})
+    with box.beating("one", lambda: said):
+        end = time.monotonic() + 5
+        while not box.news() and time.monotonic() < end:
+            time.sleep(0.01)
+        assert box.news() == [(Letter(7, 2), "stage", {"stage": "depth", "share": 0.5})] and box.lives("one")
+    (box.folder / "alive" / "two").write_text(said[:20])  # half written
+    assert box.news() == []
 
 
 def test_signs_of_life_end_with_it(box: Mailbox) -> None:

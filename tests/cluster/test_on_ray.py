@@ -3,6 +3,9 @@
 import contextlib
 import io
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,10 +22,11 @@ from img2mv3d.cluster.engine import Need, News
 from img2mv3d.cluster.on_ray import OneThread, OnRay, check_room, connect, seats_in
 from img2mv3d.cluster.policy import drive
 from img2mv3d.errors import ResourceError, UsageError
-from tests.cluster.nodes import ENVIRONMENT, Nodes
+from tests.cluster.nodes import ENVIRONMENT, ROOT, Nodes
 from tests.serve.works import Echo, Unwell
 
 NEED = Need(cpus=1, memory=100 << 20)
+NO_OPS = int(os.environ.get("IMG2MV3D_NO_OPS", "1000"))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +128,57 @@ def test_left_early_the_children_of_workers_die_with_them(cluster: Nodes, tmp_pa
 
 
 @pytest.mark.slow
+def test_an_actor_that_is_killed_takes_the_children_of_its_worker_along(cluster: Nodes, tmp_path: Path) -> None:
+    before, heard = {p.pid for p in sleepers()}, []
+
+    def hear(news: News) -> None:
+        heard.append(news)
+        if news.kind == "child" and news.data["pid"] not in [n.data["pid"] for n in heard[:-1] if n.kind == "child"]:
+            psutil.Process(news.data["pid"]).parent().parent().kill()  # child, worker, actor
+        if news.kind == "again":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(drive(OnRay(Echo(), NEED, 1, tmp_path), ["child"], NEED.memory, hear))
+    assert heard[-1].data["lost"] == "node"
+    end = time.monotonic() + 30
+    while {p.pid for p in sleepers()} - before and time.monotonic() < end:
+        time.sleep(0.2)
+    assert {p.pid for p in sleepers()} <= before
+
+
+@pytest.mark.slow
+def test_a_head_that_is_asleep_for_a_minute_goes_on(cluster: Nodes, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "tests.cluster.ray_head", cluster.address, str(tmp_path), "2000"]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as head:
+        assert head.stdout is not None and head.stdout.readline() == "begun\n"
+        head.send_signal(signal.SIGSTOP)
+        time.sleep(60)
+        head.send_signal(signal.SIGCONT)
+        assert head.stdout.readline() == "2000 of 2000 done, 0 tried again\n"
+
+
+@pytest.mark.slow
+def test_a_large_folder_is_not_shipped_and_logs_stay_small(
+    cluster: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").mkdir()
+    with (tmp_path / ".git" / "pack").open("wb") as file:
+        file.truncate(1 << 30)
+    monkeypatch.chdir(tmp_path)
+    session = Path(cluster.cluster.head_node.get_session_dir_path())
+
+    def size() -> int:
+        return sum(p.stat().st_size for p in session.rglob("*") if p.is_file() and not p.is_symlink())
+
+    before = size()
+    found = dict(drive(OnRay(Echo(), NEED, None, tmp_path / "out"), ["a"] * NO_OPS, NEED.memory))
+    print(f"{NO_OPS} tasks: {size() - before} bytes of logs")
+    assert all(outcome.ok for outcome in found.values()) and len(found) == NO_OPS
+    assert size() - before < 20_000_000
+
+
+@pytest.mark.slow
 def test_another_version_is_refused(cluster: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_ray, "versions", lambda: "img2mv3d 9.9, torch 1.0")
     with pytest.raises(UsageError, match=r"this machine has img2mv3d 9.9"):
@@ -156,6 +211,28 @@ def test_no_cluster_at_an_address_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(UsageError, match=r"ray://far:6379: no cluster there \(nobody\)"):
         connect("far")
+
+
+@pytest.mark.parametrize(("known", "wanted"), [("", ["auto", "local"]), ("local", ["local"])])
+def test_where_there_is_no_cluster_one_of_this_machine_is_started(
+    monkeypatch: pytest.MonkeyPatch, known: str, wanted: list[str]
+) -> None:
+    import ray
+
+    asked: list[dict[str, Any]] = []
+
+    def init(**words: Any) -> None:
+        asked.append(words)
+        if words["address"] == "auto":
+            raise ConnectionError("nobody")
+
+    monkeypatch.setenv("RAY_ADDRESS", known)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    for name in on_ray.HERE:
+        monkeypatch.setenv(name, on_ray.HERE[name])
+    assert connect(None) and [words["address"] for words in asked] == wanted
+    assert not asked[-1]["include_dashboard"]
 
 
 def test_nothing_is_shipped_to_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:

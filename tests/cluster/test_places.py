@@ -1,11 +1,14 @@
 """Places of a shared store: whole bytes or none, what is missing is no error, what hangs holds up nobody."""
 
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from img2mv3d.cluster import places
 from img2mv3d.cluster.places import Bucket, Folder, Place, place_of, within
 from img2mv3d.errors import UsageError
 
@@ -60,6 +63,50 @@ def test_the_probe_leaves_nothing() -> None:
     objects: dict[str, bytes] = {}
     Bucket("x://y", lambda: (Client(objects), "y")).put_new("entry", b"1")
     assert objects == {"y/entry": b"1"}
+
+
+def test_what_breaks_while_it_is_written_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Folder(tmp_path)
+
+    def full(handle: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(places.os, "fsync", full)
+    for put in (place.put, place.put_new):
+        with pytest.raises(OSError, match="no space left"):
+            put("entry", b"half of it")
+    assert place.get("entry") is None and list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_bucket_gets_whole_bytes_in_one_request_and_opens_no_file() -> None:
+    asked: list[str] = []
+
+    class Whole(Client):
+        def __getattribute__(self, name: str) -> Any:
+            if not name.startswith("_") and name not in ("objects", "lax", "failing"):
+                asked.append(name)
+            return super().__getattribute__(name)
+
+    bucket = Bucket("x://y", lambda: (Whole({}), "y"))
+    bucket.put("a", b"1"), bucket.put_new("b", b"2"), bucket.get("a"), bucket.get("c")
+    assert set(asked) <= {"cat_file", "pipe_file", "rm_file"}  # no listing, which could be stale, and no open
+
+
+def test_drafts_without_a_writer_are_removed_when_they_are_old(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    for name, age in (("old", places.STALE + 60), ("young", 60)):
+        (tmp_path / "tmp" / name).write_bytes(b"half")
+        os.utime(tmp_path / "tmp" / name, (time.time() - age,) * 2)
+    Folder(tmp_path).put("a", b"1")
+    assert [p.name for p in (tmp_path / "tmp").iterdir()] == ["young"]
+
+
+def test_a_process_that_was_forked_makes_a_client_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients: list[Client] = []
+    bucket = Bucket("x://y", lambda: (clients.append(Client({"y/a": b"1"})) or clients[-1], "y"))
+    assert bucket.get("a") == bucket.get("a") == b"1" and len(clients) == 1
+    monkeypatch.setattr(places.os, "getpid", lambda: -1)
+    assert bucket.get("a") == b"1" and len(clients) == 2
 
 
 def test_one_of_two_writers_is_first(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from img2mv3d.files.durable import unsealed
 from tests.cluster.s3_writer import KEYS, content
 
 pytestmark = pytest.mark.slow
-OPERATIONS = int(os.environ.get("IMG2MV3D_S3_OPERATIONS", "200"))  # 10,000 take a quarter of an hour
+OPERATIONS = int(os.environ.get("IMG2MV3D_S3_OPERATIONS", "200"))  # 10,000 take seven minutes of a processor
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,22 @@ def test_a_bucket_is_a_place(url: str) -> None:
     bucket.put("a/b", b"1")
     assert bucket.get("a/b") == b"1"
     assert bucket.put_new("a/c", b"1") and not bucket.put_new("a/c", b"2") and bucket.get("a/c") == b"1"
+
+
+def test_what_is_there_and_what_is_missing_cost_one_request_each(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import s3fs
+
+    asked, call = [], s3fs.S3FileSystem._call_s3
+
+    async def recorded(client: Any, method: str, *words: Any, **more: Any) -> Any:
+        asked.append(method)
+        return await call(client, method, *words, **more)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", recorded)
+    bucket = Bucket(url)
+    bucket.put("once", b"1")
+    assert bucket.get("once") == b"1" and bucket.get("never") is None
+    assert asked == ["put_object", "get_object", "get_object"]
 
 
 def test_a_bucket_that_is_not_there_costs_a_word(url: str, tmp_path: Path) -> None:

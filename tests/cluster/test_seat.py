@@ -1,6 +1,7 @@
 """A seat on a node: it refuses what does not fit, and what dies there takes everything along."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,12 @@ def test_a_network_drive_may_be_late(tmp_path: Path) -> None:
     assert objection(versions(), tmp_path / "sign") == ""
 
 
+def stopped_when_it_tells(one: Seat) -> None:
+    while one.news() is None:
+        time.sleep(0.01)
+    one.stop()
+
+
 def test_a_task_waits_for_the_process_and_a_lost_one_is_told(sign: Path) -> None:
     one = Seat()
     try:
@@ -39,8 +46,9 @@ def test_a_task_waits_for_the_process_and_a_lost_one_is_told(sign: Path) -> None
         threading.Timer(0.2, one.start, [Echo()]).start()
         assert one.do("a", 600 << 20).facts["threads"] == "3"
         assert one.do("die", 600 << 20).lost == "killed" and one.do("grow 700", 400 << 20).lost == "memory"
-        threading.Timer(0.5, one.stop).start()
-        assert one.do("sleep 30", 600 << 20).reason == "stopped"
+        assert one.news() is None
+        threading.Thread(target=stopped_when_it_tells, args=[one], daemon=True).start()
+        assert one.do("sleep 30", 600 << 20).reason == "stopped" and one.news() == ("tick", {})
     finally:
         if one._worker:
             one._worker.close()

@@ -1,9 +1,12 @@
 """The shared store: what one machine made another has; no byte unverified; no trouble of the store is a run's."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from img2mv3d.cluster import shared_store
 from img2mv3d.cluster.places import Folder
 from img2mv3d.cluster.shared_store import PAUSE, Remote, SharedStore
 
@@ -97,6 +100,17 @@ def test_a_dead_store_costs_a_word_and_is_left_alone_for_a_while(shared: Shared,
     assert shared.had(one) is None
     shared.made(one)
     assert shared.had(one) == b"mesh" and len(shared.words) == 1 and "going on without it" in shared.words[0]
+
+
+def test_a_store_that_hangs_costs_its_deadline_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_store, "DEADLINE", 0.1)
+    hung = threading.Event()
+    monkeypatch.setattr(Folder, "get", lambda place, name: hung.wait() and None)
+    one, begun = shared.machine("one"), time.monotonic()
+    assert shared.had(one) is None and shared.had(one, OTHER) is None
+    assert "no answer within 0.1 s" in shared.words[0] and len(shared.words) == 1
+    hung.set()
+    assert time.monotonic() - begun < 5
 
 
 def test_what_it_missed_it_gets_when_it_is_back(shared: Shared) -> None:

@@ -71,6 +71,7 @@ def test_a_job_that_goes_is_noticed_and_replaced(place: Path, monkeypatch: pytes
             threading.Timer(12.0, kill).start()
 
     found = dict(drive(engine, ["sleep 8"] * 3, NEED.memory, hear))
+    assert "tick" in {n.kind for n in heard}  # how far a task is comes with the signs of life
     assert all(outcome.ok for outcome in found.values())
     assert [n.data["lost"] for n in heard if n.kind == "again"][:1] == ["node"]
     assert len(list(place.glob("env-*.json"))) == 2
