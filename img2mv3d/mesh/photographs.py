@@ -17,6 +17,8 @@ from img2mv3d.values import Body
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 MIRROR_PRIORITY = 8.0  # the photo's own pixels, where the other half is taken to look alike
+FLANK_DEG = 62.0  # from the line of sight: at which turned things begin to show their flanks
+FLANK_SHARE = 0.4  # of the radius: what the photo shows farther out is shown there once more
 FACING = 0.8  # of a plane's normal along the line of sight: its mirror image is the back
 ALIKE = (0.08, 0.16)  # difference of colours between which front and back count as alike, and as different
 LOW_SHARE = 1 / 24  # of the object's width: colours are compared blurred by so much
@@ -40,8 +42,27 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
 def copies(photo: Source, body: Body) -> list[Source]:
     """The photo once more, as those sides of the body would show it that look like the one in the photo."""
     if body.axis is not None:
-        return [half_turned_source(photo, body.axis)]
+        return [half_turned_source(photo, body.axis), *flanks(photo, body.axis)]
     return [] if body.mirror is None else [mirrored_source(photo, body.mirror, body.far, body.frontal)]
+
+
+def flanks(photo: Source, axis: tuple[float, float, float]) -> list[Source]:
+    """The photo as both sides of a turned thing would show it, where it is drawn out itself: its mirror images in two
+    upright planes through the axis, so that a label goes on where it ends. axis: as `Body` has it."""
+    x, depth, elevation_deg = axis
+    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+    towards, foot = np.array([0, -sin, cos]), np.array([x, -sin * depth, cos * depth])
+    angle = np.radians(FLANK_DEG)
+    middle = photo.camera.width * (x + 1) / 2 * photo.scale[0] + photo.offset[0]
+    away = np.arange(photo.alpha.shape[1]) + 0.5 - middle
+    radius = np.abs(away[(photo.alpha >= 0.5).any(0)]).max(initial=0)
+    found = []
+    for side in (1.0, -1.0):
+        outer = (side * away > FLANK_SHARE * radius).astype(np.float32)  # what lies beyond is the back's
+        normal = np.cos(angle) * np.array([side, 0, 0]) - np.sin(angle) * towards
+        plane = (*(float(n) for n in normal), float(normal @ foot))
+        found.append(mirrored_source(replace(photo, alpha=photo.alpha * outer), plane))
+    return found
 
 
 def half_turned_source(photo: Source, axis: tuple[float, float, float]) -> Source:

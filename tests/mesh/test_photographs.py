@@ -6,7 +6,7 @@ import pytest
 from img2mv3d.geometry.cameras import SIX_VIEWS, project
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.geometry.symmetry import Plane, mirrored
-from img2mv3d.mesh.photographs import half_turned_source, mirrored_source, photo_source
+from img2mv3d.mesh.photographs import FLANK_DEG, flanks, half_turned_source, mirrored_source, photo_source
 from img2mv3d.mesh.sources import Source
 
 RNG = np.random.default_rng(0)
@@ -71,3 +71,23 @@ def test_half_a_turn_about_a_leaning_axis_shows_the_photo_as_it_is_from_behind()
     behind = (x - across) * [1, 0, 0] + height * up + (depth - away) * towards
     assert np.allclose(_seen(source, behind), _seen(photo, here))
     assert np.isclose(np.linalg.det(source.camera.world_from_cam[:3, :3]), 1) and not source.is_photo
+
+
+def test_flanks_go_on_seamlessly_where_a_label_is_drawn_out() -> None:
+    photo, (x, depth, elevation_deg) = _photo(), (0.06, -0.1, 25.0)
+    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+    up, towards = np.array([0, cos, sin]), np.array([0, -sin, cos])
+
+    def round_the_axis(angle_deg: float) -> np.ndarray:
+        angle = np.radians(angle_deg)
+        across = 0.3 * (np.sin(angle) * np.array([1.0, 0, 0]) + np.cos(angle) * towards)
+        return x * np.array([1.0, 0, 0]) + depth * towards + across + RNG.uniform(-0.3, 0.3, (20, 1)) * up
+
+    width = photo.color.shape[1]
+    for side, source in zip((1, -1), flanks(photo, (x, depth, elevation_deg)), strict=True):
+        for angle in (FLANK_DEG, 95.0):
+            state = RNG.bit_generator.state
+            there = _seen(source, round_the_axis(side * angle))
+            RNG.bit_generator.state = state
+            here = _seen(photo, round_the_axis(side * (2 * FLANK_DEG - angle)))
+            assert np.allclose(width - there[:, 0], here[:, 0]) and np.allclose(there[:, 1], here[:, 1])
