@@ -219,7 +219,7 @@ _STAGES = (
     ),
     Stage(
         "export",
-        version=8,
+        version=9,
         run="img2mv3d.flow.runners:export",
         value=None,
         files=("mesh.json",),

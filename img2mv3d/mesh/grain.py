@@ -20,6 +20,7 @@ LARGEST = 0.025  # world units: larger patterns are the colours' own matter
 CALM = 0.25  # share of the places that are calmest: their contrast is what is everywhere
 OUTSTANDING = 2.0  # times that contrast, to which single things are cut down
 EVEN = 0.54  # of the contrast of as many of the liveliest: a surface of less is smooth, with things on it
+MOTLEY = 0.58  # of its contrast: where hues differ by more, things are painted on or mixed, and nothing is rough
 LEAST = 0.01  # contrast (standard deviation, of 1) below which a surface is smooth
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 RIM = 0.02  # world units from the outline on which the background may shine through
@@ -58,7 +59,7 @@ class Grain:
 
 
 def grain_of(photo: Source) -> Grain | None:
-    """The grain of a photo; None where it is smooth, or too little of it is seen."""
+    """The grain of a photo; None where it is smooth or motley, or too little of it is seen."""
     frame = photo.camera.width / (2 * photo.camera.half_width)  # px of the frame a world unit
     density = min(DENSITY, frame * min(photo.scale))
     rows, columns = np.nonzero(photo.alpha > 0.5)
@@ -84,6 +85,8 @@ def grain_of(photo: Source) -> Grain | None:
     local = np.sqrt(power[..., 0] / np.maximum(power[..., 1], 1e-3))[inside]
     everywhere = float(np.quantile(local, CALM))
     if everywhere < max(LEAST, EVEN * float(np.quantile(local, 1 - CALM))):
+        return None
+    if np.linalg.norm(high - light[..., None], axis=2)[inside].mean() > MOTLEY * everywhere:
         return None
     light = light.clip(-OUTSTANDING * everywhere, OUTSTANDING * everywhere)
     return Grain(_random_phases(light, everywhere), density)

@@ -29,6 +29,13 @@ def fur() -> np.ndarray:
     return np.repeat((0.5 + 0.08 * soft / soft.std())[..., None], 3, axis=2).clip(0, 1)
 
 
+def painted() -> np.ndarray:
+    """As rough as fur, every hue on its own."""
+    noise = np.random.default_rng(1).standard_normal((SIZE, SIZE, 3)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 1.5)
+    return (0.5 + 0.08 * soft / soft.std()).clip(0, 1)
+
+
 def lettered() -> np.ndarray:
     color = np.full((SIZE, SIZE, 3), 180, np.uint8)
     cv2.putText(color, "GRAIN", (150, 270), cv2.FONT_HERSHEY_SIMPLEX, 2.0, (0, 0, 0), 8)
@@ -43,8 +50,10 @@ def test_fur_has_a_grain_of_its_own_strength_and_no_direction() -> None:
     assert along == pytest.approx(across, rel=0.15)
 
 
-@pytest.mark.parametrize("picture", [np.full((SIZE, SIZE, 3), 0.5), lettered()], ids=["smooth", "letters"])
-def test_smooth_things_and_things_with_letters_have_none(picture: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    "picture", [np.full((SIZE, SIZE, 3), 0.5), lettered(), painted()], ids=["smooth", "letters", "paint"]
+)
+def test_smooth_lettered_and_painted_things_have_none(picture: np.ndarray) -> None:
     assert grain_of(photo(picture)) is None
 
 
