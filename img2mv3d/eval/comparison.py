@@ -156,6 +156,8 @@ def run(
                 for metric in missing:
                     figures |= {n: NOTHING for n in metric.figures} | metric.measure(case, result)
                 made = True
+            if path is not None:  # as they stand in the file: a table is the same whether its rows were known or not
+                figures = {n: float(_figure(value)) for n, value in figures.items()}
             known[key] = Row(*key[:3], figures, key[3])
             found.append(known[key])
         if made and path is not None:
@@ -224,9 +226,13 @@ def save_rows(path: Path, rows: Sequence[Row]) -> None:
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow([*KEYS, *names])
     for row in rows:
-        writer.writerow([*row.key, *(f"{row.figures[n]:.5g}" if n in row.figures else "" for n in names)])
+        writer.writerow([*row.key, *(_figure(row.figures[n]) if n in row.figures else "" for n in names)])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.getvalue().encode())
+
+
+def _figure(value: float) -> str:
+    return f"{value:.5g}"
 
 
 def load_rows(path: Path) -> list[Row]:
