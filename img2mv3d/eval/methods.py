@@ -206,7 +206,9 @@ def body_methods(bundle: Bundle) -> dict[str, Method]:
         front = SIX_VIEWS.cameras(case.photo.shape[0])[FRONT]
         photo = photo_source(case.photo, Framing((1.0, 1.0), (0.0, 0.0), bundle.framing_px), front)
         alpha = white(case.photo)[1]
-        views = draft(body.field, body.far, photo, alpha, SIX_VIEWS, copies(photo, body))
+        views = draft(
+            body.field, body.far, photo, alpha, SIX_VIEWS, copies(photo, body.far, body.mirror, body.frontal, body.axis)
+        )
         drafted = Views(views.color, views.maps.normal, views.maps.mask, SIX_VIEWS, "draft")
         return Result(drafted, mesh=isosurface(body.field))
 

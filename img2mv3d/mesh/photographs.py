@@ -13,7 +13,6 @@ from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.sources import Source
-from img2mv3d.values import Body
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 MIRROR_PRIORITY = 8.0  # the photo's own pixels, where the other half is taken to look alike
@@ -39,11 +38,18 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
     return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True, shown=True)
 
 
-def copies(photo: Source, body: Body) -> list[Source]:
-    """The photo once more, as those sides of the body would show it that look like the one in the photo."""
-    if body.axis is not None:
-        return [half_turned_source(photo, body.axis), *flanks(photo, body.axis)]
-    return [] if body.mirror is None else [mirrored_source(photo, body.mirror, body.far, body.frontal)]
+def copies(
+    photo: Source,
+    far: Float32[np.ndarray, "T T 3"],
+    mirror: tuple[float, float, float, float] | None,
+    frontal: bool,
+    axis: tuple[float, float, float] | None,
+) -> list[Source]:
+    """The photo once more, as those sides of a body would show it that look like the one in the photo. All but the
+    photo as `Body` has them."""
+    if axis is not None:
+        return [half_turned_source(photo, axis), *flanks(photo, axis)]
+    return [] if mirror is None else [mirrored_source(photo, mirror, far, frontal)]
 
 
 def flanks(photo: Source, axis: tuple[float, float, float]) -> list[Source]:

@@ -92,7 +92,9 @@ def _lost(body: Body, latents: Latents, decoded: Float32[np.ndarray, "V H W 3"])
     camera = latents.rig.cameras(latents.front.shape[0])[FRONT]
     photo = photo_source(latents.front, Framing((1.0, 1.0), (0.0, 0.0), latents.framing_px), camera)
     alpha = latents.front[..., 3].astype(np.float32) / 255
-    drafted = draft(body.field, body.far, photo, alpha, latents.rig, copies(photo, body))
+    drafted = draft(
+        body.field, body.far, photo, alpha, latents.rig, copies(photo, body.far, body.mirror, body.frontal, body.axis)
+    )
     lost: np.ndarray = (1 - drafted.observed[..., None]) * (drafted.color - decoded)
     return lost
 

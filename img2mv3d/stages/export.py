@@ -117,7 +117,7 @@ def _pictures(
         sources.append(photo)
         names.append("photo")
         if body is not None:
-            copied = copies(photo, body)
+            copied = copies(photo, body.far, body.mirror, body.frontal, body.axis)
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
         names.append("back photo")

@@ -102,7 +102,9 @@ def from_body(
     like = generator.camera
     photo = photo_source(subject.full, subject.framing, generator.rig.cameras(IMAGE_SIZE)[FRONT])
     alpha = subject.image[..., 3].astype(np.float32) / 255
-    views = draft(body.field, body.far, photo, alpha, generator.rig, copies(photo, body))
+    views = draft(
+        body.field, body.far, photo, alpha, generator.rig, copies(photo, body.far, body.mirror, body.frontal, body.axis)
+    )
     mask = views.maps.mask
     latents = encoded(views, generator.encoder).to(like)
     levels = _levels(generator.refine_steps, options.steps)

@@ -62,7 +62,14 @@ def draft_missing(data: Path, shape: ShapeNet, encoder: Encoder, report: Callabl
             front = SIX_VIEWS.cameras(IMAGE_SIZE)[FRONT]
             photo = photo_source(sample.photo, Framing((1.0, 1.0), (0.0, 0.0), sample.framing_px), front)
             alpha = sample.photo[..., 3].astype(np.float32) / 255
-            views = draft(body.field, body.far, photo, alpha, SIX_VIEWS, copies(photo, body))
+            views = draft(
+                body.field,
+                body.far,
+                photo,
+                alpha,
+                SIX_VIEWS,
+                copies(photo, body.far, body.mirror, body.frontal, body.axis),
+            )
         except NothingFoundError:
             continue
         normal, color = encoded(views, encoder).chunk(2)

@@ -28,13 +28,13 @@ GOLDEN_KEYS = {
     "prepare": "f6ad4c0d1ea837ce",
     "back": "8c4f46ecbeaebcf9",
     "sides": "fdcb3c42175867c4",
-    "shape": "a8a888782eb53a16",
+    "shape": "930c28d9d18f96ec",
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
     "depth": "bf713c1017d09bbf",
     "decode": "2444e8ba727f7d8c",
     "reconstruct": "51e49e0fda9b53e7",
-    "export": "802930d96a7331aa",
+    "export": "bc2becb161850f4d",
 }
 
 
