@@ -55,11 +55,9 @@ def copies(
 def flanks(photo: Source, axis: tuple[float, float, float]) -> list[Source]:
     """The photo as both sides of a turned thing would show it, where it is drawn out itself: its mirror images in two
     upright planes through the axis, so that a label goes on where it ends. axis: as `Body` has it."""
-    x, depth, elevation_deg = axis
-    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
-    towards, foot = np.array([0, -sin, cos]), np.array([x, -sin * depth, cos * depth])
+    foot, _, towards = _stood(axis)
     angle = np.radians(FLANK_DEG)
-    middle = photo.camera.width * (x + 1) / 2 * photo.scale[0] + photo.offset[0]
+    middle = photo.camera.width * (axis[0] + 1) / 2 * photo.scale[0] + photo.offset[0]
     away = np.arange(photo.alpha.shape[1]) + 0.5 - middle
     radius = np.abs(away[(photo.alpha >= 0.5).any(0)]).max(initial=0)
     found = []
@@ -74,9 +72,7 @@ def flanks(photo: Source, axis: tuple[float, float, float]) -> list[Source]:
 def half_turned_source(photo: Source, axis: tuple[float, float, float]) -> Source:
     """The photo as it would show the other side of a turned thing: half a turn about its upright axis leaves writing
     legible. axis: as `Body` has it."""
-    x, depth, elevation_deg = axis
-    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
-    foot, up = np.array([x, -sin * depth, cos * depth]), np.array([0, cos, sin])
+    foot, up, _ = _stood(axis)
     turn = np.eye(4)
     turn[:3, :3] = 2 * np.outer(up, up) - np.eye(3)
     turn[:3, 3] = foot - turn[:3, :3] @ foot
@@ -117,6 +113,14 @@ def mirrored_source(
         priority=MIRROR_PRIORITY,
         is_photo=False,
     )
+
+
+def _stood(axis: tuple[float, float, float]) -> tuple[Float[np.ndarray, "3"], ...]:
+    """(a point of the axis, up along it, along the horizon towards the camera). axis: as `Body` has it."""
+    x, depth, elevation_deg = axis
+    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+    towards = np.array([0, -sin, cos])
+    return np.array([x, 0, 0]) + depth * towards, np.array([0, cos, sin]), towards
 
 
 def _alike(photo: Source, far: Float32[np.ndarray, "T T 3"]) -> Float[np.ndarray, "H W"]:

@@ -6,7 +6,7 @@ import pytest
 from img2mv3d.geometry.cameras import SIX_VIEWS, project
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.geometry.symmetry import Plane, mirrored
-from img2mv3d.mesh.photographs import FLANK_DEG, flanks, half_turned_source, mirrored_source, photo_source
+from img2mv3d.mesh.photographs import FLANK_DEG, copies, flanks, half_turned_source, mirrored_source, photo_source
 from img2mv3d.mesh.sources import Source
 
 RNG = np.random.default_rng(0)
@@ -91,3 +91,11 @@ def test_flanks_go_on_seamlessly_where_a_label_is_drawn_out() -> None:
             RNG.bit_generator.state = state
             here = _seen(photo, round_the_axis(side * (2 * FLANK_DEG - angle)))
             assert np.allclose(width - there[:, 0], here[:, 0]) and np.allclose(there[:, 1], here[:, 1])
+
+
+def test_a_photo_counts_once_more_on_a_mirror_image_and_thrice_round_an_axis() -> None:
+    photo = _photo()
+    far = _looking_like(photo)
+    assert copies(photo, far, None, False, None) == []
+    assert len(copies(photo, far, (1.0, 0.0, 0.0, 0.0), False, None)) == 1
+    assert len(copies(photo, far, (1.0, 0.0, 0.0, 0.0), False, (0.0, 0.0, 10.0))) == 3
