@@ -17,6 +17,7 @@ from img2mv3d.data.augment import photograph
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest, without_twins
 from img2mv3d.data.scene import place, random_framing, random_light, random_pose
 from img2mv3d.data.scene import render as render_scene
+from img2mv3d.data.splits import ids
 from img2mv3d.errors import InputError, NothingFoundError
 from img2mv3d.files.contents import encode_normals, read_npz, to_bytes, write_npz
 
@@ -146,9 +147,15 @@ def planned_sets(
     limit: int | None = None,
     wanted: Callable[[Entry], bool] | None = None,
 ) -> list[tuple[Entry, int]]:
-    """(entry, pose) of every set that `render_corpus` renders, in its order."""
+    """(entry, pose) of every set that `render_corpus` renders, in its order.
+
+    What `data.splits` keeps from every network is no training object, whatever the list says, and not held out either:
+    `dev` and `test` have their own tables.
+    """
     listed = read_manifest(meshes / "manifest.tsv")
-    fit = {e.id for e in listed if e.split == "train"} | {e.id for e in without_twins(listed)}
+    unseen = ids("unseen")
+    learnt = {e.id for e in listed if e.split == "train" and e.id not in unseen}
+    fit = learnt | {e.id for e in without_twins(listed)}  # a twin of any listed training object tells nothing new
     entries = [e for e in listed if e.id in fit and e.weight > 0 and (wanted is None or wanted(e))]
     entries = [e for e in entries if (meshes / "objects" / f"{e.id}.npz").exists()]
     return list(schedule(entries, poses, seed))[:limit]

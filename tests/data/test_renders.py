@@ -5,7 +5,9 @@ import pytest
 import trimesh
 
 from img2mv3d.data.corpus import Entry, load_solid
+from img2mv3d.data.held_out import HELD_OUT
 from img2mv3d.data.renders import RenderSet, render_corpus, schedule, world_vertices
+from img2mv3d.data.splits import ids
 from img2mv3d.errors import InputError
 from img2mv3d.geometry.cameras import SIX_VIEWS, project
 
@@ -14,8 +16,8 @@ HEADER = "id\tpackage\tpath\tlicence\tcategory\tfaces\tvertices\ttextured\tcolou
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
-    """(meshes, data): two objects, one of them held out, one more that is broken and two that must not be used: by its
-    licence, and as a held-out twin of the first."""
+    """(meshes, data): two objects, one of them held out, one more that is broken and three that must not be used: by its
+    licence, as a held-out twin of the first, and as one that `data.splits` keeps from every network."""
     folder = tmp_path_factory.mktemp("corpus")
     (folder / "meshes" / "objects").mkdir(parents=True)
     mesh = trimesh.creation.box((0.6, 0.4, 0.5))
@@ -31,6 +33,7 @@ def rendered(tmp_path_factory):
         ("sh3d-twin", "val", "CC0-1.0", 12),
         ("sh3d-broken", "train", "CC0-1.0", 14),
         ("stk-gpl", "train", "GPL-3+", 12),
+        (min(ids("unseen") - HELD_OUT), "train", "CC0-1.0", 15),
     ):
         rows += f"{name}\tp\tq\t{licence}\tkitchen\t{faces}\t8\tno\tmulti\t0\t{split}\tsomebody\n"
         np.savez(folder / "meshes" / "objects" / f"{name}.npz", **box)
