@@ -1,6 +1,6 @@
 # Each target is one line. `make demo` and `make test` set up everything they need in .venv first.
 PYTHON ?= python3
-PHOTO ?= examples/coffee.jpg
+PHOTO ?= examples/duck.jpg
 BIN := .venv/bin
 
 .PHONY: demo test test-slow page-test cluster-test addon-test bench lint docs wheel train-smoke

@@ -1,6 +1,7 @@
-"""docs/images/gallery.jpg and coffee.jpg out of runs with today's weights: `python -m experiments.pictures RUNS`.
+"""docs/images/gallery.jpg and demo.jpg out of runs with today's weights: `python -m experiments.pictures RUNS`.
 
-RUNS holds a run of each photo of ROWS in a folder of its name, and one of examples/coffee.jpg in coffee/.
+RUNS holds a run of each photo of ROWS in a folder of its name, those of examples/ among them, and one of
+examples/coffee.jpg in coffee/.
 """
 
 import sys
@@ -13,7 +14,7 @@ from experiments.shape.sheets import row
 from img2mv3d.report.sheet import sheet
 
 ROOT = Path(__file__).parents[1]
-ROWS = ("duck_real", "bear_real", "sloth_real", "robot_real", "boot_real_exif6", "dog_bag_real", "rc_car_real")
+ROWS = ("duck", "bear_real", "sloth_real", "robot_real", "boot_real_exif6", "dog_bag_real", "rc_car_real")
 SIDES = ((0, 10), (45, 10), (90, 10), (180, 10), (-90, 10), (0, 50))  # azimuth and elevation, degrees
 CLAY = ((30, 10),)
 TILE = 150
@@ -24,8 +25,8 @@ def main(runs: Path) -> None:
     images = ROOT / "docs" / "images"
     rows = [row(runs / name, SIDES, CLAY, TILE) for name in (*ROWS, "coffee")]
     Image.fromarray(np.concatenate(rows)).save(images / "gallery.jpg", quality=88)
-    demo = sheet(runs / "coffee", ROOT / "examples" / "coffee.jpg")
-    demo.save(images / "coffee.jpg", quality=88)
+    demo = sheet(runs / "duck", ROOT / "examples" / "duck.jpg")
+    demo.save(images / "demo.jpg", quality=88)
 
 
 if __name__ == "__main__":
