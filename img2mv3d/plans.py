@@ -12,6 +12,7 @@ REMOVERS = ("auto", "alpha", "plain", "u2netp", "grabcut", "rembg")
 WITHOUT_NETWORK = ("alpha", "plain", "grabcut")  # of them
 
 
+RESOLUTIONS = (256, 512)  # px a side, of decoded views
 ATTENTIONS = ("epipolar", "off", "full")  # near the depth, not at all, along whole lines
 
 
@@ -78,6 +79,7 @@ class DecodeOptions:
     radius: half the length of the piece of a ray that is looked along, world units; "auto": longer where the depth is
         unsure. None: as it was trained.
     passes: how often the views are decoded; each time but the first by the depth of the final fit to those before.
+    resolution: of the views, one of RESOLUTIONS.
     """
 
     decoder: str = "crossview"
@@ -86,6 +88,7 @@ class DecodeOptions:
     samples: int | None = None
     radius: float | str | None = None
     passes: int = 1
+    resolution: int = 256
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import typer
 
 from img2mv3d.cli.help import Command, Group
 from img2mv3d.mesh.formats import FORMATS, those
-from img2mv3d.plans import ATTENTIONS, DECODERS, PLANS, REMOVERS, STANDARD
+from img2mv3d.plans import ATTENTIONS, DECODERS, PLANS, REMOVERS, RESOLUTIONS, STANDARD
 
 # of every group
 TEXT: dict[str, Any] = {
@@ -98,6 +98,17 @@ MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}
 SIZE_MM = (1.0, 100_000.0)
 RADIUS = (0.001, 2.0)  # world units
 FOR_RESEARCH = ("attention", "samples", "radius")  # flags of `decode` alone
+
+
+def parse_resolution(text: str) -> int:
+    """One of RESOLUTIONS. Raises ValueError.
+
+    >>> parse_resolution("512")
+    512
+    """
+    if text not in map(str, RESOLUTIONS):
+        raise ValueError(f"{text}: expected {' or '.join(map(str, RESOLUTIONS))}")
+    return int(text)
 
 
 def parse_radius(text: str) -> float | str:
@@ -271,6 +282,15 @@ FLAGS = {
         "decode.passes",
         1,
         4,
+    ),
+    "resolution": Flag(
+        int,
+        ("--resolution",),
+        "Size of the views in px.",
+        DECODING,
+        "decode.resolution",
+        parse=parse_resolution,
+        metavar="|".join(map(str, RESOLUTIONS)),
     ),
     "attention": Flag(
         str, ("--attention",), "How the decoder looks into other views.", DECODING, "decode.attention", ATTENTIONS

@@ -188,11 +188,14 @@ _STAGES = (
     ),
     Stage(
         "decode",
-        version=5,
+        version=6,
         run="img2mv3d.flow.runners:decode",
         value="img2mv3d.values:Views",
         files=("views/*.png", "views/views.json"),
-        inputs=(Input("latents"), Input("depth"), Input("back", optional=True), Input("body", optional=True)),
+        inputs=(
+            *(Input("latents"), Input("depth"), Input("back", optional=True), Input("body", optional=True)),
+            Input("subject", optional=True),
+        ),
         result="views",
         doing="decoding the views together",
         memory_hint="use --decoder mini or --device cpu",

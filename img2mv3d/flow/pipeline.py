@@ -78,7 +78,7 @@ def run(
             latents = flow.cached("encode", pictures=pictures(source))
         body = flow.still_meant(body)
         depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
-        views = flow.cached("decode", latents=latents, depth=depth, back=behind, body=body)
+        views = flow.cached("decode", latents=latents, depth=depth, back=behind, body=body, subject=subject)
         surface, views = flow.cached("reconstruct", views=views, body=body), flow.with_paint(views)
         made_of = {"surface": surface, "views": views, "subject": subject, "back": behind}
         made_of |= {"body": body, "sides": others}

@@ -220,11 +220,16 @@ def depth(context: StageContext, latents: Latents, body: Body | None = None, giv
 
 
 def decode(
-    context: StageContext, latents: Latents, depth: Depth, back: BackSubject | None = None, body: Body | None = None
+    context: StageContext,
+    latents: Latents,
+    depth: Depth,
+    back: BackSubject | None = None,
+    body: Body | None = None,
+    subject: Subject | None = None,
 ) -> Views:
     """Pixel-aligned views, float32 [V, H, W, 3]."""
     device = ready_torch(context.device)
-    from img2mv3d.plans import ReconstructOptions
+    from img2mv3d.plans import RESOLUTIONS, ReconstructOptions
     from img2mv3d.stages.decode import decode
     from img2mv3d.stages.depth import seen_depth
     from img2mv3d.stages.reconstruct import reconstruct
@@ -235,12 +240,13 @@ def decode(
         context.note(f"decoded by {chosen.name}: {chosen.why}")
 
     def attempt(place: torch.device) -> Views:
-        told = {"decoder": chosen.make().to(place), "options": context.options, "back": back, "body": body}
-        views = decode(latents, depth, **told)
+        told = {"decoder": chosen.make().to(place), "back": back, "body": body, "subject": subject}
+        seen, first = depth, replace(context.options, resolution=RESOLUTIONS[0])  # a fit's depth is no finer
         for _ in range(context.options.passes - 1):
+            views = decode(latents, seen, options=first, **told)
             surface = reconstruct(views, options=ReconstructOptions(), body=body)
-            views = decode(latents, seen_depth(surface.sdf, depth.plain), **told)
-        return views
+            seen = seen_depth(surface.sdf, depth.plain)
+        return decode(latents, seen, options=context.options, **told)
 
     attempts = {str(device): partial(attempt, device)}
     if device.type != "cpu":

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import spsolve
 
@@ -57,30 +57,90 @@ def paint(
     texture_size: px a side, 0 for vertex colours (which a texture too small for its charts becomes, too).
     grain: of the photo, laid on what no photo shows.
     """
-    normals = vertex_normals(vertices, faces)
     area = np.linalg.norm(face_normals(vertices, faces), axis=1) / 2
     chart = unwrap(vertices, faces, texture_size) if texture_size else None
     if chart is not None and chart.density == 0:  # more charts than so small a texture has room for
         chart = None
     density = 128.0 if chart is None else max(chart.density, 1.0)
-    coarse = [TextureSource(s, vertices, faces, min(density, 160.0)) for s in sources]
-    shifts, color, total, photo = _on_vertices(vertices, normals, coarse)
-    filled = _diffuse(vertices, faces, color, total)
-    shares = _shares(faces, area, total, photo)
-    by_photo = np.where(total > UNSEEN, photo / np.maximum(total, UNSEEN), 0.0)
-    colors = _to_bytes(filled)
+    palette = palette_of(vertices, faces, sources, density, sharp=chart is not None)
+    shares = _shares(faces, area, palette.total, palette.photo)
+    by_photo = np.where(palette.total > UNSEEN, palette.photo / np.maximum(palette.total, UNSEEN), 0.0)
+    colors = _to_bytes(palette.filled)
     if chart is None:
         mesh = MeshArrays(vertices.astype(np.float64), faces.astype(np.int64), colors)
-        return Painting(mesh, shares, shifts, 0.0, by_photo)
-    sharp = [
-        TextureSource(s, vertices, faces, density) if s.is_photo or s.color.shape[0] > s.camera.height else c
-        for s, c in zip(sources, coarse, strict=True)
-    ]
-    texture = _bake(chart, vertices, normals, filled, sharp, shifts, grain)
+        return Painting(mesh, shares, palette.shifts, 0.0, by_photo)
+    texture = _bake(chart, vertices, palette, grain)
     mesh = MeshArrays(
         vertices[chart.original].astype(np.float64), chart.faces, colors[chart.original], chart.uv, texture
     )
-    return Painting(mesh, shares, shifts, float((chart.face >= 0).mean()), by_photo, chart)
+    return Painting(mesh, shares, palette.shifts, float((chart.face >= 0).mean()), by_photo, chart)
+
+
+class Palette(NamedTuple):
+    """Pictures made ready for one mesh.
+
+    ready: the pictures. shifts: the corrections, [S, 3].
+    normals, filled: [N, 3] of the vertices, and their colours.
+    total, photo: [N], sums of weights at the vertices, of all and of the photos.
+    """
+
+    ready: list[TextureSource]
+    shifts: np.ndarray
+    normals: np.ndarray
+    filled: np.ndarray
+    total: np.ndarray
+    photo: np.ndarray
+
+    def at(
+        self,
+        vertices: Float[np.ndarray, "N 3"],
+        corner: Int[np.ndarray, "P 3"],
+        weight: Float[np.ndarray, "P 3"],
+        grain: Grain | None = None,
+    ) -> Float32[np.ndarray, "P 3"]:
+        """Colours, not clipped, of points of faces with these corners, weighted by the corners' shares."""
+        image = np.zeros((len(corner), 3), np.float32)
+        for start in range(0, len(corner), BLOCK):
+            part = slice(start, start + BLOCK)
+            point, normal, fill = (
+                np.einsum("pk,pkc->pc", weight[part], values[corner[part]])
+                for values in (vertices, self.normals, self.filled)
+            )
+            normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+            projections = [one.project(point, normal) for one in self.ready]
+            image[part], _ = _mix(len(point), projections, self.shifts, fill)
+            if grain is not None:
+                photographed = np.zeros(len(point), np.float32)
+                for projection, one in zip(projections, self.ready, strict=True):
+                    if one.source.shown:
+                        photographed[projection.index] += projection.weight
+                unseen = 1 / (1 + photographed / PHOTOGRAPHED)
+                image[part] += (unseen * grain.at(point, normal))[:, None]
+        return image
+
+
+def palette_of(
+    vertices: Float[np.ndarray, "N 3"],
+    faces: Int[np.ndarray, "F 3"],
+    sources: list[Source],
+    density: float,
+    sharp: bool = True,
+) -> Palette:
+    """The sources, levelled with each other on the mesh's vertices.
+
+    density: samples per world unit that will be asked for. sharp: whether any will; else the vertices' are all.
+    """
+    normals = vertex_normals(vertices, faces)
+    coarse = [TextureSource(s, vertices, faces, min(density, 160.0)) for s in sources]
+    shifts, color, total, photo = _on_vertices(vertices, normals, coarse)
+    filled = _diffuse(vertices, faces, color, total)
+    ready = coarse
+    if sharp:
+        ready = [
+            TextureSource(s, vertices, faces, density) if s.is_photo or s.color.shape[0] > s.camera.height else c
+            for s, c in zip(sources, coarse, strict=True)
+        ]
+    return Palette(ready, shifts, normals, filled, total, photo)
 
 
 def _mix(
@@ -170,36 +230,13 @@ def _diffuse(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray, total: 
     return result
 
 
-def _bake(
-    chart: Chart,
-    vertices: np.ndarray,
-    normals: np.ndarray,
-    filled: np.ndarray,
-    ready: list[TextureSource],
-    shifts: np.ndarray,
-    grain: Grain | None,
-) -> UInt8[np.ndarray, "T T 3"]:
+def _bake(chart: Chart, vertices: np.ndarray, palette: Palette, grain: Grain | None) -> UInt8[np.ndarray, "T T 3"]:
     """The texture; gutters hold the colour of the nearest texel, so that no filter of a viewer shows a seam."""
     size = chart.face.shape[0]
     used = np.flatnonzero(chart.face.ravel() >= 0)
     corner = chart.original[chart.faces[chart.face.ravel()[used]]]
-    weight = chart.bary.reshape(-1, 3)[used]
     image = np.zeros((size * size, 3), np.float32)
-    for start in range(0, len(used), BLOCK):
-        part = slice(start, start + BLOCK)
-        point, normal, fill = (
-            np.einsum("pk,pkc->pc", weight[part], values[corner[part]]) for values in (vertices, normals, filled)
-        )
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-        projections = [one.project(point, normal) for one in ready]
-        image[used[part]], _ = _mix(len(point), projections, shifts, fill)
-        if grain is not None:
-            photographed = np.zeros(len(point), np.float32)
-            for projection, one in zip(projections, ready, strict=True):
-                if one.source.shown:
-                    photographed[projection.index] += projection.weight
-            unseen = 1 / (1 + photographed / PHOTOGRAPHED)
-            image[used[part]] += (unseen * grain.at(point, normal))[:, None]
+    image[used] = palette.at(vertices, corner, chart.bary.reshape(-1, 3)[used], grain)
     return continued(chart.face, _to_bytes(image.reshape(size, size, 3)))
 
 

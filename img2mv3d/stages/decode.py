@@ -1,6 +1,7 @@
 """Latents + Depth -> Views: the colour latents of all views, decoded together along the epipolar lines of the depth.
 
-In: `Latents`, `Depth`, the cross-view decoder. Out: `Views`: new colours; normals and masks of the plain views.
+In: `Latents`, `Depth`, the cross-view decoder. Out: `Views`: new colours; normals and masks of the plain views. Larger
+views are these, enlarged, with what the photo and the body's draft show finer (`mesh.enlarge`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from img2mv3d.conventions import FRONT
+from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.files.contents import decode_normals, to_bytes
 from img2mv3d.geometry.agreement import reprojection_error
@@ -22,11 +23,14 @@ from img2mv3d.geometry.antipodal import antipodal_views, inpaint_nearest
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import draft
+from img2mv3d.mesh.enlarge import enlarged, fine_draft, with_finest
 from img2mv3d.mesh.photographs import copies, photo_source
+from img2mv3d.mesh.sources import Source
 from img2mv3d.nets.crossview import CrossViewDecoder, Looking
 from img2mv3d.plans import DECODERS, DecodeOptions
 from img2mv3d.values import Body, Depth, Latents, Subject, Views
 
+NO_NORMAL = 0.1  # length of a mean of normals below which it has no direction
 REACH = (0.5, 2.0)  # factors on the radius where the depth is certainly right, and certainly not
 DISAGREEMENT = 0.12  # mean colour difference at points that neighbours share, above which a warning is given
 # (four held-out objects: true views 0.035, exact latents 0.04 to 0.06, disturbed latents 0.07, plainly decoded 0.11)
@@ -40,6 +44,7 @@ def decode(
     options: DecodeOptions,
     back: Subject | None = None,
     body: Body | None = None,
+    subject: Subject | None = None,
 ) -> Views:
     """The views in pixels. Colours are clipped to [0, 1] and white where the mask is 0.
 
@@ -49,6 +54,8 @@ def decode(
     options.attention, samples, radius: as `nets.crossview.Looking` has them, radius "auto" as `reach_of`.
     back: a user's own photo from behind, whose pixels become the back view's colours where both show the object.
     body: whose draft the latents began as: what the autoencoder lost of it is put back where the photo does not look.
+    options.resolution, subject: views of more px are enlarged, and get what the photo at its own resolution (of the
+        subject; None: what the latents hold of it) shows of the body, and copies of it, which 256 px cannot hold.
 
     A warning when views disagree by more than DISAGREEMENT at points that both see. Raises DepthError when the depth
     belongs to other views, LatentsError when there are no normal latents to decode.
@@ -83,15 +90,39 @@ def decode(
         color = with_back(color, back.image, rig)
     color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))
     views = Views(color, normal, mask, rig, origin)
-    return replace(views, warnings=_warnings(views, depth))
+    views = replace(views, warnings=_warnings(views, depth))
+    larger = size * options.resolution // IMAGE_SIZE
+    return views if larger == size else _enlarged(views, _photo(latents, subject), latents, body, larger)
+
+
+def _photo(latents: Latents, subject: Subject | None) -> Source:
+    camera = latents.rig.cameras(latents.front.shape[0])[FRONT]
+    if subject is not None:
+        return photo_source(subject.full, subject.framing, camera)
+    return photo_source(latents.front, Framing((1.0, 1.0), (0.0, 0.0), latents.framing_px), camera)
+
+
+def _enlarged(views: Views, photo: Source, latents: Latents, body: Body | None, size: int) -> Views:
+    """The views at `size` px a side; of a body also with its outlines at that size."""
+    color, mask = enlarged(views.color, size), enlarged(views.mask, size).clip(0, 1)
+    if body is not None:
+        alpha = latents.front[..., 3].astype(np.float32) / 255
+        others = copies(photo, body.far, body.mirror, body.frontal, body.axis)
+        fine = fine_draft(body.field, body.far, photo, alpha, views.rig, others, size)
+        color, mask = with_finest(views.color, fine.color), fine.mask
+    normal = None
+    if views.normal is not None:
+        normal = enlarged(views.normal, size)
+        length = np.linalg.norm(normal, axis=-1, keepdims=True)
+        normal = np.where((mask[..., None] >= 0.5) & (length > NO_NORMAL), normal / np.maximum(length, NO_NORMAL), 0)
+    color = np.where(mask[..., None] > 0, color.clip(0, 1), np.float32(1))
+    return replace(views, color=color, normal=normal, mask=mask)
 
 
 def _lost(body: Body, latents: Latents, decoded: Float32[np.ndarray, "V H W 3"]) -> Float32[np.ndarray, "V H W 3"]:
     """What latents cannot hold of the draft's colours: the draft less itself encoded and decoded, in those pixels that
     the photo does not show. Latents are eight times coarser than pictures; what the denoiser changed stays."""
-    camera = latents.rig.cameras(latents.front.shape[0])[FRONT]
-    photo = photo_source(latents.front, Framing((1.0, 1.0), (0.0, 0.0), latents.framing_px), camera)
-    alpha = latents.front[..., 3].astype(np.float32) / 255
+    photo, alpha = _photo(latents, None), latents.front[..., 3].astype(np.float32) / 255
     drafted = draft(
         body.field, body.far, photo, alpha, latents.rig, copies(photo, body.far, body.mirror, body.frontal, body.axis)
     )

@@ -16,8 +16,8 @@ HEADER = "id\tpackage\tpath\tlicence\tcategory\tfaces\tvertices\ttextured\tcolou
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
-    """(meshes, data): two objects, one of them held out, one more that is broken and three that must not be used: by its
-    licence, as a held-out twin of the first, and as one that `data.splits` keeps from every network."""
+    """(meshes, data): two objects, one of them held out, one more that is broken and three that must not be used: by
+    its licence, as a held-out twin of the first, and as one that `data.splits` keeps from every network."""
     folder = tmp_path_factory.mktemp("corpus")
     (folder / "meshes" / "objects").mkdir(parents=True)
     mesh = trimesh.creation.box((0.6, 0.4, 0.5))

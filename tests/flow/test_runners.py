@@ -115,10 +115,11 @@ def test_each_pass_but_the_first_decodes_by_the_fit_to_the_one_before(
     latents: Latents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ball = sample_grid(Sphere(radius=0.5), 32).astype(np.float32)
-    depths, fitted = [], []
+    depths, sizes, fitted = [], [], []
 
-    def decoded(latents: Latents, depth: Depth, **told: object) -> Views:
+    def decoded(latents: Latents, depth: Depth, *, options: DecodeOptions, **told: object) -> Views:
         depths.append(depth)
+        sizes.append(options.resolution)
         return replace(depth.plain, color=np.full_like(depth.plain.color, 0.1 * len(depths)))
 
     def surface(views: Views, **told: object) -> Surface:
@@ -130,10 +131,10 @@ def test_each_pass_but_the_first_decodes_by_the_fit_to_the_one_before(
     blank = np.zeros((6, SIDE, SIDE), np.float32)
     plain = Views(np.ones((6, SIDE, SIDE, 3), np.float32), None, blank + 1, SIX_VIEWS)
     chosen = SimpleNamespace(space="sd-1.x", name="toy", why="", make=torch.nn.Identity)
-    context = StageContext("decode", options=DecodeOptions(passes=3), networks=chosen)
+    context = StageContext("decode", options=DecodeOptions(passes=3, resolution=512), networks=chosen)
     views = runners.decode(context, latents, Depth(blank, blank, plain))
     assert views.color.mean() == pytest.approx(0.3) and fitted == pytest.approx([0.1, 0.2])
-    assert not depths[0].hit.any()
+    assert not depths[0].hit.any() and sizes == [256, 256, 512]
     for depth in depths[1:]:
         assert depth.plain is plain and depth.z[0, SIDE // 2, SIDE // 2] == pytest.approx(-0.5, abs=0.05)
 

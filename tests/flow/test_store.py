@@ -32,7 +32,7 @@ GOLDEN_KEYS = {
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
     "depth": "bf713c1017d09bbf",
-    "decode": "2444e8ba727f7d8c",
+    "decode": "ea18eba57fd02153",
     "reconstruct": "51e49e0fda9b53e7",
     "export": "bc2becb161850f4d",
 }

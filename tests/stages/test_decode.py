@@ -9,6 +9,7 @@ import torch
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.mesh.draft import Draft, Maps
+from img2mv3d.mesh.enlarge import Fine
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.plans import DecodeOptions
 from img2mv3d.stages.decode import decode
@@ -69,6 +70,36 @@ def test_what_latents_lose_of_a_draft_is_put_back_where_the_photo_does_not_look(
     assert np.array_equal(views.color[0], without.color[0])
     alone = decode(replace(latents, draft=None), depth, decoder=decoder, options=DecodeOptions(), body=body)
     assert np.array_equal(alone.color, without.color)
+
+
+def test_larger_views_are_the_same_views_enlarged(given, decoder):
+    latents, depth = given
+    small, large = (
+        decode(latents, depth, decoder=decoder, options=DecodeOptions(resolution=side)) for side in (256, 512)
+    )
+    assert large.color.shape == (6, 2 * SIDE, 2 * SIDE, 3) and large.mask.shape == large.color.shape[:3]
+    assert large.color.min() >= 0 and large.color.max() <= 1 and (large.color[large.mask == 0] == 1).all()
+    back = large.color.reshape(6, SIDE, 2, SIDE, 2, 3).mean((2, 4))
+    assert np.abs(back - small.color)[small.mask == 1].mean() < 0.02
+    length = np.linalg.norm(large.normal, axis=-1)
+    assert np.allclose(length[large.mask > 0.7], 1, atol=1e-3) and (length[large.mask < 0.5] == 0).all()
+    assert large.warnings == small.warnings and large.rig == small.rig
+
+
+def test_larger_views_of_a_body_have_the_photos_detail_and_the_bodys_outlines(given, decoder, monkeypatch):
+    latents, depth = given
+    detail = (np.indices((2 * SIDE, 2 * SIDE)).sum(0) % 2 * 0.2).astype(np.float32)
+    mask = np.repeat(np.repeat(depth.hit, 2, 1), 2, 2)
+    fine = Fine(mask, np.broadcast_to((detail + 0.4)[..., None], (6, 2 * SIDE, 2 * SIDE, 3)))
+    monkeypatch.setattr("img2mv3d.stages.decode.fine_draft", lambda *words: fine)
+    field = np.zeros((8, 8, 8), np.float32)
+    body = Body(field, field[..., :3], field[..., :3], 0.5, field[0, :, :2], 0.0, 20.0)
+    options = DecodeOptions(decoder="plain", resolution=512)
+    even = replace(depth.plain, color=np.full_like(depth.plain.color, 0.5))
+    views = decode(latents, replace(depth, plain=even), decoder=decoder, options=options, body=body)
+    assert np.array_equal(views.mask, mask)
+    inside = np.s_[:, SIDE - 10 : SIDE + 10, SIDE - 10 : SIDE + 10]
+    assert np.abs(views.color - (0.4 + detail)[..., None])[inside].max() < 0.01
 
 
 def test_equal_inputs_give_equal_views(given, decoder):
