@@ -127,15 +127,15 @@ class Generation:
         self._nets = bundle.generator()
         self._shape = bundle.shape() if "shape" in bundle.parts() else None
         self._last: tuple[Case, Case] | None = None
-        self._body: Body | None = None  # of the last one
+        self.body: Body | None = None  # of the last one
 
     def __call__(self, case: Case) -> Case:
         if self._last is None or self._last[0] is not case:
             framing_px = self.bundle.framing_px
             photo = case.photo if case.reframed is None else case.reframed(framing_px)
-            self._body = None if self._shape is None else predict_body(photo, net=self._shape)
-            latents = latents_of(photo, self._nets, framing_px, body=self._body)
-            self._last = case, with_latents(replace(case, photo=photo), latents, self.bundle, body=self._body)
+            self.body = None if self._shape is None else predict_body(photo, net=self._shape)
+            latents = latents_of(photo, self._nets, framing_px, body=self.body)
+            self._last = case, with_latents(replace(case, photo=photo), latents, self.bundle, body=self.body)
         return self._last[1]
 
     def plain(self, case: Case) -> Result:
@@ -160,7 +160,7 @@ class Generation:
         def make(case: Case) -> Result:
             made = self(case)
             assert made.latents is not None and made.depth is not None
-            told = {"decoder": decoder, "options": DecodeOptions(), "body": self._body}
+            told = {"decoder": decoder, "options": DecodeOptions(), "body": self.body}
             return self._sized(decode(made.latents, made.depth, **told), case)
 
         return make
@@ -168,7 +168,7 @@ class Generation:
     def _sized(self, views: Views, case: Case) -> Result:
         """With the body that they show, unless their size had to be changed."""
         result = sized(views, case)
-        return replace(result, body=self._body) if result.views is views else result
+        return replace(result, body=self.body) if result.views is views else result
 
 
 def photo_methods(base: str, given: Sequence[str]) -> dict[str, Method]:

@@ -61,7 +61,7 @@ def body_maps(field: Float32[np.ndarray, "N N N"], rig: Rig, size: int = IMAGE_S
     """
     surface = extract(field, faces=FACES)
     values = vertex_normals(surface.vertices, surface.faces)
-    seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(size)]
+    seen = [means_of(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(size)]
     mask, z, normal = (np.stack(part) for part in zip(*seen, strict=True))
     return Maps(mask, _unit(normal), z)
 
@@ -90,7 +90,7 @@ def draft(
     painting = paint(surface.vertices, surface.faces, sources, texture_size=0)
     normals = vertex_normals(surface.vertices, surface.faces)
     values = np.concatenate([normals, painting.mesh.colors / 255, painting.by_photo[:, None]], axis=1)
-    seen = [_seen(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(IMAGE_SIZE)]
+    seen = [means_of(surface.vertices, surface.faces, values, camera) for camera in rig.cameras(IMAGE_SIZE)]
     mask, z, mean = (np.stack(part) for part in zip(*seen, strict=True))
     color = mean[..., 3:6] * mask[..., None] + (1 - mask[..., None])
     return Draft(Maps(mask, _unit(mean[..., :3]), z), color, mean[..., 6])
@@ -105,7 +105,7 @@ def far_source(far: Float32[np.ndarray, "T T 3"], alpha: Float32[np.ndarray, "H 
     return Source(behind(rig), np.ascontiguousarray(color[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1]))
 
 
-def _seen(
+def means_of(
     vertices: np.ndarray, faces: np.ndarray, values: np.ndarray, camera: Camera
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(covered share [H, W], z [H, W], means of the vertices' values over what is covered [H, W, C]), float32."""

@@ -64,16 +64,15 @@ def paint(
     density = 128.0 if chart is None else max(chart.density, 1.0)
     palette = palette_of(vertices, faces, sources, density, sharp=chart is not None)
     shares = _shares(faces, area, palette.total, palette.photo)
-    by_photo = np.where(palette.total > UNSEEN, palette.photo / np.maximum(palette.total, UNSEEN), 0.0)
     colors = _to_bytes(palette.filled)
     if chart is None:
         mesh = MeshArrays(vertices.astype(np.float64), faces.astype(np.int64), colors)
-        return Painting(mesh, shares, palette.shifts, 0.0, by_photo)
+        return Painting(mesh, shares, palette.shifts, 0.0, palette.by_photo)
     texture = _bake(chart, vertices, palette, grain)
     mesh = MeshArrays(
         vertices[chart.original].astype(np.float64), chart.faces, colors[chart.original], chart.uv, texture
     )
-    return Painting(mesh, shares, palette.shifts, float((chart.face >= 0).mean()), by_photo, chart)
+    return Painting(mesh, shares, palette.shifts, float((chart.face >= 0).mean()), palette.by_photo, chart)
 
 
 class Palette(NamedTuple):
@@ -90,6 +89,11 @@ class Palette(NamedTuple):
     filled: np.ndarray
     total: np.ndarray
     photo: np.ndarray
+
+    @property
+    def by_photo(self) -> Float[np.ndarray, " N"]:
+        """The photo's share in the colour of each vertex, 0 where nobody sees it."""
+        return np.where(self.total > UNSEEN, self.photo / np.maximum(self.total, UNSEEN), 0.0)
 
     def at(
         self,

@@ -109,7 +109,7 @@ def _enlarged(views: Views, photo: Source, latents: Latents, body: Body | None, 
         alpha = latents.front[..., 3].astype(np.float32) / 255
         others = copies(photo, body.far, body.mirror, body.frontal, body.axis)
         fine = fine_draft(body.field, body.far, photo, alpha, views.rig, others, size)
-        color, mask = with_finest(views.color, fine.color), fine.mask
+        color, mask = with_finest(views.color, fine.color, fine.observed), fine.mask
     normal = None
     if views.normal is not None:
         normal = enlarged(views.normal, size)

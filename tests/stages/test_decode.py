@@ -90,7 +90,7 @@ def test_larger_views_of_a_body_have_the_photos_detail_and_the_bodys_outlines(gi
     latents, depth = given
     detail = (np.indices((2 * SIDE, 2 * SIDE)).sum(0) % 2 * 0.2).astype(np.float32)
     mask = np.repeat(np.repeat(depth.hit, 2, 1), 2, 2)
-    fine = Fine(mask, np.broadcast_to((detail + 0.4)[..., None], (6, 2 * SIDE, 2 * SIDE, 3)))
+    fine = Fine(mask, np.broadcast_to((detail + 0.4)[..., None], (6, 2 * SIDE, 2 * SIDE, 3)), 0 * mask)
     monkeypatch.setattr("img2mv3d.stages.decode.fine_draft", lambda *words: fine)
     field = np.zeros((8, 8, 8), np.float32)
     body = Body(field, field[..., :3], field[..., :3], 0.5, field[0, :, :2], 0.0, 20.0)
