@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from experiments.decoder.fitted_noise import fit_error
 from img2mv3d.conventions import WORLD_WIDTH
 from img2mv3d.geometry.epipolar import ray_depths, structured_noise
-from img2mv3d.nets.attention import SLOTS, EpipolarAttention
+from img2mv3d.nets.attention import SLOTS, EpipolarAttention, PaperAttention
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.nets.features import feature_distance, features
 from img2mv3d.train.crossview_decoder import DEPTH_NOISE, CrossViewTask
 from img2mv3d.train.decoder import picture_loss
+from img2mv3d.train.paper_recipe import NUMBERS, PaperTask
 
 FEATURES = 0.02  # on three bands as a plain decoder shows them: 0.3 to 0.9 of the loss on colours
 SIZES = CrossViewConfig()  # of the shipped decoder
@@ -53,8 +54,8 @@ class PhotolessAttention(EpipolarAttention):
         return super().sources(normed, ray, photo * 0)
 
 
-class PaperAttention(BlindAttention, PhotolessAttention):
-    """As the paper has it."""
+class WholeLinePaperAttention(WholeLineAttention, PaperAttention):
+    """The paper's, along the whole ray."""
 
 
 class PermutationInvariantAttention(EpipolarAttention):
@@ -108,14 +109,6 @@ class NoPhotoWarp(CrossViewDecoder):
         super().__init__(config)
         self.carry = None
 
-    def add_warped(self, x: Tensor, warped: Any) -> Tensor:
-        """Nothing is added."""
-        return x
-
-    def blend_warped(self, picture: Tensor, features: Tensor, warped: Any) -> Tensor:
-        """Nothing is blended."""
-        return picture
-
 
 class NoVisibility(CrossViewDecoder):
     """The attention is not told what is hidden."""
@@ -147,14 +140,32 @@ class NonzeroInit(CrossViewDecoder):
         nn.init.constant_(self.carry.gate, OPENED)
 
 
-class Paper(NoPhotoWarp):
+class Paper(CrossViewDecoder):
     """The paper's parts alone."""
 
-    Attention = PaperAttention
+    def __init__(self, config: CrossViewConfig = SIZES) -> None:
+        super().__init__(replace(config, paper=True))
 
 
 class PaperNoEpipolar(NoEpipolar, Paper):
     """The paper's front condition alone."""
+
+
+class Recipe(CrossViewDecoder):
+    """The paper's parts alone, on a base with temporal layers: what `train decoder --recipe paper` trains."""
+
+    def __init__(self, config: CrossViewConfig = SIZES) -> None:
+        super().__init__(replace(config, **NUMBERS))
+
+
+class RecipeNoEpipolar(NoEpipolar, Recipe):
+    """That without epipolar attention."""
+
+
+class RecipeWholeLine(WholeLine, Recipe):
+    """That with the whole epipolar line, at 32 and 64 px alone."""
+
+    PaperAttention = WholeLinePaperAttention
 
 
 # ------------------------------------------------------------------------------------------------------ the training
@@ -234,6 +245,20 @@ class FeatureLoss(TrueMasks):
         return picture_loss(predicted, target) + FEATURES * feature_distance(predicted, target, net)
 
 
+class RecipeWholeRows(PaperTask):
+    """The paper's training for `RecipeWholeLine`, which leaves the columns round the object."""
+
+    whole_rows = True
+
+
+class RecipeNoDepthNoise(NoDepthNoise, PaperTask):
+    """The paper's training on exact depth."""
+
+
+class RecipeIndependentNoise(IndependentNoise, PaperTask):
+    """The paper's training, every pixel's depth off on its own."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """network, task: what is trained, and how. former: its name in files of version 0.1.0."""
@@ -266,6 +291,11 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "feature-loss": Variant("with a loss on EfficientNet-Lite0's features", task=FeatureLoss),
         "paper": Variant("the paper's parts alone, our loss on colours", Paper, NoConsistencyLoss),
         "paper-no-epipolar": Variant("its front condition alone", PaperNoEpipolar, NoConsistencyLoss),
+        "recipe": Variant("the paper's parts, latents, noise and loss", Recipe, PaperTask),
+        "recipe-no-epipolar": Variant("that without epipolar attention", RecipeNoEpipolar, PaperTask),
+        "recipe-full-epipolar": Variant("that, whole lines at 32 and 64 px", RecipeWholeLine, RecipeWholeRows),
+        "recipe-no-depth-noise": Variant("that on exact depth", Recipe, RecipeNoDepthNoise),
+        "recipe-independent-noise": Variant("that, every pixel off on its own", Recipe, RecipeIndependentNoise),
     }
 )
 TODAY = {variant.former: name for name, variant in VARIANTS.items() if variant.former}

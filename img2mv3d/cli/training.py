@@ -52,6 +52,9 @@ Base = Annotated[
 Decoded = Annotated[str, typer.Option("--bundle", help="With --base: whose latents are decoded.")]
 Full = Annotated[bool, typer.Option("--full-images", help="Train on whole pictures, not on bands.")]
 Device = Annotated[str, typer.Option("--device", help="Device of the cross-view part: auto, cpu or cuda.")]
+Recipe = Annotated[
+    Literal["paper"] | None, typer.Option("--recipe", help="The paper's parts, latents, depth noise and loss alone.")
+]
 Toy = Annotated[bool, typer.Option("--toy", help="Tiny networks on a few synthetic objects, to test the setup.")]
 
 
@@ -148,6 +151,7 @@ def train_decoder(
     keep_plain: KeepPlain = False,
     base: Base = None,
     bundle: Decoded = "wonder3d",
+    recipe: Recipe = None,
     full: Full = False,
     device: Device = "auto",
     seed: Seed = 0,
@@ -166,7 +170,9 @@ def train_decoder(
         raise UsageError(f"--variant {variant}: ablations are trained by `python -m experiments.decoder.train`")
     if keep_plain and start is None:
         raise UsageError("--keep-plain: say with --start whose plain decoder")
-    told = {"steps": steps, "seed": seed}
+    if recipe and base == "sd":
+        raise UsageError("--recipe paper: its base has temporal layers, which --base sd lacks; take --base svd")
+    told = {"steps": steps, "seed": seed, "recipe": recipe}
     if base is not None:
         if start is not None or keep_plain or full:
             raise UsageError("--base begins with a published decoder; omit --start, --keep-plain and --full-images")

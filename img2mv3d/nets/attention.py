@@ -89,6 +89,7 @@ class EpipolarAttention(nn.Module):
     """
 
     slots = SLOTS  # that the mixing MLP tells apart
+    beside, notes = PHOTO, SEEN  # numbers of a sample beside its features and ray, and of its visibility
 
     def __init__(
         self, channels: int, points: int, *, radius: float = 0.1, groups: int = 8, head_width: int = 64
@@ -97,7 +98,7 @@ class EpipolarAttention(nn.Module):
         self.points, self.radius = points, radius
         self.heads = max(1, channels // head_width)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
-        self.mix_in = nn.Linear(self.slots * (channels + RAY + PHOTO + SEEN), channels)
+        self.mix_in = nn.Linear(self.slots * (channels + RAY + self.beside + self.notes), channels)
         self.mix_out = nn.Linear(channels, channels)
         self.query = nn.Linear(channels + RAY, channels)
         self.key = nn.Linear(channels, channels)
@@ -132,13 +133,13 @@ class EpipolarAttention(nn.Module):
         ray, photo = (m.flatten(2).transpose(1, 2).to(normed) for m in (level.ray, level.photo))
         sources = self.sources(normed, ray, photo)
         z, hit = level.z.flatten(1), level.hit.flatten(1)  # coordinates keep their own precision
-        look, added = level.look, []
+        look, added, wide = level.look, [], channels + RAY + self.beside
         points = self.points if look is None else look.points
         for view, row in enumerate(level.slots):
             pixels = hit[view].nonzero()[:, 0]
             filled = [(slot, other) for slot, other in enumerate(row) if other is not None]
             slices = self._slices()
-            tables = [sources[other] @ slices[:, slot, :-SEEN].T for slot, other in filled]
+            tables = [sources[other] @ slices[:, slot, :wide].T for slot, other in filled]
             table = torch.cat(tables) if tables else sources.new_zeros(1, self.mix_in.out_features)
             queries = self.query(torch.cat([normed[view], ray[view]], dim=-1)[pixels])
             step = max(1, CHUNK // (points * channels))
@@ -151,7 +152,7 @@ class EpipolarAttention(nn.Module):
                 else:
                     depths = look.depths(view, chunk, z[view, chunk], level.rig, places)
                 seen = [self._taps(level, view, other, chunk, depths) for _, other in filled]
-                hidden = self._gather(table, seen, slices[:, :, -SEEN:], filled, z, hit, depths)
+                hidden = self._gather(table, seen, slices[:, :, wide:], filled, z, hit, depths)
                 pieces.append(self._attend(queries[start : start + step], hidden))
             flat = normed.new_zeros(height * width, channels)
             added.append(flat.index_copy(0, pixels, torch.cat(pieces)) if pieces else flat)
@@ -182,7 +183,7 @@ class EpipolarAttention(nn.Module):
         self,
         table: Float[Tensor, "Q C"],
         seen: list[Taps],
-        flags: Float[Tensor, "C slots 2"],
+        flags: Float[Tensor, "C slots F"],
         filled: list[tuple[int, int]],
         z: Float[Tensor, "V q"],
         hit: Bool[Tensor, "V q"],
@@ -197,9 +198,10 @@ class EpipolarAttention(nn.Module):
         index = torch.cat([t.index + i * cells for i, t in enumerate(seen)], dim=-1).flatten(0, 1)
         weight = torch.cat([t.weight for t in seen], dim=-1).flatten(0, 1).to(table)
         hidden = hidden + functional.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
-        notes = [self.visibility(t, z[other], hit[other]) for t, (_, other) in zip(seen, filled, strict=True)]
-        columns = torch.cat([flags[:, slot] for slot, _ in filled], dim=-1)
-        hidden = hidden + torch.cat(notes, dim=-1).flatten(0, 1).to(table) @ columns.T
+        if self.notes:
+            notes = [self.visibility(t, z[other], hit[other]) for t, (_, other) in zip(seen, filled, strict=True)]
+            columns = torch.cat([flags[:, slot] for slot, _ in filled], dim=-1)
+            hidden = hidden + torch.cat(notes, dim=-1).flatten(0, 1).to(table) @ columns.T
         return functional.silu(hidden).view(count, points, -1)
 
     def visibility(self, taps: Taps, z: Float[Tensor, " q"], hit: Bool[Tensor, " q"]) -> Float[Tensor, "P S 2"]:
@@ -215,6 +217,16 @@ class EpipolarAttention(nn.Module):
         queries = queries.view(count, 1, self.heads, -1)
         share = ((queries * keys).sum(-1, keepdim=True) * keys.shape[-1] ** -0.5).softmax(dim=1)
         return self.out((share * values).sum(1).reshape(count, channels))
+
+
+class PaperAttention(EpipolarAttention):
+    """The same as the paper has it: the mixing MLP gets features and rays alone."""
+
+    beside = notes = 0
+
+    def sources(self, normed: Tensor, ray: Tensor, photo: Tensor) -> Tensor:
+        """What of every cell the other views see: features and ray, channels last."""
+        return torch.cat([normed, ray], dim=-1)
 
 
 def make_levels(
@@ -248,7 +260,8 @@ def epipolar_attention_plain(
     """The same as `net(features, level, jitter)`, written down as the paper says it; whole images, any rig, slow."""
     views, channels, height, width = features.shape
     cameras = level.rig.cameras(height)
-    sources = torch.cat([net.norm(features), level.ray.to(features), level.photo.to(features)], dim=1)
+    parts = (net.norm(features), level.ray.to(features), level.photo.to(features))
+    sources = net.sources(*(m.movedim(1, -1) for m in parts)).movedim(-1, 1)
     uv = torch.from_numpy(pixel_centres(height, width)).to(features)
     size = uv.new_tensor([width, height])
     result = []
@@ -259,7 +272,7 @@ def epipolar_attention_plain(
         points = unproject(cameras[view], uv[:, :, None].expand(height, width, net.points, 2), depths)
         for other in level.slots[view]:
             if other is None:
-                seen.append(uv.new_zeros(height, width, net.points, sources.shape[1] + SEEN))
+                seen.append(uv.new_zeros(height, width, net.points, sources.shape[1] + net.notes))
                 continue
             place, depth = project(cameras[other], points)
             grid = place * (2.0 / size) - 1.0
@@ -269,7 +282,7 @@ def epipolar_attention_plain(
             )
             picked = picked[0].view(-1, height, width, net.points).permute(1, 2, 3, 0)
             gap = _gap_plain(place, depth, level.z[other].to(features), level.hit[other], net.radius)
-            notes = torch.stack([torch.ones_like(gap), gap], dim=-1)
+            notes = torch.stack([torch.ones_like(gap), gap], dim=-1)[..., : net.notes]
             seen.append(torch.cat([picked, notes], dim=-1) * inside[..., None])
         mixed = net.mix_out(functional.silu(net.mix_in(torch.cat(seen, dim=-1))))  # eq. 1
         asking = torch.cat([sources[view][:channels], level.ray[view].to(features)]).permute(1, 2, 0)

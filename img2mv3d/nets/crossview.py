@@ -16,7 +16,7 @@ from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.epipolar import pluecker, rows_are_epipolar
 from img2mv3d.geometry.warp import Warped, warp_photo
-from img2mv3d.nets.attention import EpipolarAttention, Level, Look, make_levels
+from img2mv3d.nets.attention import EpipolarAttention, Level, Look, PaperAttention, make_levels
 from img2mv3d.nets.temporal import TemporalBase, laid_out_like
 from img2mv3d.nets.vae import MINI_CHANNELS, SD_CHANNELS
 
@@ -67,6 +67,7 @@ class CrossViewConfig:
 
     channels, layers_per_block, groups, scale, post_quant, temporal: of the base, see `TemporalBase`.
     points: N_p of each up-block, coarse to fine; radius: r. Both of the attention.
+    paper: its parts alone, without the warped photo and without what the attention is told of photo and visibility.
     """
 
     channels: tuple[int, ...] = MINI_CHANNELS
@@ -77,6 +78,7 @@ class CrossViewConfig:
     temporal: bool = False
     points: tuple[int, ...] = POINTS
     radius: float = RADIUS
+    paper: bool = False
 
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.points) == len(FACTORS):
@@ -105,10 +107,12 @@ class CrossViewDecoder(nn.Module):
     """The video decoder with front condition, epipolar attention in every up-block, and the warped photo.
 
     Beside the paper's parts the photo's own pixels go, warped by depth, into the last block, into the picture, and
-    beside the front view's samples in the attention. All parts start closed: a fresh network is its base.
+    beside the front view's samples in the attention, unless the config says `paper`. All parts start closed: a fresh
+    network is its base.
     """
 
-    Attention = EpipolarAttention
+    Attention: type[EpipolarAttention] = EpipolarAttention
+    PaperAttention: type[EpipolarAttention] = PaperAttention
 
     def __init__(self, config: CrossViewConfig = CrossViewConfig()) -> None:
         super().__init__()
@@ -116,11 +120,12 @@ class CrossViewDecoder(nn.Module):
         widths = tuple(reversed(c.channels))
         self.base = TemporalBase(c.channels, c.layers_per_block, c.groups, c.scale, c.post_quant, c.temporal)
         self.front = FrontPyramid(widths)
+        attention = self.PaperAttention if c.paper else self.Attention
         self.attention = nn.ModuleList(
-            self.Attention(width, count, radius=c.radius, groups=c.groups)
+            attention(width, count, radius=c.radius, groups=c.groups)
             for width, count in zip(widths, c.points, strict=True)
         )
-        self.carry = WarpedPhoto(widths[-2], widths[-1])  # its name in the files of weights
+        self.carry = None if c.paper else WarpedPhoto(widths[-2], widths[-1])  # its name in the files of weights
 
     @classmethod
     def stable_video_diffusion(cls) -> CrossViewDecoder:
@@ -220,13 +225,13 @@ class CrossViewDecoder(nn.Module):
 
     def add_warped(self, x: Float[Tensor, "V C H W"], warped: Warped) -> Float[Tensor, "V C H W"]:
         """The warped photo as features."""
-        return x + self.carry.features(warped)
+        return x if self.carry is None else x + self.carry.features(warped)
 
     def blend_warped(
         self, picture: Float[Tensor, "V 3 H W"], features: Float[Tensor, "V C H W"], warped: Warped
     ) -> Float[Tensor, "V 3 H W"]:
         """The warped photo, blended into the picture."""
-        return self.carry.blend(picture, features, warped)
+        return picture if self.carry is None else self.carry.blend(picture, features, warped)
 
     def load_plain(self, weights: Mapping[str, Tensor]) -> None:
         """Take a trained `PlainDecoder`'s weights as the spatial half of the base. Raises WeightsError when they do

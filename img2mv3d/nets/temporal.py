@@ -14,7 +14,6 @@ from img2mv3d.errors import WeightsError
 from img2mv3d.nets.vae import MINI_CHANNELS
 
 SPATIAL = ".spatial_res_block"
-SWITCHED_OFF = -50.0  # mix_factor at which sigmoid is 0 in float32 beside 1: the temporal half has no share
 Hook = Callable[[int, Tensor], Tensor]
 
 
@@ -87,8 +86,8 @@ class TemporalBase(TemporalDecoder):
         return picture, features
 
     def load_spatial(self, weights: Mapping[str, Tensor]) -> None:
-        """Take a `PlainDecoder`'s weights as the spatial half; the temporal half, if there is one, gets no share (see
-        `switch_off`).
+        """Take a `PlainDecoder`'s weights as the spatial half; the temporal half, if there is one, starts closed (see
+        `close_temporal`).
 
         Raises WeightsError, naming the first tensor, when names or shapes do not fit.
         """
@@ -101,16 +100,23 @@ class TemporalBase(TemporalDecoder):
             )
         self.load_state_dict(given, strict=False)
         if self.temporal:
-            self.switch_off()
+            self.close_temporal()
 
-    def switch_off(self) -> None:
-        """Give the temporal half no share: its mixing scalars to -50, its output convolution to the identity."""
+    def close_temporal(self) -> None:
+        """Let the temporal half add nothing yet, so that it can learn: its residual blocks end in zeros and are mixed
+        half and half with what they got, its output convolution is the identity."""
         with torch.no_grad():
             for resnet in self._resnets():
-                resnet.time_mixer.mix_factor.fill_(SWITCHED_OFF)
+                resnet.temporal_res_block.conv2.weight.zero_()
+                resnet.temporal_res_block.conv2.bias.zero_()
+                resnet.time_mixer.mix_factor.zero_()  # at -50, say, its gradient would vanish with its share
             self.time_conv_out.weight.zero_()
             self.time_conv_out.weight[:, :, 1, 0, 0] = torch.eye(3)
             self.time_conv_out.bias.zero_()
+
+    def temporal_parameters(self) -> list[nn.Parameter]:
+        """Those of the temporal half; none where there is none."""
+        return [p for key, p in self.named_parameters() if _is_temporal(key)]
 
     def _res(self, resnet: nn.Module, x: Tensor) -> Tensor:
         if not self.temporal:

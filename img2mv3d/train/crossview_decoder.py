@@ -83,9 +83,8 @@ class CrossViewTask:
         place = next(self.net.parameters()).device  # numbers are drawn on the processor, the same for every device
         scene = self.train.items[draw_int(own, len(self.train.items))]
         z, hit = scene.depth()
-        latents, perturbed = self._latents(scene, own)
-        dropped = (1 + draw_int(own, len(z) - 1),) if draw_float(own) < DROP_SHARE else ()
-        imperfect = draw_float(own) < PHOTO_SHARE
+        latents, perturbed = self.latents(scene, own)
+        dropped, photo = self.dropped(len(z), own), self.photo(scene, own)
         size = z.shape[-1]
         rows, columns = (0, size), (0, size)
         start = _band(scene.mask, own)
@@ -96,7 +95,7 @@ class CrossViewTask:
         amplitude = self.noise_amplitude(progress, own)
         shown_z, shown_hit = self.masks(z, hit, own)
         shown_z = (shown_z + self.depth_noise(scene, own, amplitude)) * shown_hit
-        inputs = (m.to(place) for m in (shown_z, shown_hit, scene.front(imperfect)))
+        inputs = (m.to(place) for m in (shown_z, shown_hit, photo))
         z, hit = z.to(place), hit.to(place)
         guides = crop(make_guides(*inputs, SIX_VIEWS, dropped), rows, columns)
         part = (..., *(slice(a // LATENT_FACTOR, b // LATENT_FACTOR) for a, b in (rows, columns)))
@@ -108,7 +107,22 @@ class CrossViewTask:
         pairs = overlap(z[band], hit[band], (columns[1] - columns[0]) / size)
         return self.picture_loss(found[known], target[known]) + self.consistency(found - target, pairs, perturbed)
 
-    # what an ablation may do otherwise, one method each
+    # what another recipe or an ablation may do otherwise, one method each
+
+    def latents(self, scene: Scene, rng: torch.Generator) -> tuple[Float[Tensor, "V 4 h w"], bool]:
+        """Of one step, and whether they are perturbed."""
+        if draw_float(rng) < CLEAN_SHARE:
+            return scene.latents, False
+        chosen = scene.resampled if draw_float(rng) < RESAMPLED_SHARE else scene.latents
+        return perturb_latents(chosen, rng), True
+
+    def dropped(self, views: int, rng: torch.Generator) -> tuple[int, ...]:
+        """Views that no other view may look into: one that is not the front, in some steps."""
+        return (1 + draw_int(rng, views - 1),) if draw_float(rng) < DROP_SHARE else ()
+
+    def photo(self, scene: Scene, rng: torch.Generator) -> Float[Tensor, "4 H W"]:
+        """The front condition: the rendered front view, in some steps an imperfect photo."""
+        return scene.front(draw_float(rng) < PHOTO_SHARE)
 
     def noise_amplitude(self, progress: float, rng: torch.Generator) -> float:
         """Of the depth noise, drawn anew for every step; it grows up to DEPTH_NOISE."""
@@ -131,13 +145,6 @@ class CrossViewTask:
     def consistency(self, error: Float[Tensor, "V 3 h w"], pairs: Overlap, perturbed: bool) -> Float[Tensor, ""]:
         """By what neighbouring views get wrong differently. perturbed: whether the step's latents are."""
         return CONSISTENCY_WEIGHT * consistency_loss(error, pairs)
-
-    def _latents(self, scene: Scene, rng: torch.Generator) -> tuple[Float[Tensor, "V 4 h w"], bool]:
-        """Of one step, and whether they are perturbed."""
-        if draw_float(rng) < CLEAN_SHARE:
-            return scene.latents, False
-        chosen = scene.resampled if draw_float(rng) < RESAMPLED_SHARE else scene.latents
-        return perturb_latents(chosen, rng), True
 
     def held_out(self, net: nn.Module) -> dict[str, float]:
         """PSNR in the mask of the front view and of the others, reprojection error; depth a little off; clean latents,

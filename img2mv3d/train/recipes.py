@@ -15,7 +15,7 @@ from img2mv3d.nets.multiview import MultiViewUNet, UNetConfig
 from img2mv3d.nets.shape import ShapeConfig, ShapeNet
 from img2mv3d.nets.tokens import TokenConfig, TokenEncoder
 from img2mv3d.nets.vae import Encoder, PlainDecoder
-from img2mv3d.train import crossview_decoder, decoder, denoiser, encoder, shape_network
+from img2mv3d.train import crossview_decoder, decoder, denoiser, encoder, paper_recipe, shape_network
 from img2mv3d.train.denoiser import UNET, MultiViewNets, take_over
 from img2mv3d.train.drafts import draft_missing
 from img2mv3d.train.notes import FRAMING_PX, bundle_notes
@@ -88,6 +88,7 @@ def train_decoder(
     steps: int | None,
     keep_plain: bool,
     full: bool,
+    recipe: str | None = None,
     device: torch.device | str = "cpu",
     report: Say,
 ) -> Path | None:
@@ -96,6 +97,7 @@ def train_decoder(
 
     start: a bundle; its denoiser resamples half of the latents that both learn from, and its decoders are gone on with.
     keep_plain: its plain decoder is left as it is, and the cross-view decoder starts from nothing.
+    recipe: "paper": the cross-view decoder is trained by `paper_recipe`, and starts from nothing.
     steps, full, device: see `crossview_decoder.train`.
     """
     bundle = None if start is None else load_bundle(start)
@@ -104,21 +106,24 @@ def train_decoder(
     if not keep_plain:  # a third of the time: what looks across views stands on it
         plain_options = {"seed": seed, "net": plain, "resample": resample((999, 999)), "report": report}
         plain = decoder.train(data, out / "plain", minutes / 3, **plain_options)
-    numbers = _plain_numbers(bundle)
-    former = bundle.crossview_decoder().state_dict() if bundle and not keep_plain else None
-    options = {"steps": steps, "seed": seed, "resample": resample((250, 999)), "report": report}
-    options |= {"full": full, "device": device}
+    plain_numbers = numbers = _plain_numbers(bundle)
+    options = {"steps": steps, "seed": seed, "full": full, "device": device, "report": report}
     left_over, folder = minutes if keep_plain else minutes * 2 / 3, crossview_decoder.folder_in(out)
-    across = crossview_decoder.train(
-        data, plain.state_dict(), folder, left_over, numbers=numbers, start=former, **options
-    )
-    parts = {"plain_decoder": (plain.eval(), numbers), "crossview_decoder": (across, numbers)}
+    if recipe == "paper":
+        numbers, folder = {**numbers, **paper_recipe.NUMBERS}, out / "crossview-paper"
+        options |= {"task": paper_recipe.PaperTask}
+    else:
+        former = bundle.crossview_decoder().state_dict() if bundle and not keep_plain else None
+        options |= {"start": former, "resample": resample((250, 999))}
+    across = crossview_decoder.train(data, plain.state_dict(), folder, left_over, numbers=numbers, **options)
+    parts = {"plain_decoder": (plain.eval(), plain_numbers), "crossview_decoder": (across, numbers)}
     if not joined().first:
         left()
         return None
     words = [f"--seed {seed}", f"--steps {steps}" if steps else f"--minutes {minutes:g}"]
     words += [] if start is None else [f"--start {Path(start).name}"]
     words += ["--keep-plain"] * keep_plain + ["--full-images"] * full
+    words += [f"--recipe {recipe}"] if recipe else []
     training = {"command": " ".join(["img2mv3d train decoder DATA", *words])}
     training |= {"processes": joined().size} if joined().size > 1 else {}
     write_bundle(out / "bundle", parts, {"name": "crossview", **bundle_notes(data, training)})

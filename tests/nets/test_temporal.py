@@ -90,3 +90,26 @@ def test_a_plain_decoder_of_other_numbers_is_refused_by_name():
     net = TemporalBase((32, 32, 64, 64), temporal=False)
     with pytest.raises(WeightsError, match=r"up_blocks\.1\.resnets\.0\.conv_shortcut"):
         net.load_spatial(PlainDecoder((32, 32, 64, 128)).state_dict())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_temporal_half_that_was_closed_learns_at_once_and_all_of_it_from_the_second_step(layers):
+    torch.manual_seed(0)
+    net = TemporalBase((32, 32, 64, 64), layers_per_block=layers)
+    net.load_spatial(PlainDecoder((32, 32, 64, 64), layers_per_block=layers).state_dict())
+    optimiser = torch.optim.SGD(net.temporal_parameters(), lr=0.1)
+    latents = torch.randn(3, 4, 4, 4)
+    net.run(latents)[0].square().mean().backward()
+    assert all(r.temporal_res_block.conv2.weight.grad.abs().max() > 0 for r in net._resnets())
+    optimiser.step()
+    optimiser.zero_grad()
+    net.run(latents)[0].square().mean().backward()
+    assert all(p.grad.abs().max() > 0 for p in net.temporal_parameters())
+
+
+def test_what_is_temporal_is_named_and_a_still_base_has_none_of_it():
+    assert not TemporalBase(CHANNELS, temporal=False).temporal_parameters()
+    net = TemporalBase(CHANNELS)
+    still = TemporalBase(CHANNELS, temporal=False)
+    count = sum(p.numel() for p in net.parameters()) - sum(p.numel() for p in net.temporal_parameters())
+    assert count == sum(p.numel() for p in still.parameters())
