@@ -35,6 +35,7 @@ def train(
     chosen, bundle, folder = VARIANTS[variant], load_bundle(start), out / variant
     config = bundle.manifest["parts"]["plain_decoder"]["config"]
     options = {"steps": steps, "seed": seed, "full": full, "network": chosen.network, "task": chosen.task, "sets": sets}
+    options |= {"held_out": 1}  # to see that it goes on; `compare` has the figures
     generator = None if issubclass(chosen.task, PaperTask) else bundle.generator()
     resample, plain = resampler(generator, seed, (250, 999)), bundle.plain_decoder().state_dict()
     crossview_decoder.train(data, plain, folder, 1e6, numbers=config, resample=resample, **options)
