@@ -240,8 +240,9 @@ def _train_on(base: str, bundle: str, data: Path, out: Path, minutes: float, dev
     from img2mv3d.train.bases import train_on
 
     made = train_on(base, load_bundle(bundle), data, out, minutes, device=place, report=say, **told)
-    say(f"`img2mv3d weights add {made}` adds it; then --decoder {base} uses it")
-    print(made.absolute())
+    if made is not None:
+        say(f"`img2mv3d weights add {made}` adds it; then --decoder {base} uses it")
+        print(made.absolute())
 
 
 def _bundle(name: str | None) -> Bundle | None:

@@ -15,6 +15,7 @@ from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.train import crossview_decoder, paper_recipe
 from img2mv3d.train.decoder import resampler
 from img2mv3d.train.notes import LICENCE, bundle_notes
+from img2mv3d.train.process_group import joined, left
 
 RESAMPLED = (250, 999)  # steps of the noise from which a denoiser of ours resamples the latents that disagree
 
@@ -31,9 +32,9 @@ def train_on(
     recipe: str | None = None,
     device: torch.device | str = "cpu",
     report: Callable[[str], None] = print,
-) -> Path:
+) -> Path | None:
     """Train on the stock decoder `base` ("svd", "sd"); the path of the bundle that comes of it, for
-    `weights add`, in a folder of its own under `out`.
+    `weights add`, in a folder of its own under `out`. None in a process that is not the first of its group.
 
     bundle: whose latents will be decoded. A denoiser of ours resamples part of the latents that are learnt from; the
         published one does not (a pass of it costs more than a hundred steps), the others disagree all the same.
@@ -65,6 +66,9 @@ def train_on(
         report=report,
         **options,
     )
+    if not joined().first:
+        left()
+        return None
     config = {k: list(v) if isinstance(v, tuple) else v for k, v in numbers.items()}
     command = f"img2mv3d train decoder --bundle {bundle.name} --base {base} --seed {seed}"
     command += f" --recipe {recipe}" if recipe else ""
@@ -73,6 +77,7 @@ def train_on(
     notes |= {"licence": f"{found.licence} (the base), {LICENCE} (what was learnt)"}
     notes |= {"name": f"crossview-{base}", "base": base, "base_digest": found.digest}
     write_bundle(folder / "bundle", {"crossview_decoder": (net, config)}, notes)
+    left()
     return folder / "bundle"
 
 

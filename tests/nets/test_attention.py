@@ -6,7 +6,7 @@ import torch
 from img2mv3d.geometry.cameras import SIX_VIEWS, Rig
 from img2mv3d.geometry.epipolar import pluecker
 from img2mv3d.nets import attention
-from img2mv3d.nets.attention import EpipolarAttention, Level, epipolar_attention_plain, make_levels
+from img2mv3d.nets.attention import EpipolarAttention, Level, PaperAttention, epipolar_attention_plain, make_levels
 
 RIGS = {
     "six views": SIX_VIEWS,
@@ -30,20 +30,21 @@ def level_of(rig: Rig, size: int, generator: torch.Generator, dtype=torch.float6
     return make_levels(z, hit, photo, rays, rig, factors=(1,))[0]
 
 
-def net_of(channels: int, points: int, dtype=torch.float64, **more) -> EpipolarAttention:
+def net_of(channels: int, points: int, dtype=torch.float64, kind=EpipolarAttention) -> EpipolarAttention:
     torch.manual_seed(3)
-    net = EpipolarAttention(channels, points, radius=0.3, groups=2, head_width=4, **more).to(dtype)
+    net = kind(channels, points, radius=0.3, groups=2, head_width=4).to(dtype)
     torch.nn.init.normal_(net.out.weight, std=0.3)
     torch.nn.init.normal_(net.norm.weight)
     return net
 
 
+@pytest.mark.parametrize("kind", [EpipolarAttention, PaperAttention])
 @pytest.mark.parametrize("name", list(RIGS))
-def test_fast_path_and_plain_twin_agree_in_values_and_gradients(name, monkeypatch):
+def test_fast_path_and_plain_twin_agree_in_values_and_gradients(name, kind, monkeypatch):
     monkeypatch.setattr(attention, "CHUNK", 200)  # several chunks
     generator = torch.Generator().manual_seed(0)
     rig = RIGS[name]
-    level, net = level_of(rig, 8, generator), net_of(8, 3)
+    level, net = level_of(rig, 8, generator), net_of(8, 3, kind=kind)
     features = torch.randn(len(rig), 8, 8, 8, generator=generator, dtype=torch.float64, requires_grad=True)
     jitter = torch.rand(len(rig), 3, 8, 8, generator=generator, dtype=torch.float64)
     weight = torch.randn(features.shape, generator=generator, dtype=torch.float64)
@@ -166,6 +167,17 @@ def test_without_the_photo_its_colours_change_nothing():
     other = level._replace(photo=level.photo + 0.5)
     told = net_of(8, 3)
     assert not torch.equal(told(features, level), told(features, other))
+
+
+def test_the_papers_attention_is_told_neither_the_photo_nor_what_is_hidden():
+    generator = torch.Generator().manual_seed(0)
+    level, net = level_of(SIX_VIEWS, 8, generator), net_of(8, 3, kind=PaperAttention)
+    assert net.mix_in.in_features == net.slots * (8 + attention.RAY)
+    features = torch.randn(6, 8, 8, 8, generator=generator, dtype=torch.float64)
+    whole = level._replace(hit=torch.ones_like(level.hit))
+    seen = net.branch(features, level._replace(photo=level.photo + 0.5))
+    assert torch.equal(seen, net.branch(features, level))
+    assert torch.allclose(seen.movedim(1, -1)[level.hit], net.branch(features, whole).movedim(1, -1)[level.hit])
 
 
 def arranged(level: Level, order: list[int], rig: Rig) -> Level:

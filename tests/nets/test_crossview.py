@@ -29,9 +29,11 @@ def opened(net: CrossViewDecoder) -> CrossViewDecoder:
     """The same with all zero-started parts moved."""
     net = copy.deepcopy(net)
     torch.manual_seed(6)
-    for part in (*net.front.out, *(a.out for a in net.attention), net.carry.out):
+    for part in (*net.front.out, *(a.out for a in net.attention)):
         torch.nn.init.normal_(part.weight, std=0.2)
-    torch.nn.init.constant_(net.carry.gate, 0.3)
+    if net.carry is not None:
+        torch.nn.init.normal_(net.carry.out.weight, std=0.2)
+        torch.nn.init.constant_(net.carry.gate, 0.3)
     return net
 
 
@@ -53,6 +55,24 @@ def test_freshly_made_on_a_plain_decoder_it_is_that_decoder_bit_for_bit():
     latents, z, hit, front = scene()
     with torch.no_grad():
         assert torch.equal(net.decode(latents, z, hit, front, SIX_VIEWS), plain.decode(latents))
+
+
+def test_with_the_papers_parts_and_a_temporal_half_it_is_that_decoder_but_for_rounding():
+    plain = PlainDecoder(CHANNELS)
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS, paper=True, temporal=True))
+    net.load_plain(plain.state_dict())
+    latents, z, hit, front = scene()
+    with torch.no_grad():
+        assert torch.allclose(net.decode(latents, z, hit, front, SIX_VIEWS), plain.decode(latents), atol=2e-5)
+
+
+def test_the_papers_parts_are_the_front_condition_and_the_attention_alone():
+    net = CrossViewDecoder(CrossViewConfig(CHANNELS, paper=True))
+    assert {k.split(".")[0] for k in net.state_dict()} == {"base", "front", "attention"}
+    opening = opened(net)
+    found = opening.decode(*scene(), SIX_VIEWS)
+    assert (found - net.decode(*scene(), SIX_VIEWS)).abs().amax((1, 2, 3)).min() > 1e-3
+    assert torch.equal(found, with_parts(opening, "attention", "front").decode(*scene(), SIX_VIEWS))
 
 
 OFF = {  # what the parts' methods are when nothing is added
@@ -140,7 +160,7 @@ def test_the_published_size_keeps_the_published_base():
 
 
 def test_a_config_is_checked_and_survives_a_manifest():
-    config = CrossViewConfig((32, 32, 64, 128), points=(7, 7, 0, 0))
+    config = CrossViewConfig((32, 32, 64, 128), points=(7, 7, 0, 0), paper=True)
     assert CrossViewConfig.from_dict(config.to_dict()) == config
     assert CrossViewConfig.from_dict({}) == CrossViewConfig.from_dict({"carry": True}) == CrossViewConfig()
     for wrong, says in (

@@ -17,6 +17,7 @@ from img2mv3d.train.bases import start_weights
 from img2mv3d.values import Latents
 from tests.checkpoints import autoencoder, tiny_checkpoint
 from tests.toys import toy_bundle
+from tests.train.test_process_group import torchrun
 
 
 @pytest.fixture(autouse=True)
@@ -84,14 +85,15 @@ def test_for_the_published_checkpoint_its_own_autoencoder_is_the_still_base(toy:
     assert not choose("sd", load_bundle(folder)).make().base.temporal
 
 
-@pytest.mark.parametrize("base", ["svd", "sd"])
+@pytest.mark.parametrize(("base", "paper"), [("svd", False), ("sd", False), ("svd", True)])
 @torch.no_grad()
-def test_training_starts_from_the_stock_decoder_bit_for_bit(tmp_path: Path, base: str) -> None:
+def test_training_starts_from_the_stock_decoder_bit_for_bit(tmp_path: Path, base: str, paper: bool) -> None:
     found = stock(base, toy_bundle(tmp_path / "toy"))
     latents, z, photo = torch.randn(6, 4, 8, 8), torch.zeros(6, 64, 64), torch.rand(4, 64, 64)
     told = (latents, z, torch.ones(6, 64, 64), photo, SIX_VIEWS)
-    net = CrossViewDecoder(CrossViewConfig.from_dict(found.config)).eval()
-    net.load_state_dict(start_weights(found))
+    numbers = {**found.config, "paper": paper}
+    net = CrossViewDecoder(CrossViewConfig.from_dict(numbers)).eval()
+    net.load_state_dict(start_weights(found, numbers=numbers))
     assert torch.equal(net.decode(*told), found.make().decode(*told))
 
 
@@ -108,6 +110,35 @@ def test_the_base_learns_at_the_papers_rate_and_what_stands_on_it_faster(
     assert (seen[0].lr, seen[0].lr * seen[0].new_lr_factor) == (1e-5, pytest.approx(5e-4))
 
 
+def test_the_papers_recipe_has_the_papers_numbers(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from img2mv3d.train import crossview_decoder
+    from img2mv3d.train.paper_recipe import PaperTask
+
+    seen = []
+    monkeypatch.setattr(
+        crossview_decoder, "run_loop", lambda task, average, out, options, report: seen.append((task, options))
+    )
+    monkeypatch.setattr(crossview_decoder, "save_weights", lambda *_: None)
+    toy_bundle(tmp_path / "toy")
+    made = done("train", "decoder", toy, "--bundle", "toy", "--base", "svd", "--recipe", "paper", "-o", "runs")
+    (task, options), told = seen[0], read_manifest(Path(made))
+    assert isinstance(task, PaperTask) and task.full_share == 1 and task.net.config.paper and task.net.base.temporal
+    assert (options.steps, options.lr, options.lr_end, options.new_lr_factor) == (3000, 1e-5, 1e-5, 1)
+    assert told["parts"]["crossview_decoder"]["config"]["paper"] is True
+    assert told["training"]["command"].endswith("--recipe paper")
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_papers_recipe_and_its_weights_are_added_and_used(toy: Path, tmp_path: Path) -> None:
+    toy_bundle(tmp_path / "toy")
+    words = ["train", "decoder", str(toy), "--bundle", str(tmp_path / "toy"), "--base", "svd", "--recipe", "paper"]
+    said = torchrun("-m", "img2mv3d", *words, "--steps", "2", "-o", str(tmp_path / "runs"))
+    assert said.count("crossview-svd-paper: 2 processes") == 1
+    done("weights", "add", tmp_path / "runs" / "crossview-svd-paper" / "bundle", "--accept-licence")
+    net = choose("svd", load_bundle(tmp_path / "toy")).make()
+    assert net.config.paper and net.base.temporal and net.carry is None
+
+
 def test_what_cannot_be_meant_is_one_line(toy: Path, tmp_path: Path) -> None:
     toy_bundle(tmp_path / "toy")
     words = ("train", "decoder", toy, "--bundle", "toy", "--base")
@@ -115,6 +146,7 @@ def test_what_cannot_be_meant_is_one_line(toy: Path, tmp_path: Path) -> None:
     assert "omit --start, --keep-plain and --full-images" in refused(2, *words, "svd", "--start", "mini")
     assert "omit --start, --keep-plain and --full-images" in refused(2, *words, "svd", "--full-images")
     assert "--variant half" in refused(2, *words, "svd", "--variant", "half")
+    assert "take --base svd" in refused(2, *words, "sd", "--recipe", "paper")
     assert "no renders" in refused(3, "train", "decoder", tmp_path, "--bundle", "toy", "--base", "svd")
     (tmp_path / "weights" / "svd" / "vae" / "config.json").unlink()
     assert "weights add DIR" in refused(4, *words, "svd")

@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.cli import training
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.errors import UsageError
 from img2mv3d.train.recipes import train_all, train_decoder
+from tests.toys import toy_bundle
 
 
 def test_one_command_trains_everything_and_leaves_a_bundle_that_loads(tmp_path: Path) -> None:
@@ -42,6 +44,17 @@ def test_the_decoder_ends_as_a_bundle_with_both_decoders(toy: Path, tmp_path: Pa
     assert bundle.manifest["training"]["command"].endswith("DATA --seed 0 --steps 1")
 
 
+def test_the_papers_recipe_keeps_the_plain_decoder_and_comes_back_from_the_manifest(toy: Path, tmp_path: Path):
+    start = toy_bundle(tmp_path / "start")
+    told = {"seed": 0, "start": str(start.folder), "keep_plain": True, "full": False, "report": lambda line: None}
+    bundle = load_bundle(train_decoder(toy, tmp_path / "out", 0.0, steps=1, recipe="paper", **told))
+    net, plain = bundle.crossview_decoder(), bundle.plain_decoder().state_dict()
+    assert net.config.paper and net.config.temporal and net.carry is None
+    assert all(torch.equal(plain[k], v) for k, v in start.plain_decoder().state_dict().items())
+    assert bundle.manifest["training"]["command"].endswith("--start start --keep-plain --recipe paper")
+    bundle.check()
+
+
 def test_words_that_cannot_be_meant_are_refused(tmp_path: Path):
     with pytest.raises(UsageError, match="ablations"):
         training.train_decoder(tmp_path, variant="paper")
@@ -49,3 +62,5 @@ def test_words_that_cannot_be_meant_are_refused(tmp_path: Path):
         training.train_decoder(tmp_path, keep_plain=True)
     with pytest.raises(UsageError, match="--base"):
         training.train_decoder(tmp_path, base="svd", start="mini")
+    with pytest.raises(UsageError, match="temporal layers"):
+        training.train_decoder(tmp_path, base="sd", recipe="paper")
