@@ -3,14 +3,19 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.cli import training
+from img2mv3d.cli.app import app
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.errors import UsageError
+from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.train.recipes import train_all, train_decoder
+from img2mv3d.values import Latents
 from tests.toys import toy_bundle
 
 
@@ -53,6 +58,13 @@ def test_the_papers_recipe_keeps_the_plain_decoder_and_comes_back_from_the_manif
     assert all(torch.equal(plain[k], v) for k, v in start.plain_decoder().state_dict().items())
     assert bundle.manifest["training"]["command"].endswith("--start start --keep-plain --recipe paper")
     bundle.check()
+
+    cells = np.random.default_rng(0).standard_normal((2, 6, 4, 8, 8), np.float32)
+    front = np.full((64, 64, 4), 255, np.uint8)
+    Latents(cells[0], cells[1], front, SIX_VIEWS, 144, {"name": "sd-1.x"}, "elsewhere", 0).save(tmp_path)
+    words = ["decode", str(tmp_path / "latents.pt"), "--bundle", str(bundle.folder), "--depth", "none"]
+    result = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "views")], prog_name="img2mv3d")
+    assert result.exit_code == 0 and "decoded by crossview: the bundle's own" in result.stderr, result.output
 
 
 def test_words_that_cannot_be_meant_are_refused(tmp_path: Path):
