@@ -119,7 +119,13 @@ class FakeRunners:
         return Depth(z, views.mask, views, coarse, "none" if given == "none" else "neus", ("hull",))
 
     def decode(
-        self, context: StageContext, latents: Latents, depth: Depth, back: BackSubject | None, body: Body | None = None
+        self,
+        context: StageContext,
+        latents: Latents,
+        depth: Depth,
+        back: BackSubject | None,
+        body: Body | None = None,
+        subject: Subject | None = None,
     ) -> Views:
         self.calls["decode"] += 1
         behind = None if back is None else back.image

@@ -18,6 +18,7 @@ from typing import Any
 
 from img2mv3d import machine
 from img2mv3d.bundles.decoders import NAMES
+from img2mv3d.conventions import IMAGE_SIZE
 from img2mv3d.errors import InputError, UsageError
 from img2mv3d.files.durable import digest_of, files_below
 from img2mv3d.flow.context import StageContext
@@ -78,7 +79,9 @@ def run(
             latents = flow.cached("encode", pictures=pictures(source))
         body = flow.still_meant(body)
         depth = flow.cached("depth", latents=latents, body=body, given=given_depth(source))
-        views = flow.cached("decode", latents=latents, depth=depth, back=behind, body=body, subject=subject)
+        views = flow.cached(
+            "decode", latents=latents, depth=depth, back=behind, body=body, subject=flow.photo_for_views(subject)
+        )
         surface, views = flow.cached("reconstruct", views=views, body=body), flow.with_paint(views)
         made_of = {"surface": surface, "views": views, "subject": subject, "back": behind}
         made_of |= {"body": body, "sides": others}
@@ -250,6 +253,10 @@ class Flow:
             return body
         self._report.note("latents.pt was edited: the body in shape.npz is ignored")
         return None
+
+    def photo_for_views(self, subject: Node | None) -> Node | None:
+        """The subject, where views are asked for that hold more of its photo than the latents do."""
+        return subject if self.plan.decode.resolution > IMAGE_SIZE else None
 
     def with_paint(self, views: Node | None) -> Node | None:
         """The views, marked where somebody painted on their colours: the mesh shows it above everything else."""

@@ -45,6 +45,20 @@ def test_the_files_of_the_table_stand_under_out(workshop: Workshop) -> None:
     assert workshop.runners.calls == EVERY
 
 
+def test_the_photo_itself_goes_to_decode_for_larger_views_alone(workshop: Workshop) -> None:
+    given = []
+    decode = workshop.runners.decode
+
+    def noted(*words: Any, subject: Any = None, **told: Any) -> Any:
+        given.append(subject is not None)
+        return decode(*words, **told)
+
+    workshop.runners.decode = noted
+    workshop.run()
+    workshop.run(plan=Plan(decode=DecodeOptions(resolution=512)))
+    assert given == [False, True]
+
+
 def test_run_json_tells_everything(workshop: Workshop) -> None:
     workshop.run(plan=Plan(seed=5))
     record = json.loads((workshop.out / "run.json").read_text())
