@@ -130,6 +130,7 @@ def test_the_papers_recipe_has_the_papers_numbers(toy: Path, tmp_path: Path, mon
 
 @pytest.mark.slow
 def test_two_processes_train_the_papers_recipe_and_its_weights_are_added_and_used(toy: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the extra `train` is not installed")
     toy_bundle(tmp_path / "toy")
     words = ["train", "decoder", str(toy), "--bundle", str(tmp_path / "toy"), "--base", "svd", "--recipe", "paper"]
     said = torchrun("-m", "img2mv3d", *words, "--steps", "2", "-o", str(tmp_path / "runs"))

@@ -14,6 +14,7 @@ from img2mv3d.cli.app import app
 from img2mv3d.data.renders import RenderSet
 from img2mv3d.errors import UsageError
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.train import paper_recipe
 from img2mv3d.train.recipes import train_all, train_decoder
 from img2mv3d.values import Latents
 from tests.toys import toy_bundle
@@ -49,7 +50,11 @@ def test_the_decoder_ends_as_a_bundle_with_both_decoders(toy: Path, tmp_path: Pa
     assert bundle.manifest["training"]["command"].endswith("DATA --seed 0 --steps 1")
 
 
-def test_the_papers_recipe_keeps_the_plain_decoder_and_comes_back_from_the_manifest(toy: Path, tmp_path: Path):
+def test_the_papers_recipe_keeps_the_plain_decoder_and_comes_back_from_the_manifest(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(paper_recipe, "features", torch.nn.Identity)
+    monkeypatch.setattr(paper_recipe, "feature_distance", lambda found, wanted, net: (found - wanted).square().mean())
     start = toy_bundle(tmp_path / "start")
     told = {"seed": 0, "start": str(start.folder), "keep_plain": True, "full": False, "report": lambda line: None}
     bundle = load_bundle(train_decoder(toy, tmp_path / "out", 0.0, steps=1, recipe="paper", **told))

@@ -26,10 +26,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_has_a_loss_that_reaches_its_parts(toy: Path, name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(crossview_decoder, "BAND", 32)
-    monkeypatch.setattr("experiments.decoder.variants.features", lambda: torch.nn.Identity())
-    monkeypatch.setattr(
-        "experiments.decoder.variants.feature_distance", lambda found, wanted, net: (found - wanted).square().mean()
-    )
+    for module in ("experiments.decoder.variants", "img2mv3d.train.paper_recipe"):
+        monkeypatch.setattr(f"{module}.features", torch.nn.Identity)
+        monkeypatch.setattr(f"{module}.feature_distance", lambda found, wanted, net: (found - wanted).square().mean())
     torch.manual_seed(0)
     net = VARIANTS[name].network(CrossViewConfig(CHANNELS))
     net.load_plain(PlainDecoder(CHANNELS).state_dict())
