@@ -92,7 +92,12 @@ def decode(
     views = Views(color, normal, mask, rig, origin)
     views = replace(views, warnings=_warnings(views, depth))
     larger = size * options.resolution // IMAGE_SIZE
-    return views if larger == size else _enlarged(views, _photo(latents, subject), latents, body, larger)
+    if larger == size:
+        return views
+    views = _enlarged(views, _photo(latents, subject), latents, body, larger)
+    if back is None:
+        return views
+    return replace(views, color=with_back(views.color, back.image, rig))  # a guess's finest band is not the photo's
 
 
 def _photo(latents: Latents, subject: Subject | None) -> Source:

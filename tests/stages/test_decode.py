@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from img2mv3d.conventions import VIEW_NAMES
 from img2mv3d.errors import DepthError, LatentsError
 from img2mv3d.geometry.cameras import SIX_VIEWS
+from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import Draft, Maps
 from img2mv3d.mesh.enlarge import Fine
 from img2mv3d.nets.crossview import CrossViewConfig, CrossViewDecoder
 from img2mv3d.plans import DecodeOptions
 from img2mv3d.stages.decode import decode
-from img2mv3d.values import Body, Depth, Latents, Views
+from img2mv3d.values import Body, Depth, Latents, Subject, Views
 
 SIDE = 64
 
@@ -100,6 +102,21 @@ def test_larger_views_of_a_body_have_the_photos_detail_and_the_bodys_outlines(gi
     assert np.array_equal(views.mask, mask)
     inside = np.s_[:, SIDE - 10 : SIDE + 10, SIDE - 10 : SIDE + 10]
     assert np.abs(views.color - (0.4 + detail)[..., None])[inside].max() < 0.01
+
+
+def test_a_photo_of_the_back_stays_clean_of_what_a_draft_shows_finer(given, decoder, monkeypatch):
+    latents, depth = given
+    noise = np.random.default_rng(3).random((6, 2 * SIDE, 2 * SIDE, 3)).astype(np.float32)
+    mask = np.repeat(np.repeat(depth.hit, 2, 1), 2, 2)
+    monkeypatch.setattr("img2mv3d.stages.decode.fine_draft", lambda *words: Fine(mask, noise, 0 * mask))
+    field = np.zeros((8, 8, 8), np.float32)
+    body = Body(field, field[..., :3], field[..., :3], 0.5, field[0, :, :2], 0.0, 20.0)
+    photo = np.full((SIDE, SIDE, 4), (200, 40, 20, 255), np.uint8)
+    options = DecodeOptions(decoder="plain", resolution=512)
+    told = {"decoder": decoder, "options": options, "body": body}
+    views = decode(latents, depth, back=Subject(photo, photo, Framing((1.0, 1.0), (0.0, 0.0), 144)), **told)
+    behind = VIEW_NAMES.index("back")
+    assert np.abs(views.color[behind] - photo[0, 0, :3] / 255)[views.mask[behind] == 1].max() < 0.01
 
 
 def test_equal_inputs_give_equal_views(given, decoder):
