@@ -17,14 +17,17 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
+from img2mv3d.data.mirrors import seen_shares
 from img2mv3d.data.raycast import Raycaster
 from img2mv3d.data.scene import EVEN_LIGHT, Light, brightness, face_normals, random_light, rgba_at, turned
 from img2mv3d.data.variation import Part, repainted
 from img2mv3d.errors import NothingFoundError
 from img2mv3d.geometry.columns import BIN, BINS, COLUMNS, CROP, SIZE
+from img2mv3d.geometry.symmetry import TURNS
 
 LONG_SIDE_PX = (128, 152)  # of 256, of the outline
-PITCH_DEG, ROLL_DEG = (-15.0, 50.0), (-5.0, 5.0)  # small things on a table are seen from well above
+# Small things on a table are seen from well above, most others from a little: (lowest, commonest, highest).
+PITCH_DEG, ROLL_DEG = (-15.0, 15.0, 50.0), (-5.0, 5.0)
 DISTANCE = (2.5, 9.0)  # of the camera, in long sides of the object
 ORTHOGRAPHIC_SHARE = 0.35
 MOST_DEPTH = 1.65  # extent in depth over the outline's long side; deeper things would leave the six views
@@ -39,6 +42,7 @@ PICTURE = np.dtype(
         ("pitch_deg", "f4"),
         ("ratio", "f4"),  # extent in depth over the outline's long side
         ("long_side", "f4"),  # of the outline, world units
+        ("mirror", "f2", (len(TURNS),)),  # share of the surface that meets its mirror image; 0: not known
         ("color", "u1", (SIZE, SIZE, 3)),  # straight, sRGB, black where nothing is
         ("mask", "u1", (SIZE, SIZE)),
         ("front", "f2", (SIZE, SIZE)),  # z, 0 outside
@@ -95,7 +99,7 @@ def turned_by(yaw_deg: float, pitch_deg: float, roll_deg: float = 0.0) -> Float[
 def random_picture(name: str, parts: list[Part], rng: np.random.Generator) -> np.void:
     """A picture of the parts from anywhere. Raises NothingFoundError when the object is hardly to be seen or far deeper
     than it is wide."""
-    yaw, pitch, roll = rng.uniform(0, 360), rng.uniform(*PITCH_DEG), rng.uniform(*ROLL_DEG)
+    yaw, pitch, roll = rng.uniform(0, 360), rng.triangular(*PITCH_DEG), rng.uniform(*ROLL_DEG)
     distance = np.inf if rng.random() < ORTHOGRAPHIC_SHARE else float(np.exp(rng.uniform(*np.log(DISTANCE))))
     long_side = rng.uniform(*LONG_SIDE_PX) * WORLD_WIDTH / IMAGE_SIZE
     light = EVEN_LIGHT if rng.random() < EVEN_SHARE else random_light(rng)
@@ -127,6 +131,8 @@ def picture(
         raise NothingFoundError(f"{name}: hardly anything is to be seen")
     record = np.zeros((), PICTURE)
     record["id"], record["pitch_deg"], record["ratio"], record["long_side"] = name, yaw_pitch_roll[1], ratio, long_side
+    if len(parts) == 1 and parts[0].mirror is not None:
+        record["mirror"] = seen_shares(parts[0].mirror, yaw_pitch_roll[0])
     record["color"] = np.round(color * 255)
     record["mask"] = np.round(mask * 255 * (covered | (mask < 0.5)))
     record["front"] = front * covered

@@ -13,6 +13,7 @@ from jaxtyping import Float32
 
 from img2mv3d.data.augment import background, imperfect, jpeg
 from img2mv3d.geometry.columns import BINS, COLUMNS, SIZE, network_input
+from img2mv3d.geometry.symmetry import flipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Sample:
     far, solid: at COLUMNS px; solid is 0 or 1.
     depth, ratio: extent in depth, world units, and over the outline's long side.
     pitch_deg: how far from above it was taken.
+    mirror: share of the surface that meets its mirror image, for `symmetry.TURNS`; all 0: not known.
     """
 
     picture: Float32[np.ndarray, "4 S S"]
@@ -38,6 +40,7 @@ class Sample:
     depth: float
     ratio: float
     pitch_deg: float
+    mirror: Float32[np.ndarray, " N"]
 
 
 def clean_sample(record: np.void) -> Sample:
@@ -88,9 +91,11 @@ def _sample(record: np.void, color: np.ndarray, alpha: np.ndarray, flip: bool) -
     normal = record["normal"].astype(np.float32) / 127
     far = record["far"].astype(np.float32) / 255
     solid = np.unpackbits(record["solid"], axis=-1).astype(np.float32)
+    mirror = record["mirror"].astype(np.float32)
     if flip:
         color, alpha, front, back, cover = (a[:, ::-1] for a in (color, alpha, front, back, cover))
         normal, far, solid = normal[:, ::-1] * np.array([-1, 1, 1], np.float32), far[:, ::-1], solid[:, ::-1]
+        mirror = flipped(mirror)
     picture, outline = network_input(color, alpha)
     assert picture.shape[1] == SIZE and solid.shape == (COLUMNS, COLUMNS, BINS)
     whole = np.ascontiguousarray
@@ -107,4 +112,5 @@ def _sample(record: np.void, color: np.ndarray, alpha: np.ndarray, flip: bool) -
         depth,
         float(record["ratio"]),
         float(record["pitch_deg"]),
+        whole(mirror),
     )

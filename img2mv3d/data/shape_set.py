@@ -13,10 +13,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from img2mv3d.conventions import IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.data.corpus import Entry, Solid, load_solid, read_manifest
+from img2mv3d.data.mirrors import mirror_shares
 from img2mv3d.data.scene import EVEN_LIGHT, random_light
 from img2mv3d.data.shape_pictures import PICTURE, picture, random_picture
 from img2mv3d.data.solids import carve
@@ -51,20 +52,23 @@ class Objects:
 
     def part(self, name: str, deformation: Deformation | None = None) -> Part:
         """An object with its solid. Raises InputError when its file is not readable."""
-        return Part(*self.load(name), deformation or Deformation())
+        mesh, solid, mirror = self.load(name)
+        return Part(mesh, solid, deformation or Deformation(), mirror)
 
-    def _load(self, name: str) -> tuple[Solid, Bool[np.ndarray, "G G G"]]:
+    def _load(self, name: str) -> tuple[Solid, Bool[np.ndarray, "G G G"], Float32[np.ndarray, " T"]]:
         mesh = load_solid(self._paths[name])
         path = self._solids / f"{name}.npz"
         if not path.exists():
             self._solids.mkdir(parents=True, exist_ok=True)
             solid = carve(mesh.vertices, mesh.faces)
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            write_npz(temporary, bits=np.packbits(solid), grid=np.array(solid.shape[0]))
+            shares = mirror_shares(mesh.vertices, mesh.faces)
+            write_npz(temporary, bits=np.packbits(solid), grid=np.array(solid.shape[0]), mirror=shares)
             temporary.replace(path)
-        record = read_npz(path, InputError, required=("bits", "grid"))
+        record = read_npz(path, InputError, required=("bits", "grid", "mirror"))
         grid = record["grid"].item()
-        return mesh, np.unpackbits(record["bits"], count=grid**3).reshape(grid, grid, grid).astype(bool)
+        solid = np.unpackbits(record["bits"], count=grid**3).reshape(grid, grid, grid).astype(bool)
+        return mesh, solid, record["mirror"]
 
 
 def draw(objects: Objects, entries: list[Entry], rng: np.random.Generator) -> np.void:

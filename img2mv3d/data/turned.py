@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from img2mv3d.data.corpus import Solid
 from img2mv3d.data.solids import carve
 from img2mv3d.data.variation import Deformation, Part
+from img2mv3d.geometry.symmetry import TURNS
 
 SIDES = 40
 LEVELS = 28  # rings of an outline
@@ -27,7 +28,8 @@ def turned_part(rng: np.random.Generator) -> Part:
     vertices *= BODY_REACH / np.linalg.norm(vertices, axis=1).max()
     bands = _bands(rng, int(ring.max()) + 1)
     mesh = Solid(vertices.astype(np.float32), faces.astype(np.int32), face_rgb=bands[ring])
-    return Part(mesh, carve(mesh.vertices, mesh.faces), Deformation())
+    every_plane = np.ones(len(TURNS), np.float32)
+    return Part(mesh, carve(mesh.vertices, mesh.faces), Deformation(), every_plane)
 
 
 def random_profile(rng: np.random.Generator) -> tuple[Float[np.ndarray, " L"], Float[np.ndarray, " L"]]:

@@ -45,11 +45,13 @@ class Deformation:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """An object of the corpus, its carved solid, and how it is deformed."""
+    """An object of the corpus, its carved solid, and how it is deformed. mirror: `mirrors.mirror_shares` of it, which no
+    deformation changes much; None: not known."""
 
     mesh: Solid
     solid: Bool[np.ndarray, "G G G"]
     deformation: Deformation
+    mirror: Float32[np.ndarray, " T"] | None = None
 
     def vertices(self) -> Float[np.ndarray, "N 3"]:
         """Deformed vertices."""

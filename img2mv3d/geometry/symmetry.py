@@ -94,6 +94,15 @@ def completed(
     return np.maximum(np.minimum(field, other), on_nodes(outside, line)[:, :, None]).astype(np.float32)
 
 
+def flipped(values: Float[np.ndarray, "*B T"]) -> Float[np.ndarray, "*B T"]:
+    """Values of the planes `TURNS` for the photo's mirror image, which turns t into 180 - t degrees.
+
+    >>> flipped(np.arange(30.0))[:3]
+    array([ 0., 29., 28.])
+    """
+    return np.roll(values[..., ::-1], 1, axis=-1)
+
+
 def _nearest(field: np.ndarray, points: np.ndarray) -> np.ndarray:
     nodes = field.shape[0]
     place = np.rint((points + 1) * ((nodes - 1) / 2)).astype(int).clip(0, nodes - 1)

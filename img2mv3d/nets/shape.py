@@ -7,6 +7,9 @@ How deep a body is, is the largest thing that a photo does not tell. It is a qua
 distribution over log(extent in depth / outline's long side), then given to the decoder as a condition. Layers are
 predicted in units of that extent, so that another depth gives another body at once.
 
+The second largest is which way a thing faces. It is treated alike: how likely each upright plane is to be the body's
+mirror is predicted, and the plane that is chosen is given to the decoder, which then knows half of what nobody sees.
+
 Of round things the outline says nearly everything: every column may take its layers from the outline's revolution
 instead, and the extent in depth may be the revolution's.
 """
@@ -36,7 +39,8 @@ DROPPED = 0.3  # share of the features that the extent's head does without in tr
 @dataclass(frozen=True)
 class ShapeConfig:
     """widths: of the decoder at 8, 16, 32 and 64 px of a picture of 128. heads: of the attention at 8 px. layers: of
-    it. fills: cells of a column between its front and its back. ratios: bins of the depth's distribution."""
+    it. fills: cells of a column between its front and its back. ratios: bins of the depth's distribution. planes: upright
+    planes, evenly over half a turn, of which it says whether they are the body's mirror; 0: it does not."""
 
     widths: tuple[int, ...] = (192, 128, 96, 48)
     heads: int = 4
@@ -44,6 +48,7 @@ class ShapeConfig:
     fills: int = 16
     ratios: int = 32
     groups: int = 8
+    planes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for a manifest; `from_dict` undoes it."""
@@ -73,11 +78,13 @@ class Layers(NamedTuple):
 
 
 class ShapeMaps(NamedTuple):
-    """ratio_logits: of the distribution over `ratio_bins`. pitch: (degrees / 10, log of its Laplace spread in those).
+    """ratio_logits: of the distribution over `ratio_bins`. plane_logits: whether each plane is a mirror; None: it was not
+    learnt. pitch: (degrees / 10, log of its Laplace spread in those).
     coarse: on columns of a quarter of the picture's px. fine, far (colour in [0, 1]), normal (unit, x right, y up, z
     towards the camera): None unless asked for; on half of the px, on half, on all."""
 
     ratio_logits: Float[Tensor, "B N"]
+    plane_logits: Float[Tensor, "B T"] | None
     pitch: Float[Tensor, "B 2"]
     coarse: Layers
     fine: Layers | None
@@ -108,6 +115,13 @@ class ShapeNet(nn.Module):
         # One more than there are bins: whether the body is as deep as the outline's revolution.
         self.ratio = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, config.ratios + 1))
         self.pitch = nn.Sequential(nn.Linear(pooled, 128), nn.SiLU(), nn.Linear(128, 2))
+        if config.planes:
+            self.faces = nn.Conv2d(pooled, 32, 1)
+            self.faces8 = nn.Conv2d(TAP_CHANNELS[3] + sizes[2], 16, 1)
+            self.plane = nn.Sequential(nn.Linear(32 * 16 + 16 * 64, 128), nn.SiLU(), nn.Linear(128, config.planes))
+            self.facing = nn.Sequential(nn.Linear(5, wide), nn.SiLU(), nn.Linear(wide, wide))
+            nn.init.zeros_(self.facing[-1].weight)  # begins as the network that was told nothing of it
+            nn.init.zeros_(self.facing[-1].bias)
         self.up16 = _Up(wide, TAP_CHANNELS[2] + sizes[1], middle, groups)
         self.up32 = _Up(middle, TAP_CHANNELS[1] + sizes[0], narrow, groups)
         self.head = _head(narrow, 6 + config.fills)
@@ -126,11 +140,13 @@ class ShapeNet(nn.Module):
         ratio: Float[Tensor, " B"],
         known: Bool[Tensor, " B"],
         fine: bool = True,
+        turn: Float[Tensor, " B"] | None = None,
     ) -> ShapeMaps:
         """picture: RGB over mid grey in [0, 1] and alpha, 128 px, 2 CROP wide. outline: `outline_maps` at half of the
-        px. ratio: extent in depth over long side, told to the decoder where `known`."""
+        px. ratio: extent in depth over long side, told to the decoder where `known`. turn: of the mirror plane, degrees as
+        `symmetry.mirror_plane` counts them, told where it is a number."""
         features = self.encode(picture, outline)
-        return self.decode(features, picture, outline, ratio, known, fine)
+        return self.decode(features, picture, outline, ratio, known, fine, turn)
 
     def encode(self, picture: Float[Tensor, "B 4 H W"], outline: Float[Tensor, "B 8 h w"]) -> list[Tensor]:
         """Joint features at 1/2 .. 1/32 of the picture's px, finest first."""
@@ -158,6 +174,15 @@ class ShapeNet(nn.Module):
         chance = raw[:, :-1].softmax(1) * (1 - round_) + as_revolved * round_
         return chance.clamp(min=1e-6).log(), self.pitch(pooled).float()
 
+    def planes(self, features: list[Tensor]) -> Float[Tensor, "B T"] | None:
+        """plane_logits as `ShapeMaps` has them."""
+        if not self.config.planes:
+            return None
+        # Where in the picture something lies tells which way it faces, so that places are kept.
+        seen = torch.cat([self.faces(features[4]).flatten(1), self.faces8(features[3]).flatten(1)], dim=1)
+        out: Tensor = self.plane(F.dropout(F.silu(seen), DROPPED, self.training)).float()
+        return out
+
     def decode(
         self,
         features: list[Tensor],
@@ -166,12 +191,16 @@ class ShapeNet(nn.Module):
         ratio: Float[Tensor, " B"],
         known: Bool[Tensor, " B"],
         fine: bool = True,
+        turn: Float[Tensor, " B"] | None = None,
     ) -> ShapeMaps:
-        """The maps for a body of this extent in depth."""
+        """The maps for a body of this extent in depth and this mirror plane."""
         ratio_logits, pitch = self.distribution(features, outline)
+        planes = self.planes(features)
         x = self.join8(torch.cat([_twice(self.bottom(features[4])), features[3]], dim=1))
         batch, wide, height, width = x.shape
         tokens = x.flatten(2).transpose(1, 2) + self.place + self.told(_told(ratio, known))[:, None]
+        if turn is not None and self.config.planes:
+            tokens = tokens + self.facing(_facing(turn))[:, None]
         for layer in self.attention:
             tokens = layer(tokens)
         x = tokens.transpose(1, 2).reshape(batch, wide, height, width)
@@ -180,7 +209,7 @@ class ShapeNet(nn.Module):
         revolved = revolution(outline)
         coarse = _layers(raw, F.avg_pool2d(revolved, 2)[:, 0])
         if not fine:
-            return ShapeMaps(ratio_logits, pitch, coarse, None, None, None)
+            return ShapeMaps(ratio_logits, planes, pitch, coarse, None, None, None)
         x = self.up64(x, features[0])
         more = self.fine_head(x).float()
         fine_layers = _layers(_twice(raw) + more[:, :-3], revolved[:, 0])
@@ -190,7 +219,7 @@ class ShapeNet(nn.Module):
         normal = F.normalize(
             self.normal_head(x).float() + x.new_tensor([0.0, 0.0, 1.0])[:, None, None], dim=1, eps=1e-4
         )
-        return ShapeMaps(ratio_logits, pitch, coarse, fine_layers, far, normal)
+        return ShapeMaps(ratio_logits, planes, pitch, coarse, fine_layers, far, normal)
 
 
 def ratio_bins(count: int) -> Float[Tensor, " N"]:
@@ -278,6 +307,14 @@ def _told(ratio: Float[Tensor, " B"], known: Bool[Tensor, " B"]) -> Float[Tensor
     waves = torch.cat([waves, torch.cos(log * 4), torch.ones_like(log)], dim=1)
     told = known[:, None].to(log.dtype)
     return torch.cat([waves * told, 1 - told], dim=1)
+
+
+def _facing(turn: Float[Tensor, " B"]) -> Float[Tensor, "B 5"]:
+    """The mirror plane as the decoder gets it: waves of half a turn's period, all zero where it is no number."""
+    told = turn.isfinite()
+    angle = turn.nan_to_num().deg2rad()[:, None] * turn.new_tensor([2.0, 4.0])
+    waves = torch.cat([angle.sin(), angle.cos(), torch.ones_like(angle[:, :1])], dim=1)
+    return waves * told[:, None]
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -20,10 +20,12 @@ from img2mv3d.data.shape_samples import Sample, clean_sample, random_sample
 from img2mv3d.data.shape_set import ShapeSet
 from img2mv3d.errors import InputError
 from img2mv3d.geometry.columns import BIN, BINS
+from img2mv3d.geometry.symmetry import TURNS
 from img2mv3d.nets.shape import (
     PITCH_UNIT_DEG,
     REVOLVED,
     Layers,
+    ShapeConfig,
     ShapeMaps,
     ShapeNet,
     columns,
@@ -36,6 +38,7 @@ from img2mv3d.train.loop import LoopOptions, train_average
 REFRESH_STEPS = 100
 FROZEN_BLOCKS = 3  # of the encoder, and its stem: edges and colours are the same everywhere
 ROUND_IOU = (0.75, 0.9)  # of a body and its outline's revolution: from not round to round
+LEAST_MET, WORSE = (0.6, 0.8), 0.12  # shares of a surface that meets its mirror image: none to surely; no plane any more
 LEAST_THICKNESS = 0.02  # world units: thinner columns are learnt as this thick
 
 
@@ -50,7 +53,8 @@ class ShapeLosses:
     layers between neighbours, at three distances. spread: Laplace likelihood of middle and log thickness. fill: what is
     solid between front and back. outline: cross-entropy of the outlines cast at 45, 90 and -45 degrees. body: soft
     volume IoU. ratio, pitch: their likelihoods. normal, far: of the finest heads. follows: cross-entropy of the gates
-    that let columns follow the outline's revolution, where the body is one.
+    that let columns follow the outline's revolution, where the body is one. plane: cross-entropy of whether each plane
+    is the body's mirror.
     """
 
     depth: float = 5.0
@@ -64,15 +68,18 @@ class ShapeLosses:
     normal: float = 1.0
     far: float = 1.0
     follows: float = 0.2
+    plane: float = 0.5
 
 
 @dataclass(frozen=True)
 class ShapeBatch:
-    """pictures: of a step. told: share that is told the true extent in depth. fine_every: every so many steps the finer
+    """pictures: of a step. told: share that is told the true extent in depth. turned: share that is told
+    a mirror plane. fine_every: every so many steps the finer
     heads are trained, too."""
 
     pictures: int = 16
     told: float = 0.7
+    turned: float = 0.6
     fine_every: int = 4
 
 
@@ -90,6 +97,7 @@ class Batch(NamedTuple):
     depth: Tensor
     ratio: Tensor
     pitch_deg: Tensor
+    mirror: Tensor
 
 
 class ShapeTask:
@@ -118,19 +126,21 @@ class ShapeTask:
         samples = [random_sample(record, numbers) for record in self.pool.draw(numbers, self.batch.pictures)]
         batch = stacked(samples)
         known = torch.rand(len(samples), generator=rng) < self.batch.told
+        turn = mirror_turns(batch.mirror, torch.rand(len(samples), 2, generator=rng), self.batch.turned)
         fine = self._calls % self.batch.fine_every == 0
         seed = int(torch.randint(2**62, (1,), generator=rng))  # of what is dropped: resumed trainings drop the same
         half = torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16())
         with half, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            maps = self.net(batch.picture, batch.outline, batch.ratio, known, fine)
+            maps = self.net(batch.picture, batch.outline, batch.ratio, known, fine, turn)
         return total_loss(maps, batch, self.losses)
 
     @torch.no_grad()
     def held_out(self, net: nn.Module) -> dict[str, float]:
-        """On the dev scans, nothing where none are held out; extent in depth as predicted and (told_) as it is: mean
-        error of front and back (world units), IoU of the solid and of outlines from 45 and 90 degrees; error of log
-        depth; of the pitch (degrees)."""
+        """On the dev scans, nothing where none are held out; extent in depth as predicted and (told_) as it is,
+        and (faced_) with a true mirror plane: mean error of front and back (world units), IoU of the solid and of
+        outlines from 45 and 90 degrees; error of log depth; of the pitch (degrees); share of the surface that meets its
+        mirror image in the likeliest plane, and in the best."""
         figures: dict[str, list[float]] = {}
         for start in range(0, len(self.dev), 16):
             batch = stacked(self.dev[start : start + 16])
@@ -138,11 +148,19 @@ class ShapeTask:
             logits, pitch = net.distribution(features, batch.outline)
             found = likely_ratio(logits)
             truth = pooled(batch.solid, 2) >= 0.5
+            planes = net.planes(features)
+            turn = None
+            if planes is not None:
+                chosen = planes.argmax(1)
+                met = batch.mirror.gather(1, chosen[:, None])[:, 0]
+                figures.setdefault("plane_met", []).extend(met.tolist())
+                figures.setdefault("plane_best", []).extend(batch.mirror.amax(1).tolist())
+                turn = mirror_turns(batch.mirror, torch.zeros(len(met), 2) + 0.5, 1.0)
             figures.setdefault("log_ratio", []).extend((found / batch.ratio).log().abs().tolist())
             figures.setdefault("pitch_deg", []).extend((pitch[:, 0] * PITCH_UNIT_DEG - batch.pitch_deg).abs().tolist())
-            for name, ratio in (("", found), ("told_", batch.ratio)):
+            for name, ratio, plane in (("", found, None), ("told_", batch.ratio, None), ("faced_", found, turn)):
                 known = torch.ones(len(ratio), dtype=torch.bool)
-                layers = net.decode(features, batch.picture, batch.outline, ratio, known, fine=False).coarse
+                layers = net.decode(features, batch.picture, batch.outline, ratio, known, False, plane).coarse
                 depth = ratio * batch.depth / batch.ratio
                 weight, front, back = layer_targets(batch, 4)
                 half, middle = layers.log_half.exp() * depth[:, None, None], layers.middle * depth[:, None, None]
@@ -195,12 +213,21 @@ def train(
     encoder begins with what ImageNet taught it. Raises InputError where there are no pictures."""
     rates = RATES if net is None else GOING_ON
     if net is None:
-        net = ShapeNet()
+        net = ShapeNet(ShapeConfig(planes=len(TURNS)))
         load_published(net.lite)
+    elif not net.config.planes:
+        net = facing(net)
     task = ShapeTask(data, net, ShapeBatch(), ShapeLosses())
     if not task.pool.refresh():
         raise InputError(f"{data}: no pictures (train/*.npy) in there; `img2mv3d data shapes` makes them")
     return train_average(task, out, replace(rates, minutes=minutes, seed=seed), report)
+
+
+def facing(net: ShapeNet) -> ShapeNet:
+    """The same network, about to learn which plane is the mirror; until then its bodies are the same."""
+    grown = ShapeNet(replace(net.config, planes=len(TURNS)))
+    grown.load_state_dict(net.state_dict(), strict=False)
+    return grown
 
 
 def multiplies_bfloat16() -> bool:
@@ -238,6 +265,10 @@ def total_loss(maps: ShapeMaps, batch: Batch, losses: ShapeLosses) -> Tensor:
     spread = maps.pitch[:, 1].clamp(-3, 2)
     miss = (maps.pitch[:, 0] - batch.pitch_deg / PITCH_UNIT_DEG).abs()
     loss = loss + losses.pitch * (miss / spread.exp() + spread).mean()
+    if maps.plane_logits is not None:
+        right = mirrors_right(batch.mirror)
+        plane = F.binary_cross_entropy_with_logits(maps.plane_logits, right, reduction="none").mean(1)
+        loss = loss + losses.plane * (plane * (batch.mirror.amax(1) > 0)).mean()
     if maps.fine is None:
         return loss
     loss = loss + layers_loss(maps.fine, batch, 2, batch.solid, losses)
@@ -250,6 +281,25 @@ def total_loss(maps: ShapeMaps, batch: Batch, losses: ShapeLosses) -> Tensor:
     return loss + losses.far * ((maps.far - batch.far).abs().mean(1, keepdim=True) * seen).sum() / seen.sum().clamp(
         min=1
     )
+
+
+def mirrors_right(mirror: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """Whether each plane is the body's mirror, 0 to 1: as good as the best one, and good at all."""
+    best = mirror.amax(1, keepdim=True)
+    relative = (1 - (best - mirror) / WORSE).clamp(0, 1)
+    return relative * ((best - LEAST_MET[0]) / (LEAST_MET[1] - LEAST_MET[0])).clamp(0, 1)
+
+
+def mirror_turns(mirror: Float[Tensor, "B T"], draws: Float[Tensor, "B 2"], share: float) -> Float[Tensor, " B"]:
+    """A mirror plane of each body (degrees), drawn among the best ones; not a number where none is told.
+
+    draws: of 0..1: whether one is told (to `share` of those that have one), and which.
+    """
+    right = mirrors_right(mirror)
+    good = (right >= 0.9).float() + 1e-9
+    chosen = (good.cumsum(1) / good.sum(1, keepdim=True) >= draws[:, 1:]).float().argmax(1)
+    turn = chosen * (180.0 / mirror.shape[1])
+    return torch.where((draws[:, 0] < share) & (right.amax(1) >= 0.9), turn, torch.nan)
 
 
 def layer_targets(batch: Batch, factor: int) -> tuple[Tensor, Tensor, Tensor]:
