@@ -35,10 +35,12 @@ class ShapeOptions:
     depth_ratio: its extent in depth over the long side of the photo's outline; None: the seed's, for seed 0 the most
         likely one.
     box_mm: width, height and depth of the object, which give the extent in depth instead.
+    facing_deg: where its front points: 0 to the camera, 90 to the photo's right; None: as predicted.
     """
 
     depth_ratio: float | None = None
     box_mm: tuple[float, float, float] | None = None
+    facing_deg: float | None = None
 
 
 @dataclass(frozen=True)

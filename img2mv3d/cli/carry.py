@@ -132,9 +132,9 @@ def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
             if other in typed:
                 flag = FLAGS[other].decls[0]
                 raise UsageError(f"--size-mm says already what {flag} says; give one of them")
-        plan = replace(plan, shape=ShapeOptions(), export=replace(plan.export, height_mm=typed["box"][1]))
+        plan = replace(plan, shape=_no_depth(plan.shape), export=replace(plan.export, height_mm=typed["box"][1]))
     elif "depth_ratio" in typed:  # takes the place of a box on record
-        plan = replace(plan, shape=ShapeOptions())
+        plan = replace(plan, shape=_no_depth(plan.shape))
     for name, value in typed.items():
         home = FLAGS[name].home if name in FLAGS else ""
         stage, _, field = home.rpartition(".")
@@ -143,6 +143,10 @@ def plan_of(typed: Mapping[str, Any], source: Source) -> Plan:
         elif field:
             plan = replace(plan, **{field: value})
     return plan
+
+
+def _no_depth(shape: ShapeOptions) -> ShapeOptions:
+    return replace(shape, depth_ratio=None, box_mm=None)
 
 
 def recorded_plan(source: Source) -> Plan:

@@ -247,6 +247,17 @@ FLAGS = {
         metavar="W,H,D",
         otherwise="not known",
     ),
+    "facing": Flag(
+        float,
+        ("--facing",),
+        "Where the object's front points, in degrees: 0 to the camera, 90 to the photo's right, -90 to its left.",
+        BODY,
+        "shape.facing_deg",
+        low=-180.0,
+        high=180.0,
+        metavar="DEG",
+        otherwise="predicted",
+    ),
     "steps": _number(int, "--steps", "Steps of the diffusion solver.", VIEWS, "generate.steps", 1, 1000),
     "guidance": _number(
         float, "--guidance", "Classifier-free guidance scale; 1 turns it off.", VIEWS, "generate.guidance", 0, 50

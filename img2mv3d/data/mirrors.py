@@ -1,7 +1,7 @@
 """How well an object is its own mirror image, in every upright plane through its middle.
 
-In: its mesh. Out: a share for each of `geometry.symmetry.TURNS`. Most made and grown things have such a plane, and it says
-what the half that nobody sees looks like: a thing for a network to learn.
+In: its mesh. Out: a share for each of `geometry.symmetry.TURNS`. Most made and grown things have such a plane, and it
+says what the half that nobody sees looks like: a thing for a network to learn.
 """
 
 from __future__ import annotations

@@ -45,8 +45,10 @@ class Deformation:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """An object of the corpus, its carved solid, and how it is deformed. mirror: `mirrors.mirror_shares` of it, which no
-    deformation changes much; None: not known."""
+    """An object of the corpus, its carved solid, and how it is deformed.
+
+    mirror: `mirrors.mirror_shares` of it, which no deformation changes much; None: not known.
+    """
 
     mesh: Solid
     solid: Bool[np.ndarray, "G G G"]

@@ -142,8 +142,8 @@ def shape(context: StageContext, subject: Subject, sides: Sides | None = None) -
     box_mm = tuple(options.box_mm) if options.box_mm else None  # a list, where run.json said it
     net = context.networks.shape()
     seen = {} if sides is None else {azimuth: part.image for azimuth, part in sides.parts.items()}
-    told = {"depth_ratio": options.depth_ratio, "box_mm": box_mm, "sides": seen}
-    return predict_body(subject.image, net=net, seed=context.seed, **told)
+    told = {"depth_ratio": options.depth_ratio, "box_mm": box_mm, "facing_deg": options.facing_deg}
+    return predict_body(subject.image, net=net, seed=context.seed, sides=seen, **told)
 
 
 def generate(context: StageContext, subject: Subject, body: Body | None = None) -> Latents:

@@ -19,16 +19,21 @@ TURNS = np.arange(0.0, 180.0, 6.0)  # degrees about the upright axis
 SIDEWAYS_DEG = 30.0  # by which a front's plane may be turned; one across would give it a second face
 SHIFTS = np.arange(-0.06, 0.061, 0.02)  # world units, round the body's middle
 FINER = (3, 0.01)  # degrees and world units of the second round's steps
+NEAR_DEG = np.array([-3.0, 0.0, 3.0])  # round a plane that is known
 SAMPLES = 6000  # points that a plane is tried with
 
 
 class Plane(NamedTuple):
-    """Points x with normal @ x == offset. iou: of the body and its mirror image, times the share of the latter that
-    lies within the photo's outline, squared."""
+    """Points x with normal @ x == offset.
+
+    iou: of the body and its mirror image, times the share of the latter that lies within the photo's outline, squared.
+    turn_deg: of the normal about the upright axis, from the photo's right.
+    """
 
     normal: Float[np.ndarray, " 3"]
     offset: float
     iou: float
+    turn_deg: float = 0.0
 
     @property
     def numbers(self) -> tuple[float, float, float, float]:
@@ -47,12 +52,16 @@ def mirror_plane(
     outside: Float[np.ndarray, "H W"],
     elevation_deg: float,
     frontal: bool = False,
+    chances: Float[np.ndarray, " T"] | None = None,
+    near_deg: float | None = None,
 ) -> Plane | None:
     """The best upright plane, or None where the body is not its own mirror image in any.
 
     field: world units, negative inside, nodes linspace(-1, 1, N). outside: distance to the photo's outline (px or world
     units, positive outside), over +-1. elevation_deg: of the photo's camera, which says where up is. frontal: whether
-    the photo surely shows a front.
+    the photo surely shows a front. chances: how likely each of `TURNS` is to be the plane, by what the photo shows
+    beside the body. near_deg: a turn that the plane is known to have, to within `NEAR_DEG`, so that there is one
+    whatever the body looks like.
     """
     inside = np.argwhere(field < 0)
     if len(inside) == 0:
@@ -65,18 +74,30 @@ def mirror_plane(
     def tried(turn_deg: float, shift: float) -> Plane:
         turn = np.radians(turn_deg)
         normal = np.array([np.cos(turn), -sin * np.sin(turn), cos * np.sin(turn)])
-        plane = Plane(normal, float(normal @ middle) + shift, 0.0)
+        plane = Plane(normal, float(normal @ middle) + shift, 0.0, turn_deg % 180)
         other = mirrored(points, plane)
         met = (_nearest(field, other) < 0).sum()
         shown = _shown(outside, other).mean()
         return plane._replace(iou=float(met / (2 * len(points) - met) * shown**2))
 
-    turns = TURNS[(TURNS <= SIDEWAYS_DEG) | (TURNS >= 180 - SIDEWAYS_DEG)] if frontal else TURNS
-    tries = {(turn, shift): tried(turn, shift) for turn in turns for shift in SHIFTS}
-    turn, shift = max(tries, key=lambda place: tries[place].iou)
-    near = [tried(turn + i * FINER[0], shift + j * FINER[1]) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    turns = TURNS if near_deg is None else near_deg + NEAR_DEG
+    if frontal and near_deg is None:
+        turns = TURNS[(TURNS <= SIDEWAYS_DEG) | (TURNS >= 180 - SIDEWAYS_DEG)]
+    best = max((tried(turn, shift) for turn in turns for shift in SHIFTS), key=lambda plane: _score(plane, chances))
+    shift = best.offset - float(best.normal @ middle)
+    near = [
+        tried(best.turn_deg + i * FINER[0], shift + j * FINER[1])
+        for i in ((-1, 0, 1) if near_deg is None else (0,))
+        for j in (-1, 0, 1)
+    ]
     best = max(near, key=lambda plane: plane.iou)
-    return best if best.iou >= LEAST_IOU else None
+    return best if near_deg is not None or best.iou >= LEAST_IOU else None
+
+
+def _score(plane: Plane, chances: Float[np.ndarray, " T"] | None) -> float:
+    if chances is None:
+        return plane.iou
+    return plane.iou**2 * float(chances[round(plane.turn_deg / (TURNS[1] - TURNS[0])) % len(TURNS)])
 
 
 def completed(

@@ -39,8 +39,8 @@ DROPPED = 0.3  # share of the features that the extent's head does without in tr
 @dataclass(frozen=True)
 class ShapeConfig:
     """widths: of the decoder at 8, 16, 32 and 64 px of a picture of 128. heads: of the attention at 8 px. layers: of
-    it. fills: cells of a column between its front and its back. ratios: bins of the depth's distribution. planes: upright
-    planes, evenly over half a turn, of which it says whether they are the body's mirror; 0: it does not."""
+    it. fills: cells of a column between its front and its back. ratios: bins of the depth's distribution. planes:
+    upright ones, evenly over half a turn, of which it says whether they are the body's mirror; 0: it does not."""
 
     widths: tuple[int, ...] = (192, 128, 96, 48)
     heads: int = 4
@@ -78,10 +78,15 @@ class Layers(NamedTuple):
 
 
 class ShapeMaps(NamedTuple):
-    """ratio_logits: of the distribution over `ratio_bins`. plane_logits: whether each plane is a mirror; None: it was not
-    learnt. pitch: (degrees / 10, log of its Laplace spread in those).
-    coarse: on columns of a quarter of the picture's px. fine, far (colour in [0, 1]), normal (unit, x right, y up, z
-    towards the camera): None unless asked for; on half of the px, on half, on all."""
+    """What the network says of a photo.
+
+    ratio_logits: of the distribution over `ratio_bins`.
+    plane_logits: whether each plane is a mirror; None: it was not learnt.
+    pitch: (degrees / 10, log of its Laplace spread in those).
+    coarse: on columns of a quarter of the picture's px.
+    fine, far (colour in [0, 1]), normal (unit, x right, y up, z towards the camera): None unless asked for; on half of
+        the px, on half, on all.
+    """
 
     ratio_logits: Float[Tensor, "B N"]
     plane_logits: Float[Tensor, "B T"] | None
@@ -143,8 +148,8 @@ class ShapeNet(nn.Module):
         turn: Float[Tensor, " B"] | None = None,
     ) -> ShapeMaps:
         """picture: RGB over mid grey in [0, 1] and alpha, 128 px, 2 CROP wide. outline: `outline_maps` at half of the
-        px. ratio: extent in depth over long side, told to the decoder where `known`. turn: of the mirror plane, degrees as
-        `symmetry.mirror_plane` counts them, told where it is a number."""
+        px. ratio: extent in depth over long side, told to the decoder where `known`. turn: of the mirror plane, degrees
+        as `symmetry.mirror_plane` counts them, told where it is a number."""
         features = self.encode(picture, outline)
         return self.decode(features, picture, outline, ratio, known, fine, turn)
 

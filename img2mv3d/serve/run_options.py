@@ -23,6 +23,9 @@ class RunOptions(BaseModel):
     depth_ratio: float | None = Field(
         None, ge=0.05, le=2, description="How deep the object is, over the long side of its outline."
     )
+    facing_deg: float | None = Field(
+        None, ge=-180, le=180, description="Where its front points: 0 to the camera, 90 to the photo's right."
+    )
     size_mm: float | None = Field(None, ge=1, le=100_000, description="The longest side of the mesh in its file.")
     format: Literal[*FORMATS] = "glb"
     faces: int | None = Field(None, ge=100, le=2_000_000, description="Triangles, at most.")
@@ -44,7 +47,7 @@ class RunOptions(BaseModel):
             **{name: value for name, value in typed.items() if value is not None},
         )
         prepare = replace(plan.prepare, remover=self.remover)
-        shape = replace(plan.shape, depth_ratio=self.depth_ratio)
+        shape = replace(plan.shape, depth_ratio=self.depth_ratio, facing_deg=self.facing_deg)
         return replace(plan, seed=self.seed, export=export, prepare=prepare, shape=shape)
 
 

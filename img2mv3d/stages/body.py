@@ -26,10 +26,10 @@ from img2mv3d.geometry.quilting import quilted
 from img2mv3d.geometry.rim import rim_colours
 from img2mv3d.geometry.sides import carved, front_outline, is_behind, side_camera, side_misfit, side_outline, side_tells
 from img2mv3d.geometry.solid import body_field
-from img2mv3d.geometry.symmetry import Plane, completed, mirror_plane
+from img2mv3d.geometry.symmetry import Plane, completed, flipped, mirror_plane
 from img2mv3d.mesh.photographs import FACING
 from img2mv3d.mesh.upright import elevation, upright
-from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeNet, likely_ratio, ratio_bins
+from img2mv3d.nets.shape import PITCH_UNIT_DEG, ShapeMaps, ShapeNet, likely_ratio, ratio_bins
 from img2mv3d.values import Body
 
 GRID = 128  # nodes of the field a side
@@ -56,6 +56,8 @@ class _Photo(NamedTuple):
     long_side: float
     ratios: Float[Tensor, "1 N"]  # logits
     pitch: tuple[float, float]
+    planes: Float[np.ndarray, " T"] | None  # chance of each of `symmetry.TURNS` to be a mirror plane
+    turn_deg: float | None  # of the mirror plane, where somebody told it
 
 
 class _Form(NamedTuple):
@@ -77,6 +79,7 @@ def predict_body(
     box_mm: tuple[float, float, float] | None = None,
     seed: int = 0,
     sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]] | None = None,
+    facing_deg: float | None = None,
 ) -> Body:
     """The body of the framed photo (straight alpha), mean over the photo and its mirror image.
 
@@ -86,10 +89,12 @@ def predict_body(
     seed: 0: the median of the predicted depths; others spread evenly over the likely ones, see `quantile_of`.
     sides: other framed photos by azimuth (degrees): their widths give the extent in depth where nobody told it, and
         their outlines carve the body.
+    facing_deg: where its front points: 0 to the camera, 90 to the photo's right, -90 to its left. Its left and right
+        are taken to be alike. None: predicted.
 
     Raises NothingFoundError when the photo shows nothing.
     """
-    photo, sides = _seen(image, net), sides or {}
+    photo, sides = _seen(image, net, facing_deg), sides or {}
     if box_mm is None and depth_ratio is None and any(side_tells(azimuth) for azimuth in sides):
 
         def wider(ratio: float) -> float:
@@ -122,7 +127,7 @@ def quantile_of(seed: int) -> float:
     return LIKELY[0] + (LIKELY[1] - LIKELY[0]) * place
 
 
-def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
+def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet, facing_deg: float | None) -> _Photo:
     color, alpha = cropped(image)
     if not (alpha >= 0.5).any():
         raise NothingFoundError("the photo's cut-out is empty; give another one with --mask")
@@ -130,6 +135,8 @@ def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
     picture, outline = (torch.from_numpy(np.stack(parts)) for parts in zip(*both, strict=True))
     features = net.encode(picture, outline)
     logits, pitch = (part.mean(0) for part in net.distribution(features, outline))
+    mirrors = net.planes(features)
+    planes = None if mirrors is None else mirrors.sigmoid().numpy()
     rows, columns = np.nonzero(alpha >= 0.5)
     return _Photo(
         picture,
@@ -143,27 +150,34 @@ def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet) -> _Photo:
         float((max(np.ptp(rows), np.ptp(columns)) + 1) * 2 * CROP / SIZE),
         logits[None],
         (float(pitch[0]) * PITCH_UNIT_DEG, float(pitch[1].exp()) * PITCH_UNIT_DEG),
+        None if planes is None else (planes[0] + flipped(planes[1])) / 2,
+        None if facing_deg is None else -facing_deg % 180,
     )
 
 
 def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool) -> Body:
     """The body of this extent in depth (over the long side)."""
-    depth = ratio * photo.long_side
-    known = torch.ones(2, dtype=torch.bool)
-    maps = net.decode(photo.features, photo.picture, photo.outline, torch.full((2,), ratio), known)
-    assert maps.fine is not None and maps.far is not None and maps.normal is not None
-    layers = maps.fine
-    middle = _merged(layers.middle) * depth
-    half = np.exp(_merged(layers.log_half)) * depth
-    solid = torch.sigmoid(torch.from_numpy(_merged(layers.fill))).movedim(0, -1).numpy()
-    normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]
-    field = body_field(middle - half, middle + half, photo.cover, solid, photo.alpha, nodes, CROP)
+    maps, field = _predicted(photo, net, ratio, nodes)
     overlap = self_overlap(photo.alpha)
     frontal = overlap >= FRONTAL
-    far = _merged(maps.far).transpose(1, 2, 0)
+    elevation_deg = elevation(None, photo.pitch)[0]
     # Who tells the depth, or shows other sides, knows better than what such things are usually like.
-    known_form = _known_form(field, photo.alpha, elevation(None, photo.pitch)[0], overlap, usual=not told)
-    field, plane, form, box, axis = known_form
+    found = None if told else _usual_form(field, photo.alpha, elevation_deg, overlap)
+    outside = mask_distance(photo.alpha) * (2 / photo.alpha.shape[1])
+    if found is not None and photo.turn_deg is not None:
+        found = found._replace(mirror=mirror_plane(found.field, outside, elevation_deg, near_deg=photo.turn_deg))
+    elif found is None:
+        sure = overlap >= SURELY_FRONTAL
+        plane = mirror_plane(field, outside, elevation_deg, sure, photo.planes, photo.turn_deg)
+        if plane is not None and photo.planes is not None:
+            # Told which way it faces the network draws another body; its plane lies a hair beside the first one's.
+            maps, field = _predicted(photo, net, ratio, nodes, plane.turn_deg)
+            near_deg = plane.turn_deg if photo.turn_deg is None else photo.turn_deg
+            plane = mirror_plane(field, outside, elevation_deg, near_deg=near_deg)
+        found = _Form(field if plane is None else completed(field, outside, plane), plane)
+    field, plane, form, box, axis = found
+    far = _merged(maps.far).transpose(1, 2, 0)
+    normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]
     # What the network thinks of the far side tells whether it looks like the near one; where the mirror image does not
     # show it anyway, the colours along the rim are a better guess (their mean 17.7 dB against 17.0 on 42 pictures).
     if box is not None:
@@ -188,6 +202,24 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     )
 
 
+def _predicted(
+    photo: _Photo, net: ShapeNet, ratio: float, nodes: int, turn_deg: float | None = None
+) -> tuple[ShapeMaps, Float32[np.ndarray, "N N N"]]:
+    """What the network draws of this extent in depth, and, where it is told, of this mirror plane; and the field of
+    the body."""
+    depth = ratio * photo.long_side
+    known = torch.ones(2, dtype=torch.bool)
+    turn = (
+        None if turn_deg is None else torch.tensor([turn_deg, 180 - turn_deg]).float()
+    )  # of the photo and its mirror image
+    maps = net.decode(photo.features, photo.picture, photo.outline, torch.full((2,), ratio), known, turn=turn)
+    assert maps.fine is not None and maps.far is not None and maps.normal is not None
+    middle = _merged(maps.fine.middle) * depth
+    half = np.exp(_merged(maps.fine.log_half)) * depth
+    solid = torch.sigmoid(torch.from_numpy(_merged(maps.fine.fill))).movedim(0, -1).numpy()
+    return maps, body_field(middle - half, middle + half, photo.cover, solid, photo.alpha, nodes, CROP)
+
+
 def _woven(far: Float32[np.ndarray, "T T 3"], framed: UInt8[np.ndarray, "256 256 4"]) -> Float32[np.ndarray, "U U 3"]:
     """The far side in the photo's own stuff, at its px."""
     margin = round(framed.shape[0] * (1 - CROP) / 2)
@@ -195,33 +227,25 @@ def _woven(far: Float32[np.ndarray, "T T 3"], framed: UInt8[np.ndarray, "256 256
     return quilted(crop[..., :3], crop[..., 3], cv2.resize(far, crop.shape[:2]))
 
 
-def _known_form(
-    field: Float32[np.ndarray, "N N N"],
-    alpha: Float[np.ndarray, "256 256"],
-    elevation_deg: float,
-    overlap: float,
-    usual: bool,
-) -> _Form:
-    """What the photo shows: a box, a turned thing, or something that its mirror image completes.
-
-    overlap: of the outline and its own mirror image. usual: whether the first two are looked for.
-    """
+def _usual_form(
+    field: Float32[np.ndarray, "N N N"], alpha: Float[np.ndarray, "256 256"], elevation_deg: float, overlap: float
+) -> _Form | None:
+    """A box or a turned thing, where the photo shows one. overlap: of the outline and its own mirror image."""
     outside = mask_distance(alpha) * (2 / alpha.shape[1])
-    box = upright_box(field, alpha, elevation_deg) if usual else None
+    box = upright_box(field, alpha, elevation_deg)
     if box is not None:
         # It is its own mirror image; a plane that is a hair off would only thicken it.
         field = box_field(box, field.shape[0])
         return _Form(field, mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL), "box", box)
-    turned = turned_body(field, alpha, elevation_deg) if usual else None
-    if turned is not None:
-        # Any upright plane through the axis would do. Seen with a handle at one side, both sides of it look alike.
-        sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
-        facing = Plane(np.array([0.0, -sin, cos]), turned.depth, 1.0)
-        sideways = Plane(np.array([1.0, 0, 0]), turned.x, 1.0)
-        axis = (turned.x, turned.depth, elevation_deg) if turned.plain else None
-        return _Form(turned.field, sideways if overlap >= FRONTAL else facing, "turned", None, axis)
-    plane = mirror_plane(field, outside, elevation_deg, overlap >= SURELY_FRONTAL)
-    return _Form(field if plane is None else completed(field, outside, plane), plane)
+    turned = turned_body(field, alpha, elevation_deg)
+    if turned is None:
+        return None
+    # Any upright plane through the axis would do. Seen with a handle at one side, both sides of it look alike.
+    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
+    facing = Plane(np.array([0.0, -sin, cos]), turned.depth, 1.0)
+    sideways = Plane(np.array([1.0, 0, 0]), turned.x, 1.0)
+    axis = (turned.x, turned.depth, elevation_deg) if turned.plain else None
+    return _Form(turned.field, sideways if overlap >= FRONTAL else facing, "turned", None, axis)
 
 
 def _wider(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> float:

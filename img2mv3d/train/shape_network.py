@@ -38,7 +38,8 @@ from img2mv3d.train.loop import LoopOptions, train_average
 REFRESH_STEPS = 100
 FROZEN_BLOCKS = 3  # of the encoder, and its stem: edges and colours are the same everywhere
 ROUND_IOU = (0.75, 0.9)  # of a body and its outline's revolution: from not round to round
-LEAST_MET, WORSE = (0.6, 0.8), 0.12  # shares of a surface that meets its mirror image: none to surely; no plane any more
+LEAST_MET = (0.6, 0.8)  # shares of a surface that meets its mirror image: no plane to surely one
+WORSE = 0.12  # than the best plane by this share: no plane any more
 LEAST_THICKNESS = 0.02  # world units: thinner columns are learnt as this thick
 
 

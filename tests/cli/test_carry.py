@@ -53,6 +53,12 @@ def test_a_data_sheets_numbers_give_depth_and_height_and_stand_alone(other: dict
         plan_of({"box": (120.0, 95.0, 80.0), **other}, PHOTO)
 
 
+def test_depth_and_front_are_told_beside_each_other() -> None:
+    told = {"facing": -30.0, "depth_ratio": 0.4}
+    assert plan_of(told, PHOTO).shape == ShapeOptions(depth_ratio=0.4, facing_deg=-30.0)
+    assert plan_of({"box": (120.0, 95.0, 80.0), "facing": 20.0}, PHOTO).shape.facing_deg == 20.0
+
+
 def test_masks_and_backs_go_with_a_photo() -> None:
     typed = {"mask": Path("mask.png"), "back": Path("back.png")}
     assert with_photos(PHOTO, typed) == replace(PHOTO, mask=Path("mask.png"), back=Path("back.png"))

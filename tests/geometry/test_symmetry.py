@@ -70,3 +70,21 @@ def test_a_front_gets_no_plane_that_would_give_it_a_second_face():
         plane = mirror_plane(field, _outline(field), 0.0, frontal=True)
         assert plane is None or abs(plane.normal[0]) > np.cos(np.radians(34))
     assert plane is not None and plane.iou > 0.8
+
+
+def test_a_told_plane_is_taken_whatever_the_body_looks_like():
+    radius, angle = np.hypot(X, Z), np.arctan2(Z, X)
+    spiral = np.maximum(np.abs(radius - 0.15 - 0.1 * (angle + np.pi)) - 0.06, np.abs(Y) - 0.4).astype(np.float32)
+    plane = mirror_plane(spiral, _outline(spiral), 0.0, near_deg=40.0)
+    assert plane is not None and abs(plane.turn_deg - 40) <= 3
+    assert plane.numbers[0] == pytest.approx(np.cos(np.radians(plane.turn_deg)))
+
+
+def test_what_the_photo_says_decides_between_planes_that_fit_alike():
+    box = np.maximum.reduce([np.abs(X) - 0.4, np.abs(Z) - 0.25, np.abs(Y) - 0.3]).astype(np.float32)
+    for chosen in (0, 15):  # across and along
+        chances = np.full(30, 0.05)
+        chances[chosen] = 0.9
+        plane = mirror_plane(box, _outline(box), 0.0, chances=chances)
+        assert plane is not None
+        assert abs((plane.turn_deg - 6 * chosen + 90) % 180 - 90) <= 3

@@ -66,8 +66,12 @@ def test_photos_of_other_sides_go_with_a_run(work: PhotoRuns, workshop: Workshop
 
 
 def test_options_become_the_plan_of_the_command_line() -> None:
-    plan = RunOptions(quality="draft", seed=4, depth_ratio=0.4, size_mm=80, faces=900, remover="grabcut").plan()
-    assert (plan.seed, plan.shape.depth_ratio, plan.prepare.remover) == (4, 0.4, "grabcut")
+    options = RunOptions(
+        quality="draft", seed=4, depth_ratio=0.4, facing_deg=-30, size_mm=80, faces=900, remover="grabcut"
+    )
+    plan = options.plan()
+    assert (plan.seed, plan.shape.depth_ratio, plan.shape.facing_deg) == (4, 0.4, -30.0)
+    assert plan.prepare.remover == "grabcut"
     assert (plan.export.size_mm, plan.export.faces, plan.export.texture_size) == (80.0, 900, 512)
 
 
@@ -78,6 +82,7 @@ def test_ranges_are_those_of_the_command_line() -> None:
     told = RunOptions.model_json_schema()["properties"]
     for option, flag in {
         "depth_ratio": "depth_ratio",
+        "facing_deg": "facing",
         "faces": "faces",
         "texture_size": "texture_size",
         "elevation_deg": "elevation",

@@ -1,5 +1,7 @@
 """From photo to body: the outline is the photo's, a told depth is used, mirrored photos give mirrored bodies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -129,3 +131,22 @@ def test_a_body_survives_its_file_and_damage_is_told(body, tmp_path):
 def _nodes(body: Body) -> np.ndarray:
     """Places of the nodes inside of it."""
     return np.argwhere(body.field < 0) * (2 / (body.field.shape[0] - 1)) - 1
+
+
+@pytest.mark.parametrize("planes", [0, 30])
+@pytest.mark.parametrize("facing", [-50.0, 20.0])
+def test_a_told_front_is_the_mirror_plane(subject, facing, planes):
+    torch.manual_seed(0)
+    net = ShapeNet(replace(SMALL, planes=planes)).eval()
+    x, _, z, _ = predict_body(subject.image, net=net, facing_deg=facing).mirror
+    front = np.array([np.sin(np.radians(facing)), np.cos(np.radians(facing))])  # to the right, towards the camera
+    assert abs(np.array([x, z]) @ front) < np.sin(np.radians(4)) * np.hypot(x, z) + 1e-6
+
+
+def test_facing_left_in_a_photo_is_facing_right_in_its_mirror_image(net, subject):
+    image = subject.image.copy()
+    image[60:100, 90:120] = (20, 20, 200, 255)
+    left = predict_body(image, net=net, facing_deg=-30.0)
+    right = predict_body(image[:, ::-1], net=net, facing_deg=30.0)
+    one, two = left.field < 0, right.field[::-1] < 0
+    assert (one & two).sum() > 0.95 * (one | two).sum()

@@ -152,6 +152,10 @@ function setSide(side, file) {
   $(`add-${side}`).hidden = Boolean(file);
 }
 
+function pointing(degrees) {
+  return degrees ? `${Math.abs(degrees)}° ${degrees < 0 ? "left" : "right"}` : "to you";
+}
+
 // ------------------------------------------------------------------------------------------------------ a run begins
 
 const make = told(async () => {
@@ -160,6 +164,7 @@ const make = told(async () => {
     const seed = Number($("seed").value) || 0, count = Number($("guesses").value);
     const options = { quality: $("options").elements.quality.value, seed };
     if (!$("guess").checked) options.depth_ratio = Number($("ratio").value);
+    if (!$("guess-front").checked) options.facing_deg = Number($("facing").value);
     if ($("size-mm").value) options.size_mm = Number($("size-mm").value);
     const form = new FormData();
     form.append("photo", page.photo, page.photo.name || "photo");
@@ -326,6 +331,7 @@ function draw(run) {
   document.title = `${run.name} · img2mv3d`;
   const facts = [`${options.quality} quality`, `seed ${options.seed}`];
   if (options.depth_ratio) facts.push(`depth ${options.depth_ratio}`);
+  if (options.facing_deg != null) facts.push(`front ${pointing(options.facing_deg)}`);
   if (options.size_mm) facts.push(`${options.size_mm} mm`);
   if (run.seconds) facts.push(`${run.seconds.toFixed(1)} s of computing`);
   $("run-facts").textContent = facts.join(" · ");
@@ -559,6 +565,8 @@ function wire() {
   $("closer").addEventListener("click", () => brush.zoomTo(brush.zoom * 1.5));
   $("farther").addEventListener("click", () => brush.zoomTo(brush.zoom / 1.5));
   $("guess").addEventListener("change", () => { $("deep").hidden = $("guess").checked; });
+  $("guess-front").addEventListener("change", () => { $("front").hidden = $("guess-front").checked; });
+  $("facing").addEventListener("input", () => { $("facing-told").value = pointing(Number($("facing").value)); });
   $("ratio").addEventListener("input", () => { $("ratio-told").value = Number($("ratio").value).toFixed(2); });
   $("options").addEventListener("submit", (e) => { e.preventDefault(); make(); });
   addEventListener("keydown", (e) => {
