@@ -218,6 +218,15 @@ class Body:
         return float(chance / self.ratios[:, 1].max())
 
     @property
+    def facing_deg(self) -> float | None:
+        """Where its front, or its back, points: from -90 (the photo's left) to 90; None: left and right differ."""
+        if self.mirror is None:
+            return None
+        x, y, z, _ = self.mirror
+        across = np.hypot(y, z) * (np.sign(z) or 1)
+        return float(np.degrees(np.arctan2(-across * (np.sign(x) or 1), abs(x))))
+
+    @property
     def pitch(self) -> tuple[float, float]:
         """(pitch_deg, pitch_spread_deg)"""
         return self.pitch_deg, self.pitch_spread_deg

@@ -143,7 +143,15 @@ def shape(context: StageContext, subject: Subject, sides: Sides | None = None) -
     net = context.networks.shape()
     seen = {} if sides is None else {azimuth: part.image for azimuth, part in sides.parts.items()}
     told = {"depth_ratio": options.depth_ratio, "box_mm": box_mm, "facing_deg": options.facing_deg}
-    return predict_body(subject.image, net=net, seed=context.seed, sides=seen, **told)
+    body = predict_body(subject.image, net=net, seed=context.seed, sides=seen, **told)
+    if body.form == "" and options.facing_deg is None and (facing := body.facing_deg) is not None:
+        where = (
+            "to the camera"
+            if abs(facing) < 3
+            else f"{abs(facing):.0f} degrees to the {'left' if facing < 0 else 'right'}"
+        )
+        context.note(f"taken to face {where}, and to look alike on both sides; --facing DEG says otherwise")
+    return body
 
 
 def generate(context: StageContext, subject: Subject, body: Body | None = None) -> Latents:

@@ -57,8 +57,8 @@ def export(
     pieces, pieces_dropped, ...), seen (shares of the area by photos, views, none), silhouette_iou (of each view, mean,
     min), color_shift (of each picture), likeness (with a subject: front_db and front_covered, the mesh from the front
     against the photo; seam_jump, seam_usual, seam_pairs, the step at the photo's border from 45 degrees:
-    `mesh.fidelity`; with a back: back_db and back_covered), base (elevation_deg and share: `mesh.base`), offer (a
-    sentence, where the base leans), warnings (sentences).
+    `mesh.fidelity`; with a back: back_db and back_covered), base (elevation_deg and share: `mesh.base`), facing_deg
+    (of a body that is its own mirror image), offer (a sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
     solid = extract(surface.sdf, faces=options.faces, fair=body is not None)
@@ -161,6 +161,8 @@ def _looks(
 def _stands(solid: Extraction, body: Body | None, told_by: str) -> dict[str, Any]:
     """What the notes tell of proportions and base, and what is offered."""
     notes: dict[str, Any] = {}
+    if body is not None and body.facing_deg is not None:
+        notes["facing_deg"] = round(body.facing_deg, 1)
     if body is not None and body.box_misfit is not None:
         notes["box_misfit"] = round(body.box_misfit, 3)
     if (base := base_of(solid.vertices)) is None:

@@ -28,7 +28,7 @@ GOLDEN_KEYS = {
     "prepare": "f6ad4c0d1ea837ce",
     "back": "8c4f46ecbeaebcf9",
     "sides": "fdcb3c42175867c4",
-    "shape": "930c28d9d18f96ec",
+    "shape": "0a08a87a864ee30f",
     "generate": "a515d16a0f75261a",
     "encode": "fcdfccb1cbbe813b",
     "depth": "bf713c1017d09bbf",
