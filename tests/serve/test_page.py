@@ -187,6 +187,19 @@ def test_a_page_that_was_closed_in_the_middle_comes_back_to_its_run(
     shown(browser, "document.documentElement.dataset.mesh > 100")
 
 
+def test_a_hand_says_which_way_it_faces(server: Served, browser: Browser, photo: Path) -> None:
+    drop(browser, server, photo)
+    click(browser, "guess-front")
+    browser.value(
+        "(f => { f.value = -45; f.dispatchEvent(new Event('input')); })(document.getElementById('facing')); 0"
+    )
+    assert browser.value("document.getElementById('facing-told').value") == "45° left"
+    click(browser, "make")
+    shown(browser, "document.documentElement.dataset.mesh > 100")
+    assert newest(server)["options"]["facing_deg"] == -45
+    assert "front 45° left" in browser.value("document.getElementById('run-facts').textContent")
+
+
 def paste(browser: Browser) -> None:
     """As Ctrl+V does with a picture on the clipboard."""
     browser.value(
