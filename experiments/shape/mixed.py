@@ -1,7 +1,8 @@
 """Mixtures of weights: `python -m experiments.shape.mixed NEW SHARE -o BUNDLE`.
 
 BUNDLE is a copy of `mini` whose shape network is SHARE parts of the weights in NEW (a folder of `train shape`, or its
-safetensors) and the rest its own. A mean of weights from one start is often better than both ends.
+safetensors) and the rest its own. A mean of weights from one start is often better than both ends. What only NEW has,
+heads that `mini` lacks, is taken as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from img2mv3d.bundles.parts import probe
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.files.durable import digest_file
 
+PLANES = "plane.2.bias"  # one for each plane that a network says something of
+
 
 def mixed(new: Path, share: float, bundle: Path, start: Path) -> None:
     """Write `bundle`: `start`, its shape network moved by `share` towards that in `new`."""
@@ -27,10 +30,14 @@ def mixed(new: Path, share: float, bundle: Path, start: Path) -> None:
     part = manifest["parts"]["shape"]
     former = load_file(start / part["file"])
     latter = load_file(new if new.is_file() else next(new.rglob(part["file"])))
-    both = {n: (1 - share) * a.astype(np.float32) + share * latter[n].astype(np.float32) for n, a in former.items()}
+    both = {n: value.astype(np.float32) for n, value in latter.items()}
+    both |= {n: (1 - share) * a.astype(np.float32) + share * both[n] for n, a in former.items()}
+    kinds = {n: former[n].dtype if n in former else np.dtype(np.float16) for n in both}
+    part["config"]["planes"] = len(latter[PLANES]) if PLANES in latter else 0
+    part["parameters"] = sum(value.size for value in both.values())
     with safe_open(start / part["file"], "numpy") as file:
         notes = file.metadata()
-    save_file({name: value.astype(former[name].dtype) for name, value in both.items()}, bundle / part["file"], notes)
+    save_file({name: value.astype(kinds[name]) for name, value in both.items()}, bundle / part["file"], notes)
     part["sha256"], part["bytes"] = digest_file(bundle / part["file"]), (bundle / part["file"]).stat().st_size
     part.pop("probe", None)
     (bundle / "manifest.toml").write_text(to_toml(manifest), encoding="utf-8")
