@@ -11,12 +11,13 @@ import argparse
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from img2mv3d.bundles.weights import load_bundle
 from img2mv3d.data.corpus import Solid, load_solid
+from img2mv3d.data.mirrors import mirror_shares, seen_shares
 from img2mv3d.data.scene import EVEN_LIGHT, place, random_light, render
 from img2mv3d.data.shape_pictures import turned_by
 from img2mv3d.data.splits import ids
@@ -25,6 +26,7 @@ from img2mv3d.eval.objects import first_surface, front_photo, views_of
 from img2mv3d.eval.protocol import FRAMING_PX, LISTED_PITCHES
 from img2mv3d.eval.scores import shape_figures
 from img2mv3d.files.contents import encode_normals, to_bytes
+from img2mv3d.geometry.symmetry import TURNS
 from img2mv3d.mesh.extract import isosurface
 from img2mv3d.nets.shape import ShapeNet
 from img2mv3d.stages.body import predict_body
@@ -33,8 +35,18 @@ LIGHTS = ("even", "shaded")
 FIGURES = ("f_02", "f_05", "f_10", "outline_iou", "chamfer", "log_ratio", "pitch")
 
 
-def cases(corpora: list[Path], split: str) -> Iterator[tuple[Case, float, str, float]]:
-    """Each case with its pitch (degrees), its light and the true extent in depth."""
+class Truth(NamedTuple):
+    """pitch: of the camera, degrees. light: one of LIGHTS. ratio: extent in depth over the long side. facing_deg: of
+    the best mirror plane, as `predict_body` takes it."""
+
+    pitch: float
+    light: str
+    ratio: float
+    facing_deg: float
+
+
+def cases(corpora: list[Path], split: str) -> Iterator[tuple[Case, Truth]]:
+    """Each case with what is known of it."""
     for name in sorted(ids(split)):
         path = next((p for c in corpora if (p := c / "objects" / f"{name}.npz").exists()), None)
         if path is None:
@@ -42,14 +54,14 @@ def cases(corpora: list[Path], split: str) -> Iterator[tuple[Case, float, str, f
         solid = load_solid(path)
         for pitch in LISTED_PITCHES:
             for kind in LIGHTS:
-                case, ratio = case_of(name, solid, pitch, kind, split)
-                yield case, pitch, kind, ratio
+                yield case_of(name, solid, pitch, kind, split)
 
 
-def case_of(name: str, solid: Solid, pitch: float, kind: str, split: str) -> tuple[Case, float]:
-    """One object from so many degrees above, in one of LIGHTS, and its true extent in depth."""
+def case_of(name: str, solid: Solid, pitch: float, kind: str, split: str) -> tuple[Case, Truth]:
+    """One object from so many degrees above, in one of LIGHTS."""
     rng = np.random.default_rng(zlib.crc32(f"{name} {pitch:g}".encode()))
-    pose = turned_by(float(rng.uniform(0, 360)), pitch)
+    yaw = float(rng.uniform(0, 360))
+    pose = turned_by(yaw, pitch)
     light = EVEN_LIGHT if kind == "even" else random_light(rng)
     seen = render(solid, pose, FRAMING_PX, light, rng)
     truth = views_of(seen.color, to_bytes(seen.mask), encode_normals(seen.normal, seen.mask))
@@ -63,15 +75,18 @@ def case_of(name: str, solid: Solid, pitch: float, kind: str, split: str) -> tup
         first_surface(seen, truth),
         (placed, solid.faces),
     )
-    return case, float(depth / max(width, height))
+    shares = seen_shares(mirror_shares(solid.vertices, solid.faces), yaw)
+    return case, Truth(pitch, kind, float(depth / max(width, height)), -float(TURNS[shares.argmax()]))
 
 
-def figures(case: Case, net: ShapeNet, pitch: float, ratio: float, told: bool) -> dict[str, float]:
+def figures(case: Case, net: ShapeNet, truth: Truth, told: bool, faced: bool) -> dict[str, float]:
     """FIGURES of one case."""
-    body = predict_body(case.photo, net=net, depth_ratio=ratio if told else None)
+    known = {"depth_ratio": truth.ratio} if told else {}
+    known |= {"facing_deg": truth.facing_deg} if faced else {}
+    body = predict_body(case.photo, net=net, **known)
     found = dict(shape_figures(case, isosurface(body.field), shift=True))
-    found["log_ratio"] = abs(float(np.log(body.depth_ratio / ratio)))
-    found["pitch"] = abs(body.pitch_deg - pitch)
+    found["log_ratio"] = abs(float(np.log(body.depth_ratio / truth.ratio)))
+    found["pitch"] = abs(body.pitch_deg - truth.pitch)
     return found
 
 
@@ -79,11 +94,12 @@ def main(asked: argparse.Namespace) -> None:
     """Print a table."""
     nets = {str(path): load_bundle(path).shape() for path in asked.bundle}
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in nets}
-    for case, pitch, kind, ratio in cases(asked.corpora, asked.split):
-        if kind not in asked.light:
+    for case, truth in cases(asked.corpora, asked.split):
+        if truth.light not in asked.light:
             continue
         for name, net in nets.items():
-            rows[name].append({"pitch_deg": pitch, "light": kind} | figures(case, net, pitch, ratio, asked.told))
+            about = {"pitch_deg": truth.pitch, "light": truth.light}
+            rows[name].append(about | figures(case, net, truth, asked.told, asked.faced))
     print(
         "| |", " | ".join(FIGURES), "|", " | ".join(f"f_05 {p:g} {k}" for p in LISTED_PITCHES for k in asked.light), "|"
     )
@@ -104,4 +120,5 @@ if __name__ == "__main__":
     parser.add_argument("--split", default="dev")
     parser.add_argument("--light", nargs="+", choices=LIGHTS, default=LIGHTS)
     parser.add_argument("--told", action="store_true", help="the true extent in depth is told")
+    parser.add_argument("--faced", action="store_true", help="the true mirror plane is told")
     main(parser.parse_args())

@@ -48,8 +48,8 @@ def main(asked: argparse.Namespace) -> None:
     net = load_bundle(asked.bundle).shape()
     rows: dict[str, list[list[float]]] = {}
     seconds: dict[str, float] = {}
-    for case, _, kind, _ in cases(asked.corpora, "dev"):
-        if kind != "even":
+    for case, truth in cases(asked.corpora, "dev"):
+        if truth.light != "even":
             continue
         body = predict_body(case.photo, net=net)
         maps = body_maps(body.field, SIX_VIEWS)
