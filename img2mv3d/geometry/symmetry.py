@@ -21,6 +21,7 @@ SHIFTS = np.arange(-0.06, 0.061, 0.02)  # world units, round the body's middle
 FINER = (3, 0.01)  # degrees and world units of the second round's steps
 NEAR_DEG = np.arange(-8.0, 8.1, 4.0)  # round a turn that is known, and
 NEAR_SHIFTS = np.arange(-0.12, 0.121, 0.02)  # where such a plane may stand
+TRUSTED = 2  # power of what the photo says beside what the body says
 SAMPLES = 6000  # points that a plane is tried with
 
 
@@ -56,13 +57,12 @@ def mirror_plane(
     chances: Float[np.ndarray, " T"] | None = None,
     near_deg: float | None = None,
 ) -> Plane | None:
-    """The best upright plane, or None where the body is not its own mirror image in any.
+    """The best upright plane, or None where the body is not its own mirror image in any and nobody knows better.
 
     field: world units, negative inside, nodes linspace(-1, 1, N). outside: distance to the photo's outline (px or world
     units, positive outside), over +-1. elevation_deg: of the photo's camera, which says where up is. frontal: whether
     the photo surely shows a front. chances: how likely each of `TURNS` is to be the plane, by what the photo shows
-    beside the body. near_deg: a turn that the plane is known to have, give or take
-    `NEAR_DEG`, so that there is one whatever the body looks like.
+    beside the body. near_deg: a turn that the plane is known to have, give or take `NEAR_DEG`.
     """
     inside = np.argwhere(field < 0)
     if len(inside) == 0:
@@ -94,13 +94,14 @@ def mirror_plane(
         for j in (-1, 0, 1)
     ]
     best = max(near, key=lambda plane: plane.iou)
-    return best if near_deg is not None or best.iou >= LEAST_IOU else None
+    # Where the photo or a user tells the plane, a body that is far from it is only a bad guess.
+    return best if near_deg is not None or chances is not None or best.iou >= LEAST_IOU else None
 
 
 def _score(plane: Plane, chances: Float[np.ndarray, " T"] | None) -> float:
     if chances is None:
         return plane.iou
-    return plane.iou**2 * float(chances[round(plane.turn_deg / (TURNS[1] - TURNS[0])) % len(TURNS)])
+    return plane.iou * float(chances[round(plane.turn_deg / (TURNS[1] - TURNS[0])) % len(TURNS)]) ** TRUSTED
 
 
 def completed(

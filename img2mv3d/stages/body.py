@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, UInt8
+from scipy.ndimage import convolve1d
 from torch import Tensor
 
 from img2mv3d.errors import NothingFoundError
@@ -38,6 +39,7 @@ KNOWN = 0.25  # covered share of a column from which on its depth counts
 SEARCHED = (0.08, 1.65)  # extents in depth among which proportions are sought
 LIKELY = (0.1, 0.9)  # quantiles of the predicted depths between which seeds draw
 COARSE, FINER = 9, 6  # tries over all of them, and then around the best
+BLUR = np.array([1, 2, 3, 2, 1]) / 9  # of the chances of planes: what a network knows of angles, in steps of 6 degrees
 HALVINGS = 6  # of the searched range, where it is known on which side the answer lies
 
 
@@ -150,7 +152,7 @@ def _seen(image: UInt8[np.ndarray, "256 256 4"], net: ShapeNet, facing_deg: floa
         float((max(np.ptp(rows), np.ptp(columns)) + 1) * 2 * CROP / SIZE),
         logits[None],
         (float(pitch[0]) * PITCH_UNIT_DEG, float(pitch[1].exp()) * PITCH_UNIT_DEG),
-        None if planes is None else (planes[0] + flipped(planes[1])) / 2,
+        None if planes is None else convolve1d((planes[0] + flipped(planes[1])) / 2, BLUR, mode="wrap"),
         None if facing_deg is None else -facing_deg % 180,
     )
 
@@ -167,7 +169,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     if found is not None and photo.turn_deg is not None:
         found = found._replace(mirror=mirror_plane(found.field, outside, elevation_deg, near_deg=photo.turn_deg))
     elif found is None:
-        sure = overlap >= SURELY_FRONTAL
+        sure = overlap >= SURELY_FRONTAL and photo.planes is None  # who was taught planes knows better
         plane = mirror_plane(field, outside, elevation_deg, sure, photo.planes, photo.turn_deg)
         if plane is not None and photo.planes is not None:
             # Told which way it faces the network draws another body; its plane lies a hair beside the first one's.
