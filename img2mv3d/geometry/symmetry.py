@@ -16,12 +16,12 @@ from img2mv3d.geometry.hull import on_nodes
 
 LEAST_IOU = 0.5  # of a body and its mirror image: below it has no such plane
 TURNS = np.arange(0.0, 180.0, 6.0)  # degrees about the upright axis
-SIDEWAYS_DEG = 30.0  # by which a front's plane may be turned; one across would give it a second face
+SIDEWAYS_DEG = 48.0  # by which a front's plane may be turned; one across would give it a second face
 SHIFTS = np.arange(-0.06, 0.061, 0.02)  # world units, round the body's middle
 FINER = (3, 0.01)  # degrees and world units of the second round's steps
 NEAR_DEG = np.arange(-8.0, 8.1, 4.0)  # round a turn that is known, and
 NEAR_SHIFTS = np.arange(-0.12, 0.121, 0.02)  # where such a plane may stand
-TRUSTED = 2  # power of what the photo says beside what the body says
+OF_BODY = 3  # power of the body's IoU beside the chance that a network gives a plane
 SAMPLES = 6000  # points that a plane is tried with
 
 
@@ -101,7 +101,7 @@ def mirror_plane(
 def _score(plane: Plane, chances: Float[np.ndarray, " T"] | None) -> float:
     if chances is None:
         return plane.iou
-    return plane.iou * float(chances[round(plane.turn_deg / (TURNS[1] - TURNS[0])) % len(TURNS)]) ** TRUSTED
+    return plane.iou**OF_BODY * float(chances[round(plane.turn_deg / (TURNS[1] - TURNS[0])) % len(TURNS)])
 
 
 def completed(

@@ -7,8 +7,7 @@ How deep a body is, is the largest thing that a photo does not tell. It is a qua
 distribution over log(extent in depth / outline's long side), then given to the decoder as a condition. Layers are
 predicted in units of that extent, so that another depth gives another body at once.
 
-The second largest is which way a thing faces. It is treated alike: how likely each upright plane is to be the body's
-mirror is predicted, and the plane that is chosen is given to the decoder, which then knows half of what nobody sees.
+The second largest is which way a thing faces: how likely each upright plane is to be the body's mirror is predicted.
 
 Of round things the outline says nearly everything: every column may take its layers from the outline's revolution
 instead, and the extent in depth may be the revolution's.
@@ -124,9 +123,6 @@ class ShapeNet(nn.Module):
             self.faces = nn.Conv2d(pooled, 32, 1)
             self.faces8 = nn.Conv2d(TAP_CHANNELS[3] + sizes[2], 16, 1)
             self.plane = nn.Sequential(nn.Linear(32 * 16 + 16 * 64, 128), nn.SiLU(), nn.Linear(128, config.planes))
-            self.facing = nn.Sequential(nn.Linear(5, wide), nn.SiLU(), nn.Linear(wide, wide))
-            nn.init.zeros_(self.facing[-1].weight)  # begins as the network that was told nothing of it
-            nn.init.zeros_(self.facing[-1].bias)
         self.up16 = _Up(wide, TAP_CHANNELS[2] + sizes[1], middle, groups)
         self.up32 = _Up(middle, TAP_CHANNELS[1] + sizes[0], narrow, groups)
         self.head = _head(narrow, 6 + config.fills)
@@ -145,13 +141,11 @@ class ShapeNet(nn.Module):
         ratio: Float[Tensor, " B"],
         known: Bool[Tensor, " B"],
         fine: bool = True,
-        turn: Float[Tensor, " B"] | None = None,
     ) -> ShapeMaps:
         """picture: RGB over mid grey in [0, 1] and alpha, 128 px, 2 CROP wide. outline: `outline_maps` at half of the
-        px. ratio: extent in depth over long side, told to the decoder where `known`. turn: of the mirror plane, degrees
-        as `symmetry.mirror_plane` counts them, told where it is a number."""
+        px. ratio: extent in depth over long side, told to the decoder where `known`."""
         features = self.encode(picture, outline)
-        return self.decode(features, picture, outline, ratio, known, fine, turn)
+        return self.decode(features, picture, outline, ratio, known, fine)
 
     def encode(self, picture: Float[Tensor, "B 4 H W"], outline: Float[Tensor, "B 8 h w"]) -> list[Tensor]:
         """Joint features at 1/2 .. 1/32 of the picture's px, finest first."""
@@ -196,16 +190,13 @@ class ShapeNet(nn.Module):
         ratio: Float[Tensor, " B"],
         known: Bool[Tensor, " B"],
         fine: bool = True,
-        turn: Float[Tensor, " B"] | None = None,
     ) -> ShapeMaps:
-        """The maps for a body of this extent in depth and this mirror plane."""
+        """The maps for a body of this extent in depth."""
         ratio_logits, pitch = self.distribution(features, outline)
         planes = self.planes(features)
         x = self.join8(torch.cat([_twice(self.bottom(features[4])), features[3]], dim=1))
         batch, wide, height, width = x.shape
         tokens = x.flatten(2).transpose(1, 2) + self.place + self.told(_told(ratio, known))[:, None]
-        if turn is not None and self.config.planes:
-            tokens = tokens + self.facing(_facing(turn))[:, None]
         for layer in self.attention:
             tokens = layer(tokens)
         x = tokens.transpose(1, 2).reshape(batch, wide, height, width)
@@ -312,14 +303,6 @@ def _told(ratio: Float[Tensor, " B"], known: Bool[Tensor, " B"]) -> Float[Tensor
     waves = torch.cat([waves, torch.cos(log * 4), torch.ones_like(log)], dim=1)
     told = known[:, None].to(log.dtype)
     return torch.cat([waves * told, 1 - told], dim=1)
-
-
-def _facing(turn: Float[Tensor, " B"]) -> Float[Tensor, "B 5"]:
-    """The mirror plane as the decoder gets it: waves of half a turn's period, all zero where it is no number."""
-    told = turn.isfinite()
-    angle = turn.nan_to_num().deg2rad()[:, None] * turn.new_tensor([2.0, 4.0])
-    waves = torch.cat([angle.sin(), angle.cos(), torch.ones_like(angle[:, :1])], dim=1)
-    return waves * told[:, None]
 
 
 def _twice(x: Tensor) -> Tensor:

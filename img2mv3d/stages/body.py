@@ -169,13 +169,8 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     if found is not None and photo.turn_deg is not None:
         found = found._replace(mirror=mirror_plane(found.field, outside, elevation_deg, near_deg=photo.turn_deg))
     elif found is None:
-        sure = overlap >= SURELY_FRONTAL and photo.planes is None  # who was taught planes knows better
+        sure = overlap >= SURELY_FRONTAL
         plane = mirror_plane(field, outside, elevation_deg, sure, photo.planes, photo.turn_deg)
-        if plane is not None and photo.planes is not None:
-            # Told which way it faces the network draws another body; its plane lies a hair beside the first one's.
-            maps, field = _predicted(photo, net, ratio, nodes, plane.turn_deg)
-            near_deg = plane.turn_deg if photo.turn_deg is None else photo.turn_deg
-            plane = mirror_plane(field, outside, elevation_deg, near_deg=near_deg)
         found = _Form(field if plane is None else completed(field, outside, plane), plane)
     field, plane, form, box, axis = found
     far = _merged(maps.far).transpose(1, 2, 0)
@@ -205,16 +200,12 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
 
 
 def _predicted(
-    photo: _Photo, net: ShapeNet, ratio: float, nodes: int, turn_deg: float | None = None
+    photo: _Photo, net: ShapeNet, ratio: float, nodes: int
 ) -> tuple[ShapeMaps, Float32[np.ndarray, "N N N"]]:
-    """What the network draws of this extent in depth, and, where it is told, of this mirror plane; and the field of
-    the body."""
+    """What the network draws of this extent in depth, and the field of the body."""
     depth = ratio * photo.long_side
     known = torch.ones(2, dtype=torch.bool)
-    turn = (
-        None if turn_deg is None else torch.tensor([turn_deg, 180 - turn_deg]).float()
-    )  # of the photo and its mirror image
-    maps = net.decode(photo.features, photo.picture, photo.outline, torch.full((2,), ratio), known, turn=turn)
+    maps = net.decode(photo.features, photo.picture, photo.outline, torch.full((2,), ratio), known)
     assert maps.fine is not None and maps.far is not None and maps.normal is not None
     middle = _merged(maps.fine.middle) * depth
     half = np.exp(_merged(maps.fine.log_half)) * depth

@@ -74,13 +74,11 @@ class ShapeLosses:
 
 @dataclass(frozen=True)
 class ShapeBatch:
-    """pictures: of a step. told: share that is told the true extent in depth. turned: share that is told
-    a mirror plane. fine_every: every so many steps the finer
+    """pictures: of a step. told: share that is told the true extent in depth. fine_every: every so many steps the finer
     heads are trained, too."""
 
     pictures: int = 16
     told: float = 0.7
-    turned: float = 0.6
     fine_every: int = 4
 
 
@@ -127,21 +125,20 @@ class ShapeTask:
         samples = [random_sample(record, numbers) for record in self.pool.draw(numbers, self.batch.pictures)]
         batch = stacked(samples)
         known = torch.rand(len(samples), generator=rng) < self.batch.told
-        turn = mirror_turns(batch.mirror, torch.rand(len(samples), 2, generator=rng), self.batch.turned)
         fine = self._calls % self.batch.fine_every == 0
         seed = int(torch.randint(2**62, (1,), generator=rng))  # of what is dropped: resumed trainings drop the same
         half = torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16())
         with half, torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            maps = self.net(batch.picture, batch.outline, batch.ratio, known, fine, turn)
+            maps = self.net(batch.picture, batch.outline, batch.ratio, known, fine)
         return total_loss(maps, batch, self.losses)
 
     @torch.no_grad()
     def held_out(self, net: nn.Module) -> dict[str, float]:
-        """On the dev scans, nothing where none are held out; extent in depth as predicted and (told_) as it is,
-        and (faced_) with a true mirror plane: mean error of front and back (world units), IoU of the solid and of
-        outlines from 45 and 90 degrees; error of log depth; of the pitch (degrees); share of the surface that meets its
-        mirror image in the likeliest plane, and in the best."""
+        """On the dev scans, nothing where none are held out; extent in depth as predicted and (told_) as it is: mean
+        error of front and back (world units), IoU of the solid and of outlines from 45 and 90 degrees; error of log
+        depth; of the pitch (degrees); share of the surface that meets its mirror image in the likeliest plane, and in
+        the best."""
         figures: dict[str, list[float]] = {}
         for start in range(0, len(self.dev), 16):
             batch = stacked(self.dev[start : start + 16])
@@ -150,18 +147,16 @@ class ShapeTask:
             found = likely_ratio(logits)
             truth = pooled(batch.solid, 2) >= 0.5
             planes = net.planes(features)
-            turn = None
             if planes is not None:
                 chosen = planes.argmax(1)
                 met = batch.mirror.gather(1, chosen[:, None])[:, 0]
                 figures.setdefault("plane_met", []).extend(met.tolist())
                 figures.setdefault("plane_best", []).extend(batch.mirror.amax(1).tolist())
-                turn = mirror_turns(batch.mirror, torch.zeros(len(met), 2) + 0.5, 1.0)
             figures.setdefault("log_ratio", []).extend((found / batch.ratio).log().abs().tolist())
             figures.setdefault("pitch_deg", []).extend((pitch[:, 0] * PITCH_UNIT_DEG - batch.pitch_deg).abs().tolist())
-            for name, ratio, plane in (("", found, None), ("told_", batch.ratio, None), ("faced_", found, turn)):
+            for name, ratio in (("", found), ("told_", batch.ratio)):
                 known = torch.ones(len(ratio), dtype=torch.bool)
-                layers = net.decode(features, batch.picture, batch.outline, ratio, known, False, plane).coarse
+                layers = net.decode(features, batch.picture, batch.outline, ratio, known, fine=False).coarse
                 depth = ratio * batch.depth / batch.ratio
                 weight, front, back = layer_targets(batch, 4)
                 half, middle = layers.log_half.exp() * depth[:, None, None], layers.middle * depth[:, None, None]
@@ -217,14 +212,14 @@ def train(
         net = ShapeNet(ShapeConfig(planes=len(TURNS)))
         load_published(net.lite)
     elif not net.config.planes:
-        net = facing(net)
+        net = with_planes(net)
     task = ShapeTask(data, net, ShapeBatch(), ShapeLosses())
     if not task.pool.refresh():
         raise InputError(f"{data}: no pictures (train/*.npy) in there; `img2mv3d data shapes` makes them")
     return train_average(task, out, replace(rates, minutes=minutes, seed=seed), report)
 
 
-def facing(net: ShapeNet) -> ShapeNet:
+def with_planes(net: ShapeNet) -> ShapeNet:
     """The same network, about to learn which plane is the mirror; until then its bodies are the same."""
     grown = ShapeNet(replace(net.config, planes=len(TURNS)))
     grown.load_state_dict(net.state_dict(), strict=False)
@@ -289,18 +284,6 @@ def mirrors_right(mirror: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     best = mirror.amax(1, keepdim=True)
     relative = (1 - (best - mirror) / WORSE).clamp(0, 1)
     return relative * ((best - LEAST_MET[0]) / (LEAST_MET[1] - LEAST_MET[0])).clamp(0, 1)
-
-
-def mirror_turns(mirror: Float[Tensor, "B T"], draws: Float[Tensor, "B 2"], share: float) -> Float[Tensor, " B"]:
-    """A mirror plane of each body (degrees), drawn among the best ones; not a number where none is told.
-
-    draws: of 0..1: whether one is told (to `share` of those that have one), and which.
-    """
-    right = mirrors_right(mirror)
-    good = (right >= 0.9).float() + 1e-9
-    chosen = (good.cumsum(1) / good.sum(1, keepdim=True) >= draws[:, 1:]).float().argmax(1)
-    turn = chosen * (180.0 / mirror.shape[1])
-    return torch.where((draws[:, 0] < share) & (right.amax(1) >= 0.9), turn, torch.nan)
 
 
 def layer_targets(batch: Batch, factor: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,16 +20,15 @@ from img2mv3d.train.shape_network import (
     ShapeBatch,
     ShapeLosses,
     ShapeTask,
-    facing,
     layer_targets,
     layers_loss,
     likely_ratio,
-    mirror_turns,
     mirrors_right,
     outlines,
     pooled,
     roundness,
     stacked,
+    with_planes,
 )
 
 LIGHT = Light(occlusion=0.0)
@@ -139,22 +138,13 @@ def test_a_plane_is_right_where_it_is_nearly_the_best_and_good() -> None:
     assert not right[1:].any()  # a spiral; not known
 
 
-def test_told_planes_are_drawn_among_good_ones() -> None:
-    mirror = torch.tensor([[0.95, 0.94, 0.6]]).expand(40, -1)
-    draws = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
-    turns = mirror_turns(mirror, draws, 0.5)
-    told = turns[turns.isfinite()]
-    assert 10 < len(told) < 30 and set(told.tolist()) == {0.0, 60.0}
-    assert mirror_turns(torch.full((4, 3), 0.3), torch.zeros(4, 2), 1.0).isnan().all()
-
-
 def test_a_network_begins_to_learn_planes_with_the_bodies_that_it_made(records) -> None:
     torch.manual_seed(0)
     net = ShapeNet(SMALL).eval()
-    grown = facing(net).eval()
+    grown = with_planes(net).eval()
     batch = stacked([clean_sample(r) for r in records])
     given = batch.picture, batch.outline, batch.ratio, torch.ones(2, dtype=torch.bool)
     assert net(*given).plane_logits is None
-    maps = grown(*given, turn=torch.tensor([30.0, torch.nan]))
+    maps = grown(*given)
     assert torch.equal(maps.coarse.middle, net(*given).coarse.middle)
     assert maps.plane_logits is not None and maps.plane_logits.shape == (2, 30)
