@@ -1,7 +1,7 @@
-"""docs/images/gallery.jpg and demo.jpg out of runs with today's weights: `python -m experiments.pictures RUNS`.
+"""gallery.jpg, facing.jpg, demo.jpg of docs/images out of today's runs: `python -m experiments.pictures RUNS`.
 
 RUNS holds a run of each photo of ROWS in a folder of its name, those of examples/ among them, and one of
-examples/coffee.jpg in coffee/.
+examples/coffee.jpg in coffee/, one of the bear with `--facing 25` in bear_faced/.
 """
 
 import sys
@@ -21,10 +21,12 @@ TILE = 150
 
 
 def main(runs: Path) -> None:
-    """Write both pictures."""
+    """Write the pictures."""
     images = ROOT / "docs" / "images"
     rows = [row(runs / name, SIDES, CLAY, TILE) for name in (*ROWS, "coffee")]
     Image.fromarray(np.concatenate(rows)).save(images / "gallery.jpg", quality=88)
+    rows = [row(runs / name, SIDES, CLAY, TILE) for name in ("bear_real", "bear_faced")]
+    Image.fromarray(np.concatenate(rows)).save(images / "facing.jpg", quality=88)
     demo = sheet(runs / "duck", ROOT / "examples" / "duck.jpg")
     demo.save(images / "demo.jpg", quality=88)
 
