@@ -65,10 +65,11 @@ class Objects:
             shares = mirror_shares(mesh.vertices, mesh.faces)
             write_npz(temporary, bits=np.packbits(solid), grid=np.array(solid.shape[0]), mirror=shares)
             temporary.replace(path)
-        record = read_npz(path, InputError, required=("bits", "grid", "mirror"))
+        record = read_npz(path, InputError, required=("bits", "grid"))
         grid = record["grid"].item()
         solid = np.unpackbits(record["bits"], count=grid**3).reshape(grid, grid, grid).astype(bool)
-        return mesh, solid, record["mirror"]
+        mirror = record["mirror"] if "mirror" in record else mirror_shares(mesh.vertices, mesh.faces)
+        return mesh, solid, mirror
 
 
 def draw(objects: Objects, entries: list[Entry], rng: np.random.Generator) -> np.void:
@@ -180,7 +181,7 @@ class ShapeSet:
         return len(self._paths)
 
     def draw(self, rng: np.random.Generator, count: int) -> Iterator[np.void]:
-        """Random pictures, of random shards."""
+        """Random pictures, of random shards. Raises InputError at one that another version made."""
         for _ in range(count):
             shard = _mapped(self._paths[int(rng.integers(len(self._paths)))])
             yield shard[int(rng.integers(len(shard)))]
@@ -188,7 +189,10 @@ class ShapeSet:
 
 @lru_cache(maxsize=4096)
 def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r")
+    shard = np.load(path, mmap_mode="r")
+    if shard.dtype != PICTURE:
+        raise InputError(f"{path}: made by another version of img2mv3d; delete the folder and run `data shapes` again")
+    return shard
 
 
 def _write(path: Path, records: np.ndarray) -> None:

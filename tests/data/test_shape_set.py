@@ -66,3 +66,28 @@ def test_a_corpus_of_held_out_objects_is_refused(corpus: Path, tmp_path: Path) -
     path.write_text(path.read_text().replace("\ttrain\t", "\tval\t"))
     with pytest.raises(InputError, match="may be learnt from"):
         make_set([corpus], tmp_path / "a", 2)
+
+
+def test_pictures_know_the_mirror_planes_also_of_solids_that_an_older_version_carved(
+    corpus: Path, tmp_path: Path
+) -> None:
+    objects = Objects([corpus], tmp_path / "solids")
+    known = objects.part("own-1").mirror
+    assert known is not None and known[[0, 15]].min() > 0.9  # a box: across and along
+    path = tmp_path / "solids" / "own-1.npz"
+    with np.load(path) as file:
+        older = {name: file[name] for name in file.files if name != "mirror"}
+    np.savez(path, **older)
+    again = Objects([corpus], tmp_path / "solids").part("own-1").mirror
+    assert again is not None and np.array_equal(again, known)
+
+
+def test_a_shard_of_another_version_is_refused_in_one_line(corpus: Path, tmp_path: Path) -> None:
+    make_set([corpus], tmp_path / "set", 2, report=lambda line: None)
+    path = tmp_path / "set" / "train" / "00000.npy"
+    shard = np.load(path)
+    np.save(path, shard[[name for name in shard.dtype.names or () if name != "mirror"]])
+    pool = ShapeSet(path.parent)
+    pool.refresh()
+    with pytest.raises(InputError, match="another version"):
+        list(pool.draw(np.random.default_rng(0), 1))
