@@ -173,6 +173,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         plane = mirror_plane(field, outside, elevation_deg, sure, photo.planes, photo.turn_deg)
         found = _Form(field if plane is None else completed(field, outside, plane), plane)
     field, plane, form, box, axis = found
+    assert maps.far is not None and maps.normal is not None
     far = _merged(maps.far).transpose(1, 2, 0)
     normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]
     # What the network thinks of the far side tells whether it looks like the near one; where the mirror image does not
@@ -206,7 +207,7 @@ def _predicted(
     depth = ratio * photo.long_side
     known = torch.ones(2, dtype=torch.bool)
     maps = net.decode(photo.features, photo.picture, photo.outline, torch.full((2,), ratio), known)
-    assert maps.fine is not None and maps.far is not None and maps.normal is not None
+    assert maps.fine is not None
     middle = _merged(maps.fine.middle) * depth
     half = np.exp(_merged(maps.fine.log_half)) * depth
     solid = torch.sigmoid(torch.from_numpy(_merged(maps.fine.fill))).movedim(0, -1).numpy()
