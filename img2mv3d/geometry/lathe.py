@@ -97,6 +97,7 @@ def turned_body(
         least = max(least, LEAST_IOU_LEVEL)
     if (predicted & round_).sum() < least * (predicted | round_).sum():
         return None
+    turned = _revolved(_with_rim(votes, axis), axis, line)
     if handles.any():
         turned = np.minimum(turned, _inflated(handles, axis, line)).astype(np.float32)
         pieces, _ = label(turned < 0)
@@ -186,6 +187,28 @@ def _votes(field: Float32[np.ndarray, "N N N"], axis: Axis) -> Float[np.ndarray,
 def _with_knobs(votes: Float[np.ndarray, "R K"], axis: Axis) -> Float[np.ndarray, "R K"]:
     """Votes with thin discs on top solid where the outline cannot be without them: a knob on a lid, which a predicted
     body has beside the axis."""
+    top, lacking = _lacking(votes, axis)
+    found, share = votes.copy(), (np.arange(RADII) + 0.5) / RADII
+    for disc in lacking:
+        if axis.radii[disc] < KNOB * axis.radii.max():
+            below = slice(top, disc + 1)
+            found[below][share * axis.radii[below, None] <= axis.radii[disc]] = 1
+    return found
+
+
+def _with_rim(votes: Float[np.ndarray, "R K"], axis: Axis) -> Float[np.ndarray, "R K"]:
+    """Votes with a wall up to the wide disc that the outline cannot be without: the lip of a cup, of which a predicted
+    body has the near side only."""
+    top, lacking = _lacking(votes, axis)
+    found, wall = votes.copy(), (np.arange(RADII) + 0.5) / RADII >= WALL
+    for disc in lacking:
+        if axis.radii[disc] >= KNOB * axis.radii.max():
+            found[top : disc + 1, wall] = 1
+    return found
+
+
+def _lacking(votes: Float[np.ndarray, "R K"], axis: Axis) -> tuple[int, list[int]]:
+    """The highest disc that is solid, and those above it that the outline cannot be without."""
     unit = (axis.heights[1] - axis.heights[0]) * axis.cos
     place = np.arange(len(votes)) * unit / max(abs(axis.sin), FLATTEST)
     width = np.sqrt(np.clip(axis.radii**2 - (place[:, None] - place) ** 2, 0, None))  # [row of the picture, disc]
@@ -194,12 +217,7 @@ def _with_knobs(votes: Float[np.ndarray, "R K"], axis: Axis) -> Float[np.ndarray
     lacking = np.nonzero(needed > (width * solid).max(1) + KNOB_PX * unit)[0]
     # Of the discs that a row may show the largest: those farther up or down are smaller, and need not be there.
     shown = [int(np.where(width[row] >= needed[row] - unit, axis.radii, 0).argmax()) for row in lacking]
-    found, share = votes.copy(), (np.arange(RADII) + 0.5) / RADII
-    for disc in shown:
-        if disc > top and axis.radii[disc] < KNOB * axis.radii.max():
-            below = slice(top, disc + 1)
-            found[below][share * axis.radii[below, None] <= axis.radii[disc]] = 1
-    return found
+    return top, sorted({disc for disc in shown if disc > top})
 
 
 def _revolved(

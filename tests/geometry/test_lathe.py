@@ -52,6 +52,18 @@ def test_a_torn_cup_becomes_whole_and_stays_hollow():
     assert found.x == pytest.approx(0, abs=0.02) and found.depth == pytest.approx(0, abs=0.05)
 
 
+def test_a_cup_keeps_the_lip_of_which_only_the_near_side_was_predicted():
+    true = np.minimum(_cup(), np.maximum.reduce([RADIUS - 0.42, 0.3 - RADIUS, np.abs(HEIGHT - 0.34) - 0.06]))
+    near = np.where((HEIGHT > 0.28) & (AWAY < 0.15), 0.05, true).astype(np.float32)
+    outline = _outline(true)
+    found = turned_body(near, outline, 20.0)
+    assert found is not None
+    assert _outline(near)[outline > 0].mean() < 0.9 and _outline(found.field)[outline > 0].mean() > 0.96
+    lip = (RADIUS > 0.38) & (RADIUS < 0.4) & (np.abs(HEIGHT - 0.34) < 0.03)
+    assert (found.field[lip] < 0).mean() > 0.75
+    assert (found.field[(RADIUS < 0.2) & (HEIGHT > 0) & (HEIGHT < 0.25)] > 0).all()  # open still
+
+
 def test_a_mugs_handle_stands_in_the_plane_that_faces_the_camera():
     true = np.minimum(_can(), _handle())
     bent = np.minimum(_can(), np.roll(_handle(), 9, axis=2)).astype(np.float32)
