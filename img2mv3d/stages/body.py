@@ -164,8 +164,8 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
     frontal = overlap >= FRONTAL
     elevation_deg = elevation(None, photo.pitch)[0]
     # Who tells the depth, or shows other sides, knows better than what such things are usually like.
-    found = None if told else _usual_form(field, photo.alpha, elevation_deg, overlap)
     outside = mask_distance(photo.alpha) * (2 / photo.alpha.shape[1])
+    found = None if told else _usual_form(field, photo.alpha, outside, elevation_deg, overlap)
     if found is not None and photo.turn_deg is not None:
         found = found._replace(mirror=mirror_plane(found.field, outside, elevation_deg, near_deg=photo.turn_deg))
     elif found is None:
@@ -222,10 +222,14 @@ def _woven(far: Float32[np.ndarray, "T T 3"], framed: UInt8[np.ndarray, "256 256
 
 
 def _usual_form(
-    field: Float32[np.ndarray, "N N N"], alpha: Float[np.ndarray, "256 256"], elevation_deg: float, overlap: float
+    field: Float32[np.ndarray, "N N N"],
+    alpha: Float[np.ndarray, "256 256"],
+    outside: Float[np.ndarray, "256 256"],
+    elevation_deg: float,
+    overlap: float,
 ) -> _Form | None:
-    """A box or a turned thing, where the photo shows one. overlap: of the outline and its own mirror image."""
-    outside = mask_distance(alpha) * (2 / alpha.shape[1])
+    """A box or a turned thing, where the photo shows one. outside: as `mirror_plane` has it. overlap: of the outline
+    and its own mirror image."""
     box = upright_box(field, alpha, elevation_deg)
     if box is not None:
         # It is its own mirror image; a plane that is a hair off would only thicken it.
