@@ -1,8 +1,8 @@
 """Mixtures of weights: `python -m experiments.shape.mixed NEW SHARE -o BUNDLE`.
 
 BUNDLE is a copy of `mini` whose shape network is SHARE parts of the weights in NEW (a folder of `train shape`, or its
-safetensors) and the rest its own. A mean of weights from one start is often better than both ends. What only NEW has,
-heads that `mini` lacks, is taken as it is.
+safetensors) and the rest its own. A mean of weights from one start is often better than both ends. What only one of
+both has, such as a head that the other lacks, is taken as it is.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def mixed(new: Path, share: float, bundle: Path, start: Path) -> None:
     former = load_file(start / part["file"])
     latter = load_file(new if new.is_file() else next(new.rglob(part["file"])))
     both = {n: value.astype(np.float32) for n, value in latter.items()}
-    both |= {n: (1 - share) * a.astype(np.float32) + share * both[n] for n, a in former.items()}
+    wide = {n: a.astype(np.float32) for n, a in former.items()}
+    both = wide | both | {n: (1 - share) * a + share * both[n] for n, a in wide.items() if n in both}
     kinds = {n: former[n].dtype if n in former else np.dtype(np.float16) for n in both}
-    part["config"]["planes"] = len(latter[PLANES]) if PLANES in latter else 0
+    part["config"]["planes"] = len(both[PLANES]) if PLANES in both else 0
     part["parameters"] = sum(value.size for value in both.values())
     with safe_open(start / part["file"], "numpy") as file:
         notes = file.metadata()

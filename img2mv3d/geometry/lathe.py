@@ -187,37 +187,40 @@ def _votes(field: Float32[np.ndarray, "N N N"], axis: Axis) -> Float[np.ndarray,
 def _with_knobs(votes: Float[np.ndarray, "R K"], axis: Axis) -> Float[np.ndarray, "R K"]:
     """Votes with thin discs on top solid where the outline cannot be without them: a knob on a lid, which a predicted
     body has beside the axis."""
-    top, lacking = _lacking(votes, axis)
+    _, top, lacking = _lacking(votes, axis)
     found, share = votes.copy(), (np.arange(RADII) + 0.5) / RADII
     for disc in lacking:
-        if axis.radii[disc] < KNOB * axis.radii.max():
+        if disc > top and axis.radii[disc] < KNOB * axis.radii.max():
             below = slice(top, disc + 1)
             found[below][share * axis.radii[below, None] <= axis.radii[disc]] = 1
     return found
 
 
 def _with_rim(votes: Float[np.ndarray, "R K"], axis: Axis) -> Float[np.ndarray, "R K"]:
-    """Votes with a wall up to the wide disc that the outline cannot be without: the lip of a cup, of which a predicted
-    body has the near side only."""
-    top, lacking = _lacking(votes, axis)
+    """Votes with a wall up to the wide disc, and a base down to the disc, that the outline cannot be without: the lip
+    of a cup, of which a predicted body has the near side only, and the foot that it ends short of."""
+    bottom, top, lacking = _lacking(votes, axis)
     found, wall = votes.copy(), (np.arange(RADII) + 0.5) / RADII >= WALL
     for disc in lacking:
-        if axis.radii[disc] >= KNOB * axis.radii.max():
+        if disc < bottom:
+            found[disc:bottom] = 1
+        elif axis.radii[disc] >= KNOB * axis.radii.max():
             found[top : disc + 1, wall] = 1
     return found
 
 
-def _lacking(votes: Float[np.ndarray, "R K"], axis: Axis) -> tuple[int, list[int]]:
-    """The highest disc that is solid, and those above it that the outline cannot be without."""
+def _lacking(votes: Float[np.ndarray, "R K"], axis: Axis) -> tuple[int, int, list[int]]:
+    """The lowest and the highest disc that are solid, and those below and above that the outline cannot be without."""
     unit = (axis.heights[1] - axis.heights[0]) * axis.cos
     place = np.arange(len(votes)) * unit / max(abs(axis.sin), FLATTEST)
     width = np.sqrt(np.clip(axis.radii**2 - (place[:, None] - place) ** 2, 0, None))  # [row of the picture, disc]
     needed, solid = width.max(1), votes.max(1) >= MAJORITY
-    top = int(np.nonzero(solid)[0].max(initial=0))
+    there = np.nonzero(solid)[0]
+    bottom, top = (int(there.min()), int(there.max())) if len(there) else (0, 0)
     lacking = np.nonzero(needed > (width * solid).max(1) + KNOB_PX * unit)[0]
     # Of the discs that a row may show the largest: those farther up or down are smaller, and need not be there.
     shown = [int(np.where(width[row] >= needed[row] - unit, axis.radii, 0).argmax()) for row in lacking]
-    return top, sorted({disc for disc in shown if disc > top})
+    return bottom, top, sorted({disc for disc in shown if not bottom <= disc <= top})
 
 
 def _revolved(

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
-from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates
+from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinates, median_filter
 
 from img2mv3d.geometry.hull import mask_distance, on_nodes
 from img2mv3d.geometry.outline import revolved
 
+LEAST_DEPTH = 0.5  # of a node's step, the least that a body reaches inwards wherever the photo shows it
+SHEET = 0.75  # steps: half of a sheet, and more than half of what it may slope by, so that it hangs together
 STEEPEST = 4.0  # slope of a layer beyond which the field is no longer thinned: walls are not layers
 
 
@@ -60,6 +62,30 @@ def revolution_field(alpha: Float[np.ndarray, "H W"], nodes: int) -> Float32[np.
     unit = 2 / alpha.shape[1]
     half = revolved(alpha >= 0.5) * unit
     return body_field(-half, half, alpha >= 0.5, None, alpha, nodes, 1.0)
+
+
+def covering(
+    field: Float32[np.ndarray, "N N N"], outside: Float[np.ndarray, "H W"]
+) -> Float32[np.ndarray, "N N N"]:
+    """The body with a thin sheet wherever the photo shows it and no part of it is: along its outline, where the two
+    layers meet between nodes, and where all of a column seemed hollow.
+
+    field: as `body_field` has it. outside: distance to the outline, world units, positive outside, over +-1.
+    """
+    nodes = field.shape[0]
+    line = np.linspace(-1, 1, nodes)
+    step = line[1] - line[0]
+    need = np.maximum(on_nodes(outside, line), -LEAST_DEPTH * step)
+    lacks = (field.min(axis=2) > need) & (need < step)  # a node farther out moves no zero
+    # Where it is most nearly solid, as far as the sheet may slope from the body's rim: steeper it would tear.
+    deepest = field.argmin(axis=2)
+    reach, rim = distance_transform_edt(lacks, return_indices=True)
+    sloped = np.clip(median_filter(deepest, 3) - deepest[tuple(rim)], -reach, reach) + deepest[tuple(rim)]
+    away = np.abs(np.arange(nodes) - np.where(lacks, sloped, deepest)[lacks][:, None])
+    sheet = need[lacks][:, None] + np.maximum(away - SHEET, 0) * step
+    covered = field.copy()
+    covered[lacks] = np.minimum(covered[lacks], sheet)
+    return covered
 
 
 def _hollows(

@@ -26,7 +26,7 @@ from img2mv3d.geometry.proportions import misfit, smallest_box
 from img2mv3d.geometry.quilting import quilted
 from img2mv3d.geometry.rim import rim_colours
 from img2mv3d.geometry.sides import carved, front_outline, is_behind, side_camera, side_misfit, side_outline, side_tells
-from img2mv3d.geometry.solid import body_field
+from img2mv3d.geometry.solid import body_field, covering
 from img2mv3d.geometry.symmetry import Plane, completed, flipped, mirror_plane
 from img2mv3d.mesh.photographs import FACING
 from img2mv3d.mesh.upright import elevation, upright
@@ -173,6 +173,8 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         plane = mirror_plane(field, outside, elevation_deg, sure, photo.planes, photo.turn_deg)
         found = _Form(field if plane is None else completed(field, outside, plane), plane)
     field, plane, form, box, axis = found
+    if box is None:  # which is what its outline says, and would get fins along its edges
+        field = covering(field, outside)
     assert maps.far is not None and maps.normal is not None
     far = _merged(maps.far).transpose(1, 2, 0)
     normal = maps.normal * torch.tensor([[1.0, 1, 1], [-1, 1, 1]])[:, :, None, None]

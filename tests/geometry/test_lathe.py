@@ -64,6 +64,15 @@ def test_a_cup_keeps_the_lip_of_which_only_the_near_side_was_predicted():
     assert (found.field[(RADIUS < 0.2) & (HEIGHT > 0) & (HEIGHT < 0.25)] > 0).all()  # open still
 
 
+def test_a_mug_stands_on_the_foot_that_the_prediction_ends_short_of():
+    true = _can()
+    found = turned_body(np.maximum(true, -0.31 - HEIGHT).astype(np.float32), _outline(true), 20.0)
+    assert found is not None
+    foot = (RADIUS < 0.3) & (HEIGHT > -0.37) & (HEIGHT < -0.31)
+    assert (found.field[foot] < 0).all()
+    assert (found.field[HEIGHT < -0.43] > 0).all()
+
+
 def test_a_mugs_handle_stands_in_the_plane_that_faces_the_camera():
     true = np.minimum(_can(), _handle())
     bent = np.minimum(_can(), np.roll(_handle(), 9, axis=2)).astype(np.float32)

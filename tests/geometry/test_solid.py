@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from img2mv3d.geometry.columns import COLUMNS, CROP
-from img2mv3d.geometry.solid import body_field, revolution_field
+from img2mv3d.geometry.hull import mask_distance, on_nodes
+from img2mv3d.geometry.solid import body_field, covering, revolution_field
 
 NODES = 64
 RADIUS = 0.5
@@ -73,3 +75,32 @@ def test_the_outline_is_the_photos_whatever_the_layers_say(ball):
     alpha = _alpha(lambda u, v: (np.abs(u) < 0.3) & (np.abs(v) < 0.2))
     place = _grid()[body_field(front, back, known, None, alpha, NODES, CROP) < 0]
     assert np.abs(place[:, 0]).max() < 0.31 and np.abs(place[:, 1]).max() < 0.21
+
+
+def test_where_the_photo_shows_the_body_and_all_is_hollow_stands_a_sheet(ball):
+    front, back, known, alpha = ball
+    solid = np.ones((COLUMNS, COLUMNS, 16))
+    gone = (np.abs(_columns()[0]) < 0.1) & (_columns()[1] > -0.2)
+    solid[gone] = 0
+    holed = body_field(front, back, known, solid, alpha, NODES, CROP)
+    outside = mask_distance(alpha) * (2 / 256)
+    whole = covering(holed, outside)
+    need = on_nodes(outside, np.linspace(-1, 1, NODES))
+    assert (holed.min(2)[need < -0.02] > 0).any()
+    assert (whole.min(2) < 0)[need < -0.02].all() and (whole.min(2) >= 0)[need >= 0].all()  # the outline, and all of it
+    assert (whole <= holed).all()
+    full = holed.min(2) < -0.02
+    assert (whole[full] == holed[full]).all()  # where there was something nothing is added
+    pieces, count = label(whole < 0)
+    assert count == 1
+
+
+def test_a_sheet_ends_where_the_outline_does_to_a_fraction_of_a_nodes_step():
+    x, _ = _columns()
+    alpha = _alpha(lambda u, v: (np.abs(u) < 0.3) & (np.abs(v) < 0.3))
+    thin = body_field(x * 0 - 1e-4, x * 0 + 1e-4, np.abs(x) < 0.3, None, alpha, NODES, CROP)
+    found = covering(thin, mask_distance(alpha) * (2 / 256))
+    edge = found.min(2)[:, NODES // 2]
+    inner = np.nonzero(edge < 0)[0].max()
+    crossing = np.interp(0, edge[inner : inner + 2], np.linspace(-1, 1, NODES)[inner : inner + 2])
+    assert crossing == pytest.approx(0.3, abs=0.2 * 2 / (NODES - 1))
