@@ -194,7 +194,8 @@ class Body:
     whether the photo shows a front, so that far is no prediction but what the rim's colours say. form: "box" or
     "turned" where it was recognised as one: then its own outline counts, and the photo's only within it. Else "".
     axis: of a turned thing that looks the same from behind: x of its upright axis, depth along the horizon's direction
-    towards the camera, elevation of the camera (degrees); None: it is none.
+    towards the camera, elevation of the camera (degrees); None: it is none. box: where it was recognised as one,
+    `geometry.boxes.UprightBox` as fifteen numbers.
     """
 
     field: np.ndarray
@@ -210,6 +211,7 @@ class Body:
     frontal: bool = False
     form: str = ""
     axis: tuple[float, float, float] | None = None
+    box: tuple[float, ...] | None = None
 
     @property
     def likelihood(self) -> float:
@@ -243,6 +245,7 @@ class Body:
             "frontal": self.frontal,
             "form": self.form,
             "axis": self.axis,
+            "box": self.box,
         }
         half = {"field": self.field.clip(-BODY_CUT, BODY_CUT), "far": self.far, "normal": self.normal}
         arrays = {name: array.astype(np.float16) for name, array in half.items()}
@@ -264,12 +267,13 @@ class Body:
             misfit = None if notes.get("box_misfit") is None else float(notes["box_misfit"])
             mirror = None if notes.get("mirror") is None else _plane(notes["mirror"])
             axis = None if notes.get("axis") is None else _axis(notes["axis"])
+            box = None if notes.get("box") is None else _box(notes["box"])
         except (KeyError, TypeError, ValueError):
             raise SurfaceError(
                 f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again"
             ) from None
         told, frontal = (bool(notes.get(name, False)) for name in ("told", "frontal"))
-        guesses = misfit, mirror, frontal, str(notes.get("form", "")), axis
+        guesses = misfit, mirror, frontal, str(notes.get("form", "")), axis, box
         return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, *guesses)
 
 
@@ -279,6 +283,17 @@ def _axis(numbers: Any) -> tuple[float, float, float]:
     if not np.isfinite([x, depth, elevation_deg]).all():
         raise ValueError("no axis")
     return x, depth, elevation_deg
+
+
+def _box(numbers: Any) -> tuple[float, ...]:
+    """Middle, halves and axes, out of a file. Raises ValueError."""
+    found = tuple(float(number) for number in numbers)
+    rows = np.array(found).reshape(5, 3)
+    if not np.isfinite(rows).all() or not (rows[1] > 0).all():
+        raise ValueError("no box")
+    if not np.allclose(rows[2:] @ rows[2:].T, np.eye(3), atol=1e-3):
+        raise ValueError("no axes")
+    return found
 
 
 def _plane(numbers: Any) -> tuple[float, float, float, float]:

@@ -131,7 +131,7 @@ _STAGES = (
     ),
     Stage(
         "shape",  # before generate, which can do without: a bundle without a shape network imagines views from noise
-        version=8,
+        version=9,
         run="img2mv3d.flow.runners:shape",
         value="img2mv3d.values:Body",
         files=("shape.npz",),
@@ -222,7 +222,7 @@ _STAGES = (
     ),
     Stage(
         "export",
-        version=10,
+        version=11,
         run="img2mv3d.flow.runners:export",
         value=None,
         files=("mesh.json",),

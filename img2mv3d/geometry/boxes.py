@@ -6,11 +6,12 @@ and what a network says of their sides is never quite flat.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 from scipy.ndimage import distance_transform_edt
 from scipy.optimize import nnls
 from scipy.spatial import ConvexHull, QhullError
@@ -40,6 +41,17 @@ class UprightBox(NamedTuple):
         """In the order of the signs of the three axes, the last one fastest."""
         signs = np.stack(np.meshgrid(*[(-1, 1)] * 3, indexing="ij"), axis=-1).reshape(8, 3)
         return self.middle + (signs * self.halves) @ self.axes
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The fifteen of them, in a file's order."""
+        return tuple(float(number) for number in np.vstack(self).ravel())
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> UprightBox:
+        """The box of its `numbers`."""
+        rows = np.array(numbers, np.float64).reshape(5, 3)
+        return cls(rows[0], rows[1], rows[2:])
 
 
 def upright_box(
@@ -92,6 +104,41 @@ def box_field(box: UprightBox, nodes: int) -> Float32[np.ndarray, "N N N"]:
     place = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1)
     beyond = np.abs((place - box.middle) @ box.axes.T) - box.halves
     return (np.linalg.norm(beyond.clip(min=0), axis=-1) + beyond.max(-1).clip(max=0)).astype(np.float32)
+
+
+def box_mesh(box: UprightBox, faces: int) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
+    """(vertices in world units, triangles counter-clockwise seen from outside) of the box, closed, every face a grid of
+    about squares. faces: at most so many triangles, 12 at the least."""
+    sides = 2 * box.halves
+    around = sides[0] * sides[1] + sides[1] * sides[2] + sides[2] * sides[0]
+    square = np.sqrt(4 * around / faces)  # a pair of triangles each
+    while True:
+        counts = np.maximum(sides // square, 1).astype(int)
+        if 4 * int(counts[0] * counts[1] + counts[1] * counts[2] + counts[2] * counts[0]) <= max(faces, 12):
+            break
+        square *= 1.05
+    number = np.full(counts + 1, -1)  # of the vertex at each place of the lattice, where there is one
+    shell = np.ones(counts + 1, bool)
+    shell[1:-1, 1:-1, 1:-1] = False
+    number[shell] = np.arange(shell.sum())
+    vertices = box.middle + ((2 * np.argwhere(shell) / counts - 1) * box.halves) @ box.axes
+    triangles = []
+    for axis in range(3):
+        for end in (0, -1):
+            side = np.take(number, end, axis)
+            side = side if (axis == 1) == (end == 0) else side.T
+            a, b, c, d = side[:-1, :-1], side[1:, :-1], side[1:, 1:], side[:-1, 1:]
+            triangles += [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
+    found = np.concatenate(triangles)
+    if np.linalg.det(box.axes) < 0:
+        found = found[:, ::-1]
+    return vertices, found
+
+
+def off_box(box: UprightBox, points: Float[np.ndarray, "P 3"]) -> Float[np.ndarray, " P"]:
+    """Distance of points to the box's surface (world units)."""
+    beyond = np.abs((points - box.middle) @ box.axes.T) - box.halves
+    return np.abs(np.linalg.norm(beyond.clip(min=0), axis=-1) + beyond.max(-1).clip(max=0))
 
 
 def opposite_colours(

@@ -30,8 +30,8 @@ from img2mv3d.geometry.hull import on_nodes
 UNFILLED, LEAST_IOU = (0.01, 0.03, 0.05), (0.6, 0.72, 0.8)
 LEVEL_DEG, LEAST_IOU_LEVEL = 10.0, 0.87
 MOST_HANDLES = 0.2  # share of the outline
-# With handles, more for their share of the outline, and for it times what is left out: beside its jaw a skull lacks four
-# times as much as a kettle beside its spout.
+# With handles, more for their share of the outline, and for it times what is left out: beside its jaw a skull lacks
+# four times as much as a kettle beside its spout.
 LEAST_IOU_HANDLES = (0.78, 0.15, 8.0)
 SHIFTS = np.linspace(-0.15, 0.15, 31)  # of the axis, in widths of the outline, round its middle
 FLATTEST = 0.05  # sine of the elevation below which ellipses are lines

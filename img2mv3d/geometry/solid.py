@@ -64,9 +64,7 @@ def revolution_field(alpha: Float[np.ndarray, "H W"], nodes: int) -> Float32[np.
     return body_field(-half, half, alpha >= 0.5, None, alpha, nodes, 1.0)
 
 
-def covering(
-    field: Float32[np.ndarray, "N N N"], outside: Float[np.ndarray, "H W"]
-) -> Float32[np.ndarray, "N N N"]:
+def covering(field: Float32[np.ndarray, "N N N"], outside: Float[np.ndarray, "H W"]) -> Float32[np.ndarray, "N N N"]:
     """The body with a thin sheet wherever the photo shows it and no part of it is: along its outline, where the two
     layers meet between nodes, and where all of a column seemed hollow.
 

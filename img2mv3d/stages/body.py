@@ -199,6 +199,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         frontal=frontal,
         form=form,
         axis=axis,
+        box=None if box is None else box.numbers,
     )
 
 
@@ -264,7 +265,7 @@ def _carved(
         return body
     points, elevation_deg = _surface(body), elevation(None, body.pitch)[0]
     outlines = [side_outline(other, points, side_camera(a, elevation_deg)) for a, other in others.items()]
-    return replace(body, field=carved(body.field, front_outline(image), outlines))
+    return replace(body, field=carved(body.field, front_outline(image), outlines), box=None)
 
 
 def _upright_surface(body: Body) -> Float[np.ndarray, "P 3"]:

@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Float
 
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
+from img2mv3d.geometry.boxes import UprightBox, box_mesh, off_box
 from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.sides import aligned, side_camera
 from img2mv3d.mesh.base import base_of
-from img2mv3d.mesh.extract import Extraction, extract
+from img2mv3d.mesh.extract import Extraction, extract, volume
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
 from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.mesh.grain import Grain, grain_of
@@ -32,6 +33,7 @@ from img2mv3d.values import Body, Mesh, Sides, Subject, Surface, Views
 SILHOUETTE_IOU = 0.95  # of the mesh against the views' masks; below it a sentence says so
 MISFIT = 0.1  # of a body's proportions against those that were asked for: more is worth a sentence
 PAINT_PRIORITY = 20_000.0  # of what somebody painted on a view: above the photo's own pixels
+ROUNDED = 3.0  # cells by which a fit may round a box
 FEWEST = 50  # faces of a level of detail
 UNSEEN_SHARE = 0.35  # of the surface: more is worth a sentence
 
@@ -61,7 +63,7 @@ def export(
     (of a body that is its own mirror image), offer (a sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
-    solid = extract(surface.sdf, faces=options.faces, fair=body is not None)
+    solid = _solid(surface, body, options.faces)
     pictures = _pictures(solid, views, subject, back, body, sides)
     elevation_deg, told_by = elevation(options.elevation_deg, None if body is None else body.pitch)
     texture_size = options.texture_size if FORMATS[options.format].texture else 0
@@ -86,10 +88,24 @@ def export(
         notes["warnings"].append(said)
     lods = []
     for level in range(1, options.lod):
-        coarse = extract(surface.sdf, faces=max(FEWEST, options.faces >> level), fair=body is not None)
+        coarse = _solid(surface, body, max(FEWEST, options.faces >> level))
         checked = {"watertight": coarse.notes["watertight"], "warnings": coarse.notes["warnings"]}
         lods.append(replace(made(coarse)[1], notes=checked))
     return replace(mesh, notes=notes, lods=tuple(lods))
+
+
+def _solid(surface: Surface, body: Body | None, faces: int) -> Extraction:
+    """The closed surface. Where a box was recognised and no view says otherwise, that box: a grid would round it."""
+    solid = extract(surface.sdf, faces=faces, fair=body is not None)
+    if body is None or body.box is None:
+        return solid
+    box, cell = UprightBox.of(body.box), 2 / (surface.sdf.shape[0] - 1)
+    if off_box(box, solid.vertices).max() > ROUNDED * cell:
+        return solid
+    vertices, triangles = box_mesh(box, faces)
+    return Extraction(
+        vertices, triangles, solid.notes | {"faces": len(triangles), "volume": volume(vertices, triangles)}
+    )
 
 
 class _Pictures(NamedTuple):

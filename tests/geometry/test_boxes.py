@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from img2mv3d.geometry.boxes import UprightBox, box_field, opposite_colours, upright_box
+from img2mv3d.geometry.boxes import UprightBox, box_field, box_mesh, off_box, opposite_colours, upright_box
+from img2mv3d.mesh.extract import is_closed, volume
 from tests.crates import crate, drawn
 
 NODES = 96
@@ -81,3 +82,27 @@ def test_a_hidden_face_has_the_colour_of_the_one_opposite():
         hidden = box.middle - np.sign(box.axes[axis, 2]) * box.halves[axis] * box.axes[axis]
         row, column = int((1 - hidden[1]) * 64), int((hidden[0] + 1) * 64)
         assert np.allclose(far[row, column], np.array(colors[axis]) / 255, atol=0.05)
+
+
+@pytest.mark.parametrize("faces", [12, 100, 20_000])
+def test_the_mesh_of_a_box_is_closed_and_nothing_of_it_lies_off_the_box(faces):
+    box = crate(30.0, 20.0, (0.39, 0.22, 0.28))
+    vertices, triangles = box_mesh(box, faces)
+    assert 12 <= len(triangles) <= faces and is_closed(triangles)
+    assert volume(vertices, triangles) == pytest.approx(8 * np.prod(box.halves))  # outwards, or it were negative
+    assert off_box(box, vertices) == pytest.approx(0, abs=1e-12)
+    left_handed = UprightBox(box.middle, box.halves, box.axes[[1, 0, 2]])
+    assert volume(*box_mesh(left_handed, faces)) > 0
+
+
+def test_the_distance_to_a_box_is_that_of_its_field_inside_and_outside():
+    box = crate(30.0, 20.0, (0.39, 0.22, 0.28))
+    line = np.linspace(-1, 1, 24)
+    place = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1)
+    found = off_box(box, place.reshape(-1, 3)).reshape(24, 24, 24)
+    assert found == pytest.approx(np.abs(box_field(box, 24)), abs=1e-6)
+
+
+def test_a_box_goes_through_its_numbers():
+    box = crate(30.0, 20.0, (0.39, 0.22, 0.28))
+    assert all(np.array_equal(a, b) for a, b in zip(box, UprightBox.of(box.numbers), strict=True))

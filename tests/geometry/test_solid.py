@@ -91,7 +91,7 @@ def test_where_the_photo_shows_the_body_and_all_is_hollow_stands_a_sheet(ball):
     assert (whole <= holed).all()
     full = holed.min(2) < -0.02
     assert (whole[full] == holed[full]).all()  # where there was something nothing is added
-    pieces, count = label(whole < 0)
+    _, count = label(whole < 0)
     assert count == 1
 
 

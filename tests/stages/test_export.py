@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from img2mv3d.errors import NothingFoundError
+from img2mv3d.geometry.boxes import UprightBox, box_field, off_box
 from img2mv3d.geometry.cameras import SIX_VIEWS, Camera, project
 from img2mv3d.geometry.sdf import Box, render_world, sample_grid
 from img2mv3d.mesh.files import read_mesh, write_mesh
@@ -206,6 +207,21 @@ def with_body(lettered: Lettered) -> Body:
     maps = np.zeros((64, 64, 3), np.float32)
     ratios = np.stack([np.linspace(-1, 1, 8), np.full(8, 1 / 8)], axis=1).astype(np.float32)
     return Body(lettered.surface.sdf, maps, normal, 0.5, ratios, 0.0, 5.0)
+
+
+def test_a_recognised_box_has_sharp_edges_unless_a_view_says_otherwise(lettered: Lettered) -> None:
+    box = UprightBox(np.array([0.1, 0.0, -0.05]), np.array([0.4, 0.25, 0.3]), np.eye(3)[[0, 2, 1]])
+    body, field = replace(with_body(lettered), box=box.numbers), box_field(box, 96)
+    dent = np.linalg.norm(
+        np.stack(np.meshgrid(*[np.linspace(-1, 1, 96)] * 3, indexing="ij"), -1) - [0.1, 0.3, 0], axis=-1
+    )
+    for sdf, sharp in ((field, True), (np.maximum(field, 0.2 - dent), False)):
+        options = replace(OPTIONS, elevation_deg=0.0)
+        mesh = export(Surface(sdf, {}), lettered.views, None, options=options, body=body)
+        away = off_box(box, mesh.vertices)
+        assert (away.max() < 1e-6) == sharp and mesh.notes["watertight"]
+        corners = np.abs(mesh.vertices[:, None] - box.corners()).max(-1).min(0)
+        assert (corners.max() < 1e-6) == sharp
 
 
 def test_levels_of_detail_are_closed_and_look_alike(lettered: Lettered) -> None:

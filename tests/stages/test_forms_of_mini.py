@@ -28,14 +28,7 @@ def test_the_body_of_a_photo_of_a_box_is_that_box():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "box",
-    [
-        *CRATES[:2],
-        # Short edges are bent by one cell of the fit's grid, 4 % of their length.
-        pytest.param(CRATES[2], marks=pytest.mark.xfail(reason="the final fit rounds short edges", strict=True)),
-    ],
-)
+@pytest.mark.parametrize("box", CRATES)
 def test_no_edge_that_the_photo_shows_leaves_its_straight_line(box: UprightBox):
     made = reconstruct_photo(drawn(box, 512), plan=Plan())
     vertices = np.asarray(made.mesh.vertices)
