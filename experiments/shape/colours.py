@@ -2,8 +2,9 @@
 
 NOW and BEFORE are folders of runs of photos that `experiments.shape.photos` made with `--light even`; a run's name is
 its object's. Mesh and object are seen, without light, from several sides round the upright axis; means over objects of
-PSNR inside of the object's outline and of the feature distance, and how far NOW is ahead of BEFORE with its 95 %
-interval. Then what the runs say of their textures: share of the texels by origin, contrast of seams over the usual one.
+PSNR inside of the object's outline, of the feature distance and of the shape's figures, and how far NOW is ahead of
+BEFORE with its 95 % interval. Then what the runs say of their textures: share of the texels by origin, contrast of
+seams over the usual one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from img2mv3d.data.corpus import Solid, load_solid
 from img2mv3d.data.scene import place
 from img2mv3d.eval.comparison import interval
 from img2mv3d.eval.protocol import FRAMING_PX
-from img2mv3d.eval.scores import depth_shift
+from img2mv3d.eval.scores import depth_shift, file_figures
 from img2mv3d.geometry.cameras import Camera
 from img2mv3d.geometry.compositing import over_white
 from img2mv3d.geometry.similarity import psnr
@@ -29,6 +30,7 @@ from img2mv3d.nets.features import feature_distance, features
 from img2mv3d.report.gather import mesh_of
 
 AZIMUTHS = (0, 20, -20, 45, -45, 180)
+SHAPES = ("f_02", "f_05", "outline_iou")
 SIZE = 256
 POINTS = 4000
 
@@ -75,7 +77,7 @@ def seen(mesh: MeshArrays, azimuth_deg: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def figures(run: Path, truth: MeshArrays) -> list[float]:
-    """PSNR (dB) at each of AZIMUTHS, then the feature distances."""
+    """PSNR (dB) at each of AZIMUTHS, then the feature distances, then SHAPES."""
     import torch
 
     mesh, net = found_mesh(run, truth), features()
@@ -86,7 +88,8 @@ def figures(run: Path, truth: MeshArrays) -> list[float]:
         both = torch.from_numpy(np.stack([mine, true]).transpose(0, 3, 1, 2).copy())
         with torch.inference_mode():
             distances.append(float(feature_distance(both[:1], both[1:], net)))
-    return decibels + distances
+    shape = file_figures((mesh.vertices, mesh.faces), (truth.vertices, truth.faces), shift=False)
+    return decibels + distances + [shape[name] for name in SHAPES]
 
 
 def textures(runs: list[Path]) -> str:
@@ -109,7 +112,7 @@ def main(asked: argparse.Namespace) -> None:
         for folder in asked.runs:
             found.setdefault(str(folder), []).append(figures(folder / run.name, truth))
         print(run.name, {k: np.round(v[-1], 2).tolist() for k, v in found.items()}, flush=True)
-    heads = [f"dB at {a}" for a in AZIMUTHS] + [f"features at {a}" for a in AZIMUTHS]
+    heads = [f"dB at {a}" for a in AZIMUTHS] + [f"features at {a}" for a in AZIMUTHS] + list(SHAPES)
     values = [np.array(rows) for rows in found.values()]
     for k, head in enumerate(heads):
         cells = [f"{rows[:, k].mean():.3f}" for rows in values]

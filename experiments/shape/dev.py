@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,15 +45,17 @@ class Truth(NamedTuple):
     facing_deg: float
 
 
-def cases(corpora: list[Path], split: str) -> Iterator[tuple[Case, Truth]]:
+def cases(
+    corpora: list[Path], split: str, pitches: Sequence[float] = LISTED_PITCHES, lights: Sequence[str] = LIGHTS
+) -> Iterator[tuple[Case, Truth]]:
     """Each case with what is known of it."""
     for name in sorted(ids(split)):
         path = next((p for c in corpora if (p := c / "objects" / f"{name}.npz").exists()), None)
         if path is None:
             continue
         solid = load_solid(path)
-        for pitch in LISTED_PITCHES:
-            for kind in LIGHTS:
+        for pitch in pitches:
+            for kind in lights:
                 yield case_of(name, solid, pitch, kind, split)
 
 

@@ -1,7 +1,8 @@
 """Photos of held-out objects to look at: `python -m experiments.shape.photos CORPORA... -o photos --count 30`.
 
 Objects of `test`, real scans first, each from 20 degrees above at a yaw by its name, shaded or evenly lit, cut out.
-`--split unseen` takes held-out objects of neither `dev` nor `test`, by chance.
+`--split unseen` takes held-out objects of neither `dev` nor `test`, by chance. `--sides 45 90` photographs each from
+there, too: OUT/NAME/45.png, as `run --views OUT/NAME` takes it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from img2mv3d.files.contents import write_png
 PITCH_DEG = 20.0
 
 
-def pose_of(name: str) -> np.ndarray:
-    """How an object of this name is turned in its photo."""
-    return turned_by(float(zlib.crc32(name.encode()) % 360), PITCH_DEG)
+def pose_of(name: str, azimuth_deg: float = 0.0) -> np.ndarray:
+    """How an object of this name is turned in its photo, or in one from a camera that went round it."""
+    return turned_by(float(zlib.crc32(name.encode()) % 360) - azimuth_deg, PITCH_DEG)
 
 
 def chosen(split: str) -> list[str]:
@@ -44,9 +45,12 @@ def main(asked: argparse.Namespace) -> None:
         if path is None:
             continue
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        light = EVEN_LIGHT if asked.light == "even" else random_light(rng)
-        seen = render(load_solid(path), pose_of(name), FRAMING_PX, light, rng)
-        write_png(asked.out / f"{name}.png", front_photo(seen.color, seen.mask))
+        light, solid = EVEN_LIGHT if asked.light == "even" else random_light(rng), load_solid(path)
+        for azimuth in (0.0, *asked.sides):
+            seen = render(solid, pose_of(name, azimuth), FRAMING_PX, light, rng)
+            file = asked.out / (f"{name}/{azimuth:g}.png" if azimuth else f"{name}.png")
+            file.parent.mkdir(exist_ok=True)
+            write_png(file, front_photo(seen.color, seen.mask))
 
 
 if __name__ == "__main__":
@@ -56,4 +60,5 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=30)
     parser.add_argument("--light", choices=("even", "shaded"), default="shaded")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--sides", type=float, nargs="*", default=())
     main(parser.parse_args())
