@@ -28,13 +28,13 @@ GOLDEN_KEYS = {
     "prepare": "f6ad4c0d1ea837ce",
     "back": "8c4f46ecbeaebcf9",
     "sides": "fdcb3c42175867c4",
-    "shape": "001648725b068e11",
+    "shape": "c2c94851fd48fd26",
     "generate": "177c28e5040bf5bc",
     "encode": "fcdfccb1cbbe813b",
     "depth": "bf713c1017d09bbf",
     "decode": "f479cbdb27965649",
     "reconstruct": "51e49e0fda9b53e7",
-    "export": "b7134b21eabf85f5",
+    "export": "4cdfae4ebca36940",
 }
 
 
