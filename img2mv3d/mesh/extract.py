@@ -44,7 +44,12 @@ class Extraction(NamedTuple):
 
 
 def extract(
-    sdf: Float[np.ndarray, "N N N"], *, faces: int = 20_000, smoothing: float = SMOOTHING, fair: bool = False
+    sdf: Float[np.ndarray, "N N N"],
+    *,
+    faces: int = 20_000,
+    smoothing: float = SMOOTHING,
+    fair: bool = False,
+    outline: Float[np.ndarray, "H W"] | None = None,
 ) -> Extraction:
     """The zero level of `sdf` (world units, negative inside, nodes linspace(-1, 1, N) along x, y, z), always closed.
 
@@ -54,7 +59,7 @@ def extract(
     faces: at most so many triangles (more only when no closed mesh with so few was found, with a warning).
     smoothing: standard deviation in cells of the blur of the field; thin parts are left as they are.
     fair: whether steps of what the field was made from are taken away (`mesh.fairing`), which costs exact surfaces a
-        twentieth of a cell.
+        twentieth of a cell. outline: what is kept then, as `mesh.fairing` has it.
     """
     if faces < 12:
         raise ValueError(f"faces {faces}: a body wants at least 12")
@@ -66,7 +71,7 @@ def extract(
         notes["warnings"] = [f"the surface is very rough: it was smoothed over {smoothing:g} cells of its grid"]
     notes["faces_before"] = len(triangles)
     if fair:
-        vertices = faired(vertices, triangles, 2 / (sdf.shape[0] - 1))
+        vertices = faired(vertices, triangles, 2 / (sdf.shape[0] - 1), outline)
     vertices, triangles = _decimate(vertices, triangles, faces, notes["warnings"])
     notes["faces"] = len(triangles)
     notes["watertight"] = is_closed(triangles)

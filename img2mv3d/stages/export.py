@@ -16,6 +16,7 @@ from jaxtyping import Float
 from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.geometry.boxes import UprightBox, box_mesh, off_box
 from img2mv3d.geometry.cameras import Rig
+from img2mv3d.geometry.hull import mask_distance
 from img2mv3d.geometry.sides import aligned, side_camera
 from img2mv3d.mesh.base import base_of
 from img2mv3d.mesh.extract import Extraction, extract, volume
@@ -63,7 +64,7 @@ def export(
     (of a body that is its own mirror image), offer (a sentence, where the base leans), warnings (sentences).
     Raises NothingFoundError when the surface is empty, SurfaceError when it holds NaN.
     """
-    solid = _solid(surface, body, options.faces)
+    solid = _solid(surface, body, subject, options.faces)
     pictures = _pictures(solid, views, subject, back, body, sides)
     elevation_deg, told_by = elevation(options.elevation_deg, None if body is None else body.pitch)
     texture_size = options.texture_size if FORMATS[options.format].texture else 0
@@ -88,15 +89,18 @@ def export(
         notes["warnings"].append(said)
     lods = []
     for level in range(1, options.lod):
-        coarse = _solid(surface, body, max(FEWEST, options.faces >> level))
+        coarse = _solid(surface, body, subject, max(FEWEST, options.faces >> level))
         checked = {"watertight": coarse.notes["watertight"], "warnings": coarse.notes["warnings"]}
         lods.append(replace(made(coarse)[1], notes=checked))
     return replace(mesh, notes=notes, lods=tuple(lods))
 
 
-def _solid(surface: Surface, body: Body | None, faces: int) -> Extraction:
+def _solid(surface: Surface, body: Body | None, subject: Subject | None, faces: int) -> Extraction:
     """The closed surface. Where a box was recognised and no view says otherwise, that box: a grid would round it."""
-    solid = extract(surface.sdf, faces=faces, fair=body is not None)
+    outline = None
+    if subject is not None:
+        outline = mask_distance(subject.image[..., 3].astype(np.float32) / 255) * (2 / subject.image.shape[1])
+    solid = extract(surface.sdf, faces=faces, fair=body is not None, outline=outline)
     if body is None or body.box is None:
         return solid
     box, cell = UprightBox.of(body.box), 2 / (surface.sdf.shape[0] - 1)

@@ -55,3 +55,17 @@ def test_it_is_asked_for_and_makes_equal_meshes() -> None:
     plain, first, second = extract(solid), extract(solid, fair=True), extract(solid, fair=True)
     assert np.array_equal(first.vertices, second.vertices) and first.notes["watertight"]
     assert roughness(first.vertices, first.faces, CUBE) < roughness(plain.vertices, plain.faces, CUBE)
+
+
+def test_what_lies_on_the_photos_outline_stays_there_and_the_rest_is_faired_as_before() -> None:
+    ball = Sphere(radius=0.08)
+    ticks = (np.arange(256) + 0.5) / 128 - 1
+    outline = np.hypot(ticks[None, :], ticks[:, None]) - 0.08
+    vertices, faces = isosurface(field(ball))
+    free, held = faired(vertices, faces, CELL), faired(vertices, faces, CELL, outline)
+    rim = np.abs(np.hypot(*vertices[:, :2].T) - 0.08) < 0.1 * CELL
+    before, apart, together = (np.hypot(*points[rim, :2].T).mean() for points in (vertices, free, held))
+    assert abs(together - before) < 0.02 * CELL and apart < before - 0.1 * CELL
+    assert np.array_equal(held[:, 2], free[:, 2])  # along the line of sight the photo says nothing
+    wide = np.full((256, 256), -1.0)  # nothing lies on such an outline
+    assert np.array_equal(faired(vertices, faces, CELL, wide), free)
