@@ -172,7 +172,7 @@ _STAGES = (
     ),
     Stage(
         "depth",
-        version=10,
+        version=11,
         run="img2mv3d.flow.runners:depth",
         value="img2mv3d.values:Depth",
         files=("plain/*.png", "plain/views.json", "depth.npz", "coarse.npz"),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, maximum_filter
 
 from img2mv3d.conventions import FRONT
 from img2mv3d.errors import LatentsError
@@ -29,6 +29,7 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Body, Depth, Latents, Views
 
+OWN_PX = 2  # by which a recognised form's outline may miss the photo's
 RIM_PX = 2  # of a decoded picture
 
 
@@ -51,13 +52,14 @@ def plain_views(latents: Latents, *, decoder: DecodesLatents, revolution_prior: 
 def body_views(latents: Latents, body: Body, *, decoder: DecodesLatents) -> Views:
     """The colours decoded one by one, with outlines and normals of the body: they agree by construction.
 
-    The front view's outline is the photo's, as the body's is; of a recognised form only what lies within its own.
+    The front view's outline is the photo's, as the body's is; of a recognised form only what lies within its own, but
+    for OWN_PX: the lesser of two soft edges would eat into both.
     """
     color = _decode(latents.color, decoder)
     seen = body_maps(body.field, latents.rig, color.shape[1])
     mask = seen.mask.copy()
     alpha = latents.front[..., 3].astype(np.float32) / 255
-    mask[FRONT] = np.minimum(alpha, seen.mask[FRONT]) if body.form else alpha
+    mask[FRONT] = np.minimum(alpha, maximum_filter(seen.mask[FRONT], 2 * OWN_PX + 1)) if body.form else alpha
     # a decoded rim is mixed with the white around: its colour is its neighbour's further in
     shown = np.stack([binary_erosion(m >= 0.5, iterations=RIM_PX) for m in mask])
     color = np.where(mask[..., None] > 0, inpaint_nearest(color, shown, mask >= 0.5), np.float32(1))

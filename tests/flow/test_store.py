@@ -31,7 +31,7 @@ GOLDEN_KEYS = {
     "shape": "c2c94851fd48fd26",
     "generate": "177c28e5040bf5bc",
     "encode": "fcdfccb1cbbe813b",
-    "depth": "bf713c1017d09bbf",
+    "depth": "27ed8bd6ad72f47e",
     "decode": "f479cbdb27965649",
     "reconstruct": "51e49e0fda9b53e7",
     "export": "4cdfae4ebca36940",
