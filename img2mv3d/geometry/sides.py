@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
-from scipy.ndimage import distance_transform_edt, map_coordinates
+from scipy.ndimage import binary_opening, distance_transform_edt, map_coordinates
 
 from img2mv3d.conventions import IMAGE_SIZE
 from img2mv3d.geometry.cameras import Camera, project
@@ -22,6 +22,7 @@ from img2mv3d.geometry.hull import mask_distance
 
 BEHIND = 0.97  # cosine: within 14 degrees of straight behind
 SLACK = 0.02  # world units by which a body may leave another photo's outline: nobody turns an object exactly
+WIDE = 3  # lines of sight, each way, of what is added where a photo shows it and others leave nothing
 THIN = 0.025  # world units: half the thickness of a piece that a photo shows and the body lacks
 TELLING = 0.8  # sine of the azimuth from which on the width in a photo says how deep the object is
 
@@ -119,7 +120,9 @@ def carved(
     kept = np.zeros(len(grid), bool)
     for outline, shown in ((front, seen), *((side, side.distance(grid) + SLACK) for side in sides)):
         ray = _rays(outline.camera, grid, nodes)
-        wanted = ((_least(left, ray, nodes) > 0) & (_least(shown, ray, nodes) < 0))[ray]
+        lacking = (_least(left, ray, nodes) > 0) & (_least(shown, ray, nodes) < 0)
+        # What is narrower is no part that was lost, but photos that meet at an outline to within a pixel or two.
+        wanted = binary_opening(lacking.reshape(nodes, nodes), np.ones((WIDE, WIDE))).ravel()[ray]
         possible = wanted & (np.maximum(hull, seen) < 0)
         nearest = _least(np.where(possible, away, np.inf), ray, nodes)[ray]
         kept |= possible & (away <= nearest)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from scipy.ndimage import binary_erosion, maximum_filter
 
-from img2mv3d.conventions import FRONT
+from img2mv3d.conventions import FRONT, IMAGE_SIZE
 from img2mv3d.errors import LatentsError
 from img2mv3d.files.contents import decode_normals, to_bytes
 from img2mv3d.geometry.antipodal import inpaint_nearest, symmetrised_silhouettes
@@ -29,7 +29,7 @@ from img2mv3d.neus.render import render_views
 from img2mv3d.plans import DepthOptions
 from img2mv3d.values import Body, Depth, Latents, Views
 
-OWN_PX = 2  # by which a recognised form's outline may miss the photo's
+OWN_PX = 2  # of IMAGE_SIZE, by which a recognised form's outline may miss the photo's
 RIM_PX = 2  # of a decoded picture
 
 
@@ -59,7 +59,8 @@ def body_views(latents: Latents, body: Body, *, decoder: DecodesLatents) -> View
     seen = body_maps(body.field, latents.rig, color.shape[1])
     mask = seen.mask.copy()
     alpha = latents.front[..., 3].astype(np.float32) / 255
-    mask[FRONT] = np.minimum(alpha, maximum_filter(seen.mask[FRONT], 2 * OWN_PX + 1)) if body.form else alpha
+    near = maximum_filter(seen.mask[FRONT], 2 * round(OWN_PX * len(alpha) / IMAGE_SIZE) + 1)
+    mask[FRONT] = np.minimum(alpha, near) if body.form else alpha
     # a decoded rim is mixed with the white around: its colour is its neighbour's further in
     shown = np.stack([binary_erosion(m >= 0.5, iterations=RIM_PX) for m in mask])
     color = np.where(mask[..., None] > 0, inpaint_nearest(color, shown, mask >= 0.5), np.float32(1))
