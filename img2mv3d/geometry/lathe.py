@@ -42,6 +42,8 @@ MAJORITY = 0.4  # of the sides that make a ring solid: the walls of hollow thing
 SMOOTH = 1.5  # px along the axis, of the radii
 LOOSE = 0.02  # share of the body that hangs in the air and is left out; more: it is no such body
 KNOB, KNOB_PX = 0.3, 2.0  # of the largest radius; px by which an outline lacks it
+FOOT = 0.85  # of the lowest solid disc's radius, the least of a disc that it stands on
+GROWN = 0.006  # world units, as far as the photo's outline lets it: rings are whole ones, and end within their last
 RIM = 1.5  # px: what stands out of the round part by less is its rim, drawn by another camera
 ROOTS = 4.0  # px that handles reach into it
 HANDLE = 0.08  # of the round part's width: what reaches farther out is a handle
@@ -108,6 +110,7 @@ def turned_body(
             return None  # legs, or what stands on it: no handles of this body
         loose = (pieces > 0) & (pieces != 1 + sizes.argmax())
         turned[loose] = -turned[loose]
+    turned = np.maximum(turned - GROWN, np.minimum(turned, _outside(mask, line))).astype(np.float32)
     return Turned(turned, axis.x, axis.depth, not handles.any())
 
 
@@ -205,7 +208,8 @@ def _with_rim(votes: Float[np.ndarray, "R K"], axis: Axis) -> Float[np.ndarray, 
     found, wall = votes.copy(), (np.arange(RADII) + 0.5) / RADII >= WALL
     for disc in lacking:
         if disc < bottom:
-            found[disc:bottom] = 1
+            if axis.radii[disc] >= FOOT * axis.radii[bottom]:  # smaller ones are an outline that this tilt does not fit
+                found[disc:bottom] = 1
         elif axis.radii[disc] >= KNOB * axis.radii.max():
             found[top : disc + 1, wall] = 1
     return found

@@ -173,7 +173,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         plane = mirror_plane(field, outside, elevation_deg, sure, photo.planes, photo.turn_deg)
         found = _Form(field if plane is None else completed(field, outside, plane), plane)
     field, plane, form, box, axis = found
-    if box is None:  # which is what its outline says, and would get fins along its edges
+    if not form:  # those are what their own outlines say, and would get fins where the photo's is ragged
         field = covering(field, outside)
     assert maps.far is not None and maps.normal is not None
     far = _merged(maps.far).transpose(1, 2, 0)
