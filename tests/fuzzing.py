@@ -369,7 +369,7 @@ def values_case(folder: Path) -> Callable[[st.DataObject], str]:
     picture = rng.integers(0, 256, (256, 256, 4), np.uint8)
     good.mkdir()
     Surface(grid, {"iou": 1.0}).save(good)
-    box = (0.0, 0, 0, 0.3, 0.4, 0.2, 1, 0, 0, 0, 0, 1, 0, 1, 0)
+    box = (0.0, 0.0, 0.0, 0.3, 0.4, 0.2, *np.eye(3)[[0, 2, 1]].ravel().tolist())
     Body(grid, maps, maps, 0.5, maps[0, :, :2], 10.0, 3.0, box=box).save(good)
     Depth(ring.mask, ring.mask, ring, grid).save(good)
     Subject(picture, picture[:64, :64].copy(), Framing((1.0, 1.0), (0.0, 0.0), 144)).save(good)
