@@ -28,8 +28,8 @@ def faired(
     """The vertices of an isosurface, moved by at most MOST cells.
 
     cell: of its grid, in the vertices' units. outline: distance to the photo's outline over +-1, in these units:
-    what lies on it moves along the line of sight only, since the photo says where it is; rods would lose a tenth of
-    their width.
+    what lies on it moves along the line of sight only, since the photo says where it is; a screwdriver would lose a
+    fiftieth of its outline.
     """
     order = np.argsort(faces, axis=None, kind="stable")
     around = np.ascontiguousarray(order // 3)  # faces of each vertex, one vertex behind the other

@@ -59,8 +59,10 @@ def body_views(latents: Latents, body: Body, *, decoder: DecodesLatents) -> View
     seen = body_maps(body.field, latents.rig, color.shape[1])
     mask = seen.mask.copy()
     alpha = latents.front[..., 3].astype(np.float32) / 255
-    near = maximum_filter(seen.mask[FRONT], 2 * round(OWN_PX * len(alpha) / IMAGE_SIZE) + 1)
-    mask[FRONT] = np.minimum(alpha, near) if body.form else alpha
+    mask[FRONT] = alpha
+    if body.form:
+        near = maximum_filter(seen.mask[FRONT], 2 * round(OWN_PX * len(alpha) / IMAGE_SIZE) + 1)
+        mask[FRONT] = np.minimum(alpha, near)
     # a decoded rim is mixed with the white around: its colour is its neighbour's further in
     shown = np.stack([binary_erosion(m >= 0.5, iterations=RIM_PX) for m in mask])
     color = np.where(mask[..., None] > 0, inpaint_nearest(color, shown, mask >= 0.5), np.float32(1))
