@@ -193,9 +193,9 @@ class Body:
     mirror: normal and offset of the plane in which it is nearly its own mirror image; None: there is none. frontal:
     whether the photo shows a front, so that far is no prediction but what the rim's colours say. form: "box" or
     "turned" where it was recognised as one: then its own outline counts, and the photo's only within it. Else "".
-    axis: of a turned thing that looks the same from behind: x of its upright axis, depth along the horizon's direction
-    towards the camera, elevation of the camera (degrees); None: it is none. box: where it was recognised as one,
-    `geometry.boxes.UprightBox` as fifteen numbers.
+    axis: of a turned thing: x of its upright axis, depth along the horizon's direction towards the camera, elevation of
+    the camera (degrees); None: it is none. handles: whether it has any; without, it looks the same from behind.
+    box: where it was recognised as one, `geometry.boxes.UprightBox` as fifteen numbers.
     """
 
     field: np.ndarray
@@ -212,6 +212,7 @@ class Body:
     form: str = ""
     axis: tuple[float, float, float] | None = None
     box: tuple[float, ...] | None = None
+    handles: bool = False
 
     @property
     def likelihood(self) -> float:
@@ -245,6 +246,7 @@ class Body:
             "frontal": self.frontal,
             "form": self.form,
             "axis": self.axis,
+            "handles": self.handles,
             "box": self.box,
         }
         half = {"field": self.field.clip(-BODY_CUT, BODY_CUT), "far": self.far, "normal": self.normal}
@@ -273,7 +275,7 @@ class Body:
                 f"{path}: depth_ratio, pitch_deg or pitch_spread_deg is missing; run generate again"
             ) from None
         told, frontal = (bool(notes.get(name, False)) for name in ("told", "frontal"))
-        guesses = misfit, mirror, frontal, str(notes.get("form", "")), axis, box
+        guesses = misfit, mirror, frontal, str(notes.get("form", "")), axis, box, bool(notes.get("handles", False))
         return cls(field_, far, normal, numbers[0], ratios, numbers[1], numbers[2], told, *guesses)
 
 

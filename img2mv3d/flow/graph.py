@@ -131,7 +131,7 @@ _STAGES = (
     ),
     Stage(
         "shape",  # before generate, which can do without: a bundle without a shape network imagines views from noise
-        version=9,
+        version=10,
         run="img2mv3d.flow.runners:shape",
         value="img2mv3d.values:Body",
         files=("shape.npz",),
@@ -144,7 +144,7 @@ _STAGES = (
     ),
     Stage(
         "generate",
-        version=5,
+        version=6,
         run="img2mv3d.flow.runners:generate",
         value="img2mv3d.values:Latents",
         files=("latents.pt",),
@@ -188,7 +188,7 @@ _STAGES = (
     ),
     Stage(
         "decode",
-        version=7,
+        version=8,
         run="img2mv3d.flow.runners:decode",
         value="img2mv3d.values:Views",
         files=("views/*.png", "views/views.json"),
@@ -222,7 +222,7 @@ _STAGES = (
     ),
     Stage(
         "export",
-        version=11,
+        version=12,
         run="img2mv3d.flow.runners:export",
         value=None,
         files=("mesh.json",),

@@ -13,10 +13,14 @@ from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.sources import Source
+from img2mv3d.values import Body
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 MIRROR_PRIORITY = 8.0  # the photo's own pixels, where the other half is taken to look alike
 FLANK_DEG = 62.0  # from the line of sight: at which turned things begin to show their flanks
+ROOTS = float(np.sin(np.radians(FLANK_DEG)))  # of the radius: beside handles, what lies farther out is theirs
+STICKING = 0.15  # of the radius: what stands out by more is a handle
+FLATTEST = 0.05  # sine of the elevation below which discs are seen as lines
 FLANK_SHARE = 0.4  # of the radius: what the photo shows farther out is shown there once more
 FACING = 0.88  # of a plane's normal along the line of sight: its mirror image is the back
 ALIKE = (0.08, 0.16)  # difference of colours between which front and back count as alike, and as different
@@ -38,18 +42,69 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
     return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True, shown=True)
 
 
-def copies(
-    photo: Source,
-    far: Float32[np.ndarray, "T T 3"],
-    mirror: tuple[float, float, float, float] | None,
-    frontal: bool,
-    axis: tuple[float, float, float] | None,
-) -> list[Source]:
-    """The photo once more, as those sides of a body would show it that look like the one in the photo. All but the
-    photo as `Body` has them."""
-    if axis is not None:
-        return [half_turned_source(photo, axis), *flanks(photo, axis)]
-    return [] if mirror is None else [mirrored_source(photo, mirror, far, frontal)]
+def copies(photo: Source, body: Body) -> list[Source]:
+    """The photo once more, as those sides of a body would show it that look like the one in the photo."""
+    if body.axis is not None and not body.handles:
+        return [half_turned_source(photo, body.axis), *flanks(photo, body.axis)]
+    if body.mirror is None:
+        return []
+    other = mirrored_source(photo, body.mirror, body.far, body.frontal)
+    if body.axis is None:
+        return [other]
+    # Between its handles it is round: there it goes on as on a thing without any, and so does the other half.
+    share = round_share(photo, body.field, body.axis)
+    beside = flanks(replace(photo, alpha=photo.alpha * (share < ROOTS)), body.axis)
+    return [other, *beside, *(mirrored_source(flank, body.mirror) for flank in beside)]
+
+
+def without_roots(photo: Source, body: Body) -> Source:
+    """The photo without what it shows of a turned thing's flanks beside a handle: its roots, and its shadow, would be
+    drawn out over them."""
+    if body.axis is None or not body.handles:
+        return photo
+    share, (along, _) = round_share(photo, body.field, body.axis), _places(photo)
+    flank = (share >= ROOTS) & (share <= 1)
+    alpha = photo.alpha.copy()
+    for side in (along < body.axis[0], along >= body.axis[0]):
+        rows = np.nonzero(((photo.alpha >= 0.5) & (share > 1 + STICKING) & side).any(1))[0]
+        if len(rows):
+            span = slice(rows.min(), rows.max() + 1)
+            alpha[span][flank[span] & side] = 0
+    return replace(photo, alpha=alpha)
+
+
+def round_share(
+    photo: Source, field: Float32[np.ndarray, "N N N"], axis: tuple[float, float, float]
+) -> Float[np.ndarray, "H W"]:
+    """How far from the axis each pixel lies, 1 at the rim of the turned thing's round part; handles lie farther out.
+    field, axis: as `Body` has them."""
+    x, depth, _ = axis
+    _, up, towards = _stood(axis)
+    nodes = np.linspace(-1, 1, field.shape[0])
+    solid = np.argwhere(field < 0)
+    points = nodes[solid]
+    # Handles lie in the upright plane through the axis that faces the camera.
+    away, place = np.abs(points @ towards - depth), points @ up
+    step = nodes[1] - nodes[0]
+    heights = np.arange(place.min(), place.max() + step, step)
+    radii = np.zeros(len(heights))
+    np.maximum.at(radii, ((place - place.min()) / step).round().astype(int).clip(0, len(heights) - 1), away + step / 2)
+    along, down = _places(photo)
+    flat = max(abs(up[2]), FLATTEST)
+    rise = (down[:, None] - (heights * up[1] - depth * up[2])) / flat
+    half = np.sqrt(np.clip(radii**2 - rise**2, 0, None)).max(1)
+    share: np.ndarray = np.abs(along - x)[None] / np.maximum(half, 1e-6)[:, None]
+    return share
+
+
+def _places(photo: Source) -> tuple[Float[np.ndarray, " W"], Float[np.ndarray, " H"]]:
+    """x of the photo's columns and y of its rows in the front camera's picture, world units."""
+    frame = photo.camera.width
+    x, y = (
+        (np.arange(n) + 0.5 - photo.offset[i]) / photo.scale[i] * 2 / frame - 1
+        for i, n in enumerate(photo.alpha.shape[::-1])
+    )
+    return x * (WORLD_WIDTH / 2), -y * (WORLD_WIDTH / 2)
 
 
 def flanks(photo: Source, axis: tuple[float, float, float]) -> list[Source]:

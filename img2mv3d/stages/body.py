@@ -63,13 +63,14 @@ class _Photo(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """mirror, name, axis: as `Body` has them. box: of a box."""
+    """mirror, name, axis, handles: as `Body` has them. box: of a box."""
 
     field: Float32[np.ndarray, "N N N"]
     mirror: Plane | None
     name: str = ""
     box: UprightBox | None = None
     axis: tuple[float, float, float] | None = None
+    handles: bool = False
 
 
 @torch.no_grad()
@@ -172,7 +173,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         sure = overlap >= SURELY_FRONTAL
         plane = mirror_plane(field, outside, elevation_deg, sure, photo.planes, photo.turn_deg)
         found = _Form(field if plane is None else completed(field, outside, plane), plane)
-    field, plane, form, box, axis = found
+    field, plane, form, box, axis, handles = found
     if not form:  # those are what their own outlines say, and would get fins where the photo's is ragged
         field = covering(field, outside)
     assert maps.far is not None and maps.normal is not None
@@ -200,6 +201,7 @@ def _body(photo: _Photo, net: ShapeNet, ratio: float, nodes: int, *, told: bool)
         form=form,
         axis=axis,
         box=None if box is None else box.numbers,
+        handles=handles,
     )
 
 
@@ -245,8 +247,9 @@ def _usual_form(
     sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
     facing = Plane(np.array([0.0, -sin, cos]), turned.depth, 1.0)
     sideways = Plane(np.array([1.0, 0, 0]), turned.x, 1.0)
-    axis = (turned.x, turned.depth, elevation_deg) if turned.plain else None
-    return _Form(turned.field, sideways if overlap >= FRONTAL else facing, "turned", None, axis)
+    axis = turned.x, turned.depth, elevation_deg
+    plane = sideways if overlap >= FRONTAL else facing
+    return _Form(turned.field, plane, "turned", None, axis, not turned.plain)
 
 
 def _wider(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> float:

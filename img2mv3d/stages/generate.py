@@ -18,7 +18,7 @@ from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.files.contents import encode_normals
 from img2mv3d.mesh.draft import Draft, draft
-from img2mv3d.mesh.photographs import copies, photo_source
+from img2mv3d.mesh.photographs import copies, photo_source, without_roots
 from img2mv3d.nets.drafted import draft_input, draft_maps
 from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.multiview import unpack
@@ -100,11 +100,10 @@ def from_body(
     if generator.encoder is None:
         raise ValueError("this bundle has no encoder of pictures")
     like = generator.camera
-    photo = photo_source(subject.full, subject.framing, generator.rig.cameras(IMAGE_SIZE)[FRONT])
+    camera = generator.rig.cameras(IMAGE_SIZE)[FRONT]
+    photo = without_roots(photo_source(subject.full, subject.framing, camera), body)
     alpha = subject.image[..., 3].astype(np.float32) / 255
-    views = draft(
-        body.field, body.far, photo, alpha, generator.rig, copies(photo, body.far, body.mirror, body.frontal, body.axis)
-    )
+    views = draft(body.field, body.far, photo, alpha, generator.rig, copies(photo, body))
     mask = views.maps.mask
     latents = encoded(views, generator.encoder).to(like)
     levels = _levels(generator.refine_steps, options.steps)

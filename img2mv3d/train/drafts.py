@@ -18,7 +18,7 @@ from img2mv3d.files.contents import read_npz
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import draft
-from img2mv3d.mesh.photographs import copies, photo_source
+from img2mv3d.mesh.photographs import copies, photo_source, without_roots
 from img2mv3d.nets.drafted import draft_maps
 from img2mv3d.nets.shape import ShapeNet
 from img2mv3d.nets.vae import Encoder
@@ -61,6 +61,7 @@ def draft_missing(data: Path, shape: ShapeNet, encoder: Encoder, report: Callabl
             body = predict_body(sample.photo, net=shape)
             front = SIX_VIEWS.cameras(IMAGE_SIZE)[FRONT]
             photo = photo_source(sample.photo, Framing((1.0, 1.0), (0.0, 0.0), sample.framing_px), front)
+            photo = without_roots(photo, body)
             alpha = sample.photo[..., 3].astype(np.float32) / 255
             views = draft(
                 body.field,
@@ -68,7 +69,7 @@ def draft_missing(data: Path, shape: ShapeNet, encoder: Encoder, report: Callabl
                 photo,
                 alpha,
                 SIX_VIEWS,
-                copies(photo, body.far, body.mirror, body.frontal, body.axis),
+                copies(photo, body),
             )
         except NothingFoundError:
             continue

@@ -28,13 +28,13 @@ GOLDEN_KEYS = {
     "prepare": "f6ad4c0d1ea837ce",
     "back": "8c4f46ecbeaebcf9",
     "sides": "fdcb3c42175867c4",
-    "shape": "c2c94851fd48fd26",
-    "generate": "177c28e5040bf5bc",
+    "shape": "4e2154b272ab6b38",
+    "generate": "e8483c4cb4366a14",
     "encode": "fcdfccb1cbbe813b",
     "depth": "27ed8bd6ad72f47e",
-    "decode": "f479cbdb27965649",
+    "decode": "869ba71790ba8d54",
     "reconstruct": "51e49e0fda9b53e7",
-    "export": "4cdfae4ebca36940",
+    "export": "84220531bfc15f89",
 }
 
 
