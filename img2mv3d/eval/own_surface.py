@@ -36,7 +36,8 @@ class OwnSurface:
 
     def consistency(self) -> Metric:
         """own_reprojection, own_inliers: as `consistency_figures`, by a coarse fit to the views; own_epipolar: matches
-        on the epipolar line, which needs no depth. Views that no surface can be fitted to differ by 1."""
+        on the epipolar line, which needs no depth. Views that no surface can be fitted to differ by 1; a method
+        that makes none has no such figures."""
         return Metric(OWN, self._consistency)
 
     def rerendering(self) -> Metric:
@@ -47,12 +48,13 @@ class OwnSurface:
     def _fit(self, case: Case, result: Result, options: FitOptions) -> Float[np.ndarray, "N N N"] | None:
         if case is not self._case:
             self._case, self._fits = case, Fits()
-        assert result.views is not None
-        return self._fits(result.views, options, result.body)
+        return None if result.views is None else self._fits(result.views, options, result.body)
 
     def _consistency(self, case: Case, result: Result) -> Mapping[str, float]:
         views, field = result.views, self._fit(case, result, QUICK)
-        if views is None or field is None:
+        if views is None:
+            return {}
+        if field is None:
             return dict(zip(OWN, (1.0, 0.0, 0.0, 0.0), strict=True))
         seen = render_views(field, views.rig, views.mask.shape[1])
         error = reprojection_error(views.color, seen.z, seen.opacity, views.rig)
@@ -62,7 +64,9 @@ class OwnSurface:
 
     def _rerendering(self, case: Case, result: Result) -> Mapping[str, float]:
         views, field = result.views, self._fit(case, result, FINAL)
-        if views is None or field is None:
+        if views is None:
+            return {}
+        if field is None:
             return dict.fromkeys(RERENDERED, 0.0)
         color, opacity = rerendered(views, field)
         hit = (views.mask >= 0.5).astype(np.float32)

@@ -97,3 +97,10 @@ def test_views_that_show_nothing_agree_in_nothing(light: None):
 def test_what_has_no_true_surface_has_no_figures_of_shape():
     ball = patterned_ball()
     assert OwnSurface().shape().measure(ball, Result(ball.truth)) == {}
+
+
+def test_a_method_without_views_has_no_figures_of_them():
+    """A body of revolution stands in the same table as bundles, and is a mesh alone."""
+    ball, own = patterned_ball(), OwnSurface()
+    alone = Result(mesh=(np.zeros((0, 3)), np.zeros((0, 3), int)))
+    assert own.consistency().measure(ball, alone) == own.rerendering().measure(ball, alone) == {}
