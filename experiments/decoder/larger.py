@@ -30,7 +30,8 @@ from img2mv3d.eval.protocol import FRAMING_PX
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.geometry.similarity import psnr
 from img2mv3d.mesh.enlarge import enlarged, fine_draft, with_finest
-from img2mv3d.mesh.photographs import copies, photo_source, without_roots
+from img2mv3d.mesh.likenesses import likenesses
+from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.features import feature_distance, features
 from img2mv3d.plans import DecodeOptions
 from img2mv3d.stages.decode import decode
@@ -64,8 +65,7 @@ def ways(generation: Generation, name: str, path: Path) -> dict[str, list[float]
     rig = views.rig
     half = IMAGE_SIZE / SIZE
     photo = photo_source(full, Framing((half, half), (0.0, 0.0), FRAMING_PX), rig.cameras(IMAGE_SIZE)[FRONT])
-    photo = without_roots(photo, body)
-    others = copies(photo, body)
+    photo, others = likenesses(photo, body)
     fine = fine_draft(body.field, body.far, photo, framed[..., 3].astype(np.float32) / 255, rig, others, SIZE)
     made = {
         "enlarged": enlarged(views.color, SIZE),

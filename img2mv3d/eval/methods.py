@@ -28,7 +28,8 @@ from img2mv3d.geometry.solid import revolution_field
 from img2mv3d.mesh.draft import draft
 from img2mv3d.mesh.extract import isosurface
 from img2mv3d.mesh.files import read_mesh
-from img2mv3d.mesh.photographs import copies, photo_source, without_roots
+from img2mv3d.mesh.likenesses import likenesses
+from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.crossview import CrossViewDecoder
 from img2mv3d.nets.vae import DecodesLatents
 from img2mv3d.plans import DecodeOptions
@@ -205,9 +206,9 @@ def body_methods(bundle: Bundle) -> dict[str, Method]:
         body = predict_body(case.photo, net=net, depth_ratio=ratio)
         front = SIX_VIEWS.cameras(case.photo.shape[0])[FRONT]
         photo = photo_source(case.photo, Framing((1.0, 1.0), (0.0, 0.0), bundle.framing_px), front)
-        photo = without_roots(photo, body)
+        photo, others = likenesses(photo, body)
         alpha = white(case.photo)[1]
-        views = draft(body.field, body.far, photo, alpha, SIX_VIEWS, copies(photo, body))
+        views = draft(body.field, body.far, photo, alpha, SIX_VIEWS, others)
         drafted = Views(views.color, views.maps.normal, views.maps.mask, SIX_VIEWS, "draft")
         return Result(drafted, mesh=isosurface(body.field))
 

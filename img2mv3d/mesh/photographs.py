@@ -13,7 +13,6 @@ from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.sources import Source
-from img2mv3d.values import Body
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
 MIRROR_PRIORITY = 8.0  # the photo's own pixels, where the other half is taken to look alike
@@ -42,30 +41,13 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
     return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True, shown=True)
 
 
-def copies(photo: Source, body: Body) -> list[Source]:
-    """The photo once more, as those sides of a body would show it that look like the one in the photo."""
-    if body.axis is not None and not body.handles:
-        return [half_turned_source(photo, body.axis), *flanks(photo, body.axis)]
-    if body.mirror is None:
-        return []
-    other = mirrored_source(photo, body.mirror, body.far, body.frontal)
-    if body.axis is None:
-        return [other]
-    # Between its handles it is round: there it goes on as on a thing without any, and so does the other half.
-    share = round_share(photo, body.field, body.axis)
-    beside = flanks(replace(photo, alpha=photo.alpha * (share < ROOTS)), body.axis)
-    return [other, *beside, *(mirrored_source(flank, body.mirror) for flank in beside)]
-
-
-def without_roots(photo: Source, body: Body) -> Source:
+def without_roots(photo: Source, field: Float32[np.ndarray, "N N N"], axis: tuple[float, float, float]) -> Source:
     """The photo without what it shows of a turned thing's flanks beside a handle: its roots, and its shadow, would be
-    drawn out over them."""
-    if body.axis is None or not body.handles:
-        return photo
-    share, (along, _) = round_share(photo, body.field, body.axis), _places(photo)
+    drawn out over them. field, axis: as `Body` has them."""
+    share, (along, _) = round_share(photo, field, axis), _places(photo)
     flank = (share >= ROOTS) & (share <= 1)
     alpha = photo.alpha.copy()
-    for side in (along < body.axis[0], along >= body.axis[0]):
+    for side in (along < axis[0], along >= axis[0]):
         rows = np.nonzero(((photo.alpha >= 0.5) & (share > 1 + STICKING) & side).any(1))[0]
         if len(rows):
             span = slice(rows.min(), rows.max() + 1)

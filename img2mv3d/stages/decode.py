@@ -24,7 +24,8 @@ from img2mv3d.geometry.cameras import Rig
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import draft
 from img2mv3d.mesh.enlarge import enlarged, fine_draft, with_finest
-from img2mv3d.mesh.photographs import copies, photo_source, without_roots
+from img2mv3d.mesh.likenesses import likenesses
+from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.mesh.sources import Source
 from img2mv3d.nets.crossview import CrossViewDecoder, Looking
 from img2mv3d.plans import DECODERS, DecodeOptions
@@ -112,8 +113,7 @@ def _enlarged(views: Views, photo: Source, latents: Latents, body: Body | None, 
     color, mask = enlarged(views.color, size), enlarged(views.mask, size).clip(0, 1)
     if body is not None:
         alpha = latents.front[..., 3].astype(np.float32) / 255
-        photo = without_roots(photo, body)
-        others = copies(photo, body)
+        photo, others = likenesses(photo, body)
         fine = fine_draft(body.field, body.far, photo, alpha, views.rig, others, size)
         color, mask = with_finest(views.color, fine.color, fine.observed), fine.mask
     normal = None
@@ -128,9 +128,9 @@ def _enlarged(views: Views, photo: Source, latents: Latents, body: Body | None, 
 def _lost(body: Body, latents: Latents, decoded: Float32[np.ndarray, "V H W 3"]) -> Float32[np.ndarray, "V H W 3"]:
     """What latents cannot hold of the draft's colours: the draft less itself encoded and decoded, in those pixels that
     the photo does not show. Latents are eight times coarser than pictures; what the denoiser changed stays."""
-    photo = without_roots(_photo(latents, None), body)
+    photo, others = likenesses(_photo(latents, None), body)
     alpha = latents.front[..., 3].astype(np.float32) / 255
-    drafted = draft(body.field, body.far, photo, alpha, latents.rig, copies(photo, body))
+    drafted = draft(body.field, body.far, photo, alpha, latents.rig, others)
     lost: np.ndarray = (1 - drafted.observed[..., None]) * (drafted.color - decoded)
     return lost
 

@@ -23,8 +23,9 @@ from img2mv3d.mesh.extract import Extraction, extract, volume
 from img2mv3d.mesh.fidelity import front_psnr, seam_contrast, silhouette_iou
 from img2mv3d.mesh.formats import FORMATS
 from img2mv3d.mesh.grain import Grain, grain_of
+from img2mv3d.mesh.likenesses import likenesses
 from img2mv3d.mesh.normal_map import bake_relief
-from img2mv3d.mesh.photographs import behind, copies, photo_source, without_roots
+from img2mv3d.mesh.photographs import behind, photo_source
 from img2mv3d.mesh.sources import Source
 from img2mv3d.mesh.texture import Painting, paint
 from img2mv3d.mesh.upright import elevation, upright
@@ -134,11 +135,9 @@ def _pictures(
     copied, photo = list[Source](), None
     if subject is not None:
         photo = photo_source(subject.full, subject.framing, views.rig.cameras(IMAGE_SIZE)[FRONT])
-        shown = photo if body is None else without_roots(photo, body)
+        shown, copied = (photo, list[Source]()) if body is None else likenesses(photo, body)
         sources.append(shown)
         names.append("photo")
-        if body is not None:
-            copied = copies(shown, body)
     if back is not None:
         sources.append(photo_source(back.full, back.framing, behind(views.rig)))
         names.append("back photo")

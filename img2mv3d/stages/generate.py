@@ -18,7 +18,8 @@ from img2mv3d.diffusion.sampler import sample
 from img2mv3d.diffusion.schedule import SCHEDULES
 from img2mv3d.files.contents import encode_normals
 from img2mv3d.mesh.draft import Draft, draft
-from img2mv3d.mesh.photographs import copies, photo_source, without_roots
+from img2mv3d.mesh.likenesses import likenesses
+from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.drafted import draft_input, draft_maps
 from img2mv3d.nets.generator import GeneratorNets
 from img2mv3d.nets.multiview import unpack
@@ -101,9 +102,9 @@ def from_body(
         raise ValueError("this bundle has no encoder of pictures")
     like = generator.camera
     camera = generator.rig.cameras(IMAGE_SIZE)[FRONT]
-    photo = without_roots(photo_source(subject.full, subject.framing, camera), body)
+    photo, others = likenesses(photo_source(subject.full, subject.framing, camera), body)
     alpha = subject.image[..., 3].astype(np.float32) / 255
-    views = draft(body.field, body.far, photo, alpha, generator.rig, copies(photo, body))
+    views = draft(body.field, body.far, photo, alpha, generator.rig, others)
     mask = views.maps.mask
     latents = encoded(views, generator.encoder).to(like)
     levels = _levels(generator.refine_steps, options.steps)

@@ -18,7 +18,8 @@ from img2mv3d.files.contents import read_npz
 from img2mv3d.geometry.cameras import SIX_VIEWS
 from img2mv3d.geometry.framing import Framing
 from img2mv3d.mesh.draft import draft
-from img2mv3d.mesh.photographs import copies, photo_source, without_roots
+from img2mv3d.mesh.likenesses import likenesses
+from img2mv3d.mesh.photographs import photo_source
 from img2mv3d.nets.drafted import draft_maps
 from img2mv3d.nets.shape import ShapeNet
 from img2mv3d.nets.vae import Encoder
@@ -61,7 +62,7 @@ def draft_missing(data: Path, shape: ShapeNet, encoder: Encoder, report: Callabl
             body = predict_body(sample.photo, net=shape)
             front = SIX_VIEWS.cameras(IMAGE_SIZE)[FRONT]
             photo = photo_source(sample.photo, Framing((1.0, 1.0), (0.0, 0.0), sample.framing_px), front)
-            photo = without_roots(photo, body)
+            photo, others = likenesses(photo, body)
             alpha = sample.photo[..., 3].astype(np.float32) / 255
             views = draft(
                 body.field,
@@ -69,7 +70,7 @@ def draft_missing(data: Path, shape: ShapeNet, encoder: Encoder, report: Callabl
                 photo,
                 alpha,
                 SIX_VIEWS,
-                copies(photo, body),
+                others,
             )
         except NothingFoundError:
             continue

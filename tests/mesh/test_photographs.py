@@ -1,7 +1,5 @@
 """The photo mirrored: it shows at a point what the photo shows at the point's mirror image."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -10,17 +8,12 @@ from img2mv3d.geometry.framing import Framing
 from img2mv3d.geometry.symmetry import Plane, mirrored
 from img2mv3d.mesh.photographs import (
     FLANK_DEG,
-    ROOTS,
-    copies,
     flanks,
     half_turned_source,
     mirrored_source,
     photo_source,
-    round_share,
-    without_roots,
 )
 from img2mv3d.mesh.sources import Source
-from img2mv3d.values import Body
 
 RNG = np.random.default_rng(0)
 FRONT_CAMERA = SIX_VIEWS.cameras(256)[0]
@@ -104,69 +97,3 @@ def test_flanks_go_on_seamlessly_where_a_label_is_drawn_out() -> None:
             RNG.bit_generator.state = state
             here = _seen(photo, round_the_axis(side * (2 * FLANK_DEG - angle)))
             assert np.allclose(width - there[:, 0], here[:, 0]) and np.allclose(there[:, 1], here[:, 1])
-
-
-def _body(field: np.ndarray | None = None, **known: object) -> Body:
-    """A body that looks behind as `_photo` does in front."""
-    far = _looking_like(_photo())
-    numbers = np.zeros((1, 2), np.float32)
-    return Body(np.ones((8, 8, 8), np.float32) if field is None else field, far, far, 0.5, numbers, 0.0, 5.0, **known)
-
-
-def test_a_photo_counts_once_more_on_a_mirror_image_and_thrice_round_an_axis() -> None:
-    photo, sideways = _photo(), (1.0, 0.0, 0.0, 0.0)
-    assert copies(photo, _body()) == []
-    assert len(copies(photo, _body(mirror=sideways))) == 1
-    assert len(copies(photo, _body(mirror=sideways, axis=(0.0, 0.0, 10.0)))) == 3
-
-
-AXIS, RADIUS = (0.1, -0.05, 20.0), 0.3  # of a jug
-
-
-def _jug() -> tuple[Body, Source]:
-    """A leaning cylinder with a handle at the photo's right, and its photo: all of one colour."""
-    x, depth, elevation_deg = AXIS
-    sin, cos = np.sin(np.radians(elevation_deg)), np.cos(np.radians(elevation_deg))
-    line = np.linspace(-1, 1, 96)
-    across, y, z = np.meshgrid(line, line, line, indexing="ij")
-    height, away = y * cos + z * sin, z * cos - y * sin - depth
-    cylinder = np.maximum(np.hypot(across - x, away) - RADIUS, np.abs(height) - 0.4)
-    handle = np.max([np.abs(across - x - RADIUS) - 0.2, np.abs(height) - 0.15, np.abs(away) - 0.04], axis=0)
-    field = np.minimum(cylinder, handle).astype(np.float32)
-    full = np.full((256, 256, 4), 128, np.uint8)
-    node = np.rint((np.arange(256) + 0.5) * 95 / 256).astype(int)
-    full[..., 3] = 255 * (field < 0).any(2).T[node[::-1]][:, node]
-    body = _body(field, mirror=(0.0, -sin, cos, depth), form="turned", axis=AXIS, handles=True)
-    body = replace(body, far=np.full_like(body.far, 128 / 255))
-    return body, photo_source(full, Framing((1.0, 1.0), (0.0, 0.0), 150), FRONT_CAMERA)
-
-
-def test_the_round_part_of_a_jug_ends_where_its_cylinder_does() -> None:
-    body, photo = _jug()
-    share = round_share(photo, body.field, AXIS)
-    x = (np.arange(256) + 0.5) / 128 - 1
-    assert np.allclose(share[128], np.abs(x - AXIS[0]) / RADIUS, rtol=0.04)  # half a node of the grid
-    assert (share[10] > 100).all()  # nothing is there
-
-
-def test_a_photo_does_not_print_the_root_of_a_handle_on_the_flank_beside_it() -> None:
-    body, photo = _jug()
-    left = without_roots(photo, body).alpha
-    share, x = round_share(photo, body.field, AXIS), (np.arange(256) + 0.5) / 128 - 1
-    root = (share > ROOTS) & (share < 1) & (x > AXIS[0])
-    assert not left[120:136][root[120:136]].any()
-    assert np.array_equal(left[~root], photo.alpha[~root])  # the handle itself, and the other flank
-    low = slice(200, 256)  # below the handle
-    assert np.array_equal(left[low], photo.alpha[low])
-    assert without_roots(photo, _body()) is photo
-
-
-def test_a_jug_goes_on_round_its_axis_and_its_handle_is_shown_once_from_behind() -> None:
-    body, photo = _jug()
-    other, *beside = copies(photo, body)
-    assert len(beside) == 4
-    handle = round_share(photo, body.field, AXIS) > 1.1
-    assert photo.alpha[handle].any() and np.array_equal(other.alpha, photo.alpha[:, ::-1])
-    for flank, opposite in zip(beside[:2], beside[2:], strict=True):  # mirrored once and twice
-        assert np.array_equal(opposite.alpha, flank.alpha[:, ::-1])
-        assert opposite.alpha.any() and not opposite.alpha[handle].any()
