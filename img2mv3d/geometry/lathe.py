@@ -27,7 +27,7 @@ from img2mv3d.geometry.hull import on_nodes
 # Least IoU of the predicted body and the round part, hollows filled, by the share of the outline that neither the round
 # part nor handles fill. Seen level every symmetric outline is filled, and only the body tells; so with handles, of
 # which every outline has some.
-UNFILLED, LEAST_IOU = (0.01, 0.03, 0.05), (0.6, 0.72, 0.8)
+UNFILLED, LEAST_IOU = (0.01, 0.03), (0.6, 0.72)
 LEVEL_DEG, LEAST_IOU_LEVEL = 10.0, 0.87
 MOST_HANDLES = 0.2  # share of the outline
 # With handles, more for their share of the outline, and for it times what is left out: beside its jaw a skull lacks
