@@ -44,6 +44,7 @@ LOOSE = 0.02  # share of the body that hangs in the air and is left out; more: i
 KNOB, KNOB_PX = 0.3, 2.0  # of the largest radius; px by which an outline lacks it
 FOOT = 0.85  # of the lowest solid disc's radius, the least of a disc that it stands on
 GROWN = 0.006  # world units, as far as the photo's outline lets it: rings are whole ones, and end within their last
+NEAR_RIM = 0.05  # world units within the outline, over which that fades: in front and behind nothing tells of it
 RIM = 1.5  # px: what stands out of the round part by less is its rim, drawn by another camera
 ROOTS = 4.0  # px that handles reach into it
 HANDLE = 0.08  # of the round part's width: what reaches farther out is a handle
@@ -110,7 +111,9 @@ def turned_body(
             return None  # legs, or what stands on it: no handles of this body
         loose = (pieces > 0) & (pieces != 1 + sizes.argmax())
         turned[loose] = -turned[loose]
-    turned = np.maximum(turned - GROWN, np.minimum(turned, _outside(mask, line))).astype(np.float32)
+    beyond = _outside(mask, line)
+    grown = turned - GROWN * (1 + beyond / NEAR_RIM).clip(0, 1)
+    turned = np.maximum(grown, np.minimum(turned, beyond)).astype(np.float32)
     return Turned(turned, axis.x, axis.depth, not handles.any())
 
 
