@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ TILT_DEG = 15.0  # a little from above
 DISTANCE = 3.6  # radii of the mesh: perspective as people hold things
 BACKGROUND = (255, 255, 255)
 MARGIN = 0.02  # of the side, left and right of a wide cut-out
+WORKERS = 2  # pictures at a time: the compiled parts and NumPy's let each other run
 FRAME_MS = 50  # how long a picture stands; gif counts in steps of 10
 
 
@@ -29,11 +31,16 @@ def frames(mesh: MeshArrays, count: int, side: int) -> Iterator:
     radius = float(np.linalg.norm(mesh.vertices - middle, axis=1).max()) or 1.0
     body = MeshArrays((mesh.vertices - middle) / radius, mesh.faces, mesh.colors, mesh.uv, mesh.texture)
     half = DISTANCE / np.sqrt(DISTANCE**2 - 1) * 1.02  # the ball of radius 1 just fits
-    for i in range(count):
+
+    def picture(i: int) -> np.ndarray:
         camera = Camera.orbit(-360.0 * i / count, TILT_DEG, half_width=half, distance=DISTANCE, size=side)
         rgba = render_mesh(body, camera, side)
         alpha = rgba[..., 3:] / 255.0
-        yield (rgba[..., :3] * alpha + np.array(BACKGROUND) * (1 - alpha) + 0.5).astype(np.uint8)
+        found: np.ndarray = (rgba[..., :3] * alpha + np.array(BACKGROUND) * (1 - alpha) + 0.5).astype(np.uint8)
+        return found
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        yield from pool.map(picture, range(count))
 
 
 def side_by_side(pictures: list[np.ndarray], cutout: UInt8[np.ndarray, "H W 4"]) -> list[np.ndarray]:
