@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from img2mv3d.geometry import lathe
 from img2mv3d.geometry.lathe import turned_body
 
 NODES = 96
@@ -112,3 +113,29 @@ def test_seen_level_the_outline_tells_nothing_and_the_body_must():
 
 def test_an_empty_photo_shows_nothing_turned():
     assert turned_body(_can().astype(np.float32), np.zeros((256, 256), np.float32), 20.0) is None
+
+
+def test_a_die_is_no_pot():
+    """Twenty faces are nearly a ball, but what discs fill of their outline leaves corners."""
+    golden = (1 + 5**0.5) / 2
+    corners = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+    corners += [(0, a / golden, b * golden) for a in (-1, 1) for b in (-1, 1)]
+    ways = np.array([p for c in corners[8:] for p in (c, (c[1], c[2], c[0]), (c[2], c[0], c[1]))] + corners[:8])
+    ways = ways / np.linalg.norm(ways, axis=1, keepdims=True)  # towards the twenty faces
+    lean = np.arctan(1 / golden)  # a corner points up
+    up, away = HEIGHT * np.cos(lean) - AWAY * np.sin(lean), HEIGHT * np.sin(lean) + AWAY * np.cos(lean)
+    die = np.max([w[0] * X + w[1] * away + w[2] * up for w in ways], axis=0) - 0.5
+    assert turned_body(die.astype(np.float32), _outline(die), 20.0) is None
+    ball = np.sqrt(X**2 + HEIGHT**2 + AWAY**2) - 0.5
+    assert turned_body(ball.astype(np.float32), _outline(ball), 20.0) is not None
+
+
+def test_a_can_grows_into_its_outline_and_not_towards_the_camera(monkeypatch: pytest.MonkeyPatch):
+    true = _can()
+    grown = turned_body(true.astype(np.float32), _outline(true), 20.0)
+    monkeypatch.setattr(lathe, "GROWN", 0.0)
+    plain = turned_body(true.astype(np.float32), _outline(true), 20.0)
+    assert grown is not None and plain is not None
+    front = (np.abs(X) < 0.2) & (np.abs(HEIGHT) < 0.2) & (RADIUS < 0.4)
+    assert np.array_equal(grown.field[front], plain.field[front])
+    assert (grown.field <= plain.field).all() and (grown.field < plain.field).any()
