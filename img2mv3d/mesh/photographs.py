@@ -63,8 +63,9 @@ def round_share(
     x, depth, _ = axis
     _, up, towards = _stood(axis)
     nodes = np.linspace(-1, 1, field.shape[0])
-    solid = np.argwhere(field < 0)
-    points = nodes[solid]
+    points = nodes[np.argwhere(field < 0)]
+    if not len(points):  # somebody carved all of it away
+        return np.full(photo.alpha.shape, np.inf)
     # Handles lie in the upright plane through the axis that faces the camera.
     away, place = np.abs(points @ towards - depth), points @ up
     step = nodes[1] - nodes[0]

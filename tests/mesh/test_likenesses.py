@@ -59,6 +59,7 @@ def test_the_round_part_of_a_jug_ends_where_its_cylinder_does() -> None:
     x = (np.arange(256) + 0.5) / 128 - 1
     assert np.allclose(share[128], np.abs(x - AXIS[0]) / RADIUS, rtol=0.04)  # half a node of the grid
     assert (share[10] > 100).all()  # nothing is there
+    assert np.isinf(round_share(photo, np.ones_like(body.field), AXIS)).all()
 
 
 def test_a_photo_does_not_print_the_root_of_a_handle_on_the_flank_beside_it() -> None:
