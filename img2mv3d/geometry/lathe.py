@@ -52,12 +52,12 @@ HANDLE = 0.08  # of the round part's width: what reaches farther out is a handle
 
 class Turned(NamedTuple):
     """field: about the signed distance (world units, negative inside, nodes linspace(-1, 1, N)). x, depth: of its axis,
-    see `Axis`. plain: whether it has no handles."""
+    see `Axis`. handles: whether it has any."""
 
     field: Float32[np.ndarray, "N N N"]
     x: float
     depth: float
-    plain: bool
+    handles: bool
 
 
 class Axis(NamedTuple):
@@ -114,7 +114,7 @@ def turned_body(
     beyond = _outside(mask, line)
     grown = turned - GROWN * (1 + beyond / NEAR_RIM).clip(0, 1)
     turned = np.maximum(grown, np.minimum(turned, beyond)).astype(np.float32)
-    return Turned(turned, axis.x, axis.depth, not handles.any())
+    return Turned(turned, axis.x, axis.depth, bool(handles.any()))
 
 
 def _axis(

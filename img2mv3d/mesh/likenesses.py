@@ -44,9 +44,9 @@ def likenesses(photo: Source, body: Shown) -> tuple[Source, list[Source]]:
         return photo, [] if body.mirror is None else [mirrored_source(photo, body.mirror, body.far, body.frontal)]
     if not body.handles:
         return photo, [half_turned_source(photo, body.axis), *flanks(photo, body.axis)]
-    photo = without_roots(photo, body.field, body.axis)
-    # Between its handles it is round: there it goes on as on a thing without any, and so does the other half.
     share = round_share(photo, body.field, body.axis)
+    photo = without_roots(photo, share, body.axis[0])
+    # Between its handles it is round: there it goes on as on a thing without any, and so does the other half.
     beside = flanks(replace(photo, alpha=photo.alpha * (share < ROOTS)), body.axis)
     if body.mirror is None:
         return photo, beside

@@ -12,6 +12,7 @@ from img2mv3d.conventions import FRONT, IMAGE_SIZE, WORLD_WIDTH
 from img2mv3d.geometry.cameras import Camera, Rig
 from img2mv3d.geometry.columns import CROP
 from img2mv3d.geometry.framing import Framing
+from img2mv3d.geometry.lathe import FLATTEST
 from img2mv3d.mesh.sources import Source
 
 ABOUT_Y = np.diag([-1.0, 1, -1, 1])  # half a turn about the vertical axis
@@ -19,7 +20,6 @@ MIRROR_PRIORITY = 8.0  # the photo's own pixels, where the other half is taken t
 FLANK_DEG = 62.0  # from the line of sight: at which turned things begin to show their flanks
 ROOTS = float(np.sin(np.radians(FLANK_DEG)))  # of the radius: beside handles, what lies farther out is theirs
 STICKING = 0.15  # of the radius: what stands out by more is a handle
-FLATTEST = 0.05  # sine of the elevation below which discs are seen as lines
 FLANK_SHARE = 0.4  # of the radius: what the photo shows farther out is shown there once more
 FACING = 0.88  # of a plane's normal along the line of sight: its mirror image is the back
 ALIKE = (0.08, 0.16)  # difference of colours between which front and back count as alike, and as different
@@ -41,13 +41,13 @@ def photo_source(full: np.ndarray, framing: Framing, camera: Camera) -> Source:
     return Source(camera, pixels[..., :3], pixels[..., 3], scale, offset, PHOTO_PRIORITY, is_photo=True, shown=True)
 
 
-def without_roots(photo: Source, field: Float32[np.ndarray, "N N N"], axis: tuple[float, float, float]) -> Source:
+def without_roots(photo: Source, share: Float[np.ndarray, "H W"], x: float) -> Source:
     """The photo without what it shows of a turned thing's flanks beside a handle: its roots, and its shadow, would be
-    drawn out over them. field, axis: as `Body` has them."""
-    share, (along, _) = round_share(photo, field, axis), _places(photo)
+    drawn out over them. share: `round_share`. x: of the axis."""
+    along, _ = _places(photo)
     flank = (share >= ROOTS) & (share <= 1)
     alpha = photo.alpha.copy()
-    for side in (along < axis[0], along >= axis[0]):
+    for side in (along < x, along >= x):
         rows = np.nonzero(((photo.alpha >= 0.5) & (share > 1 + STICKING) & side).any(1))[0]
         if len(rows):
             span = slice(rows.min(), rows.max() + 1)
@@ -176,9 +176,6 @@ def _alike(photo: Source, far: Float32[np.ndarray, "T T 3"]) -> Float[np.ndarray
     seen = cv2.remap(soft / np.maximum(share, 1e-3)[..., None], *grid, cv2.INTER_LINEAR)
     apart = np.abs(seen - cv2.GaussianBlur(far, (0, 0), LOW_SHARE * side)).mean(-1)
     alike = ((ALIKE[1] - apart) / (ALIKE[1] - ALIKE[0])).clip(0, 1).astype(np.float32)
-    height, width = photo.alpha.shape
-    back = [
-        ((np.arange(n) + 0.5 - photo.offset[i]) / photo.scale[i] * 2 / frame - 1) / CROP * side / 2 + side / 2 - 0.5
-        for i, n in enumerate((width, height))
-    ]
+    along, down = _places(photo)
+    back = [(world / CROP + 1) * side / 2 - 0.5 for world in (along, -down)]
     return cv2.remap(alike, *(a.astype(np.float32) for a in np.meshgrid(*back)), cv2.INTER_LINEAR)

@@ -249,7 +249,7 @@ def _usual_form(
     sideways = Plane(np.array([1.0, 0, 0]), turned.x, 1.0)
     axis = turned.x, turned.depth, elevation_deg
     plane = sideways if overlap >= FRONTAL else facing
-    return _Form(turned.field, plane, "turned", None, axis, not turned.plain)
+    return _Form(turned.field, plane, "turned", None, axis, turned.handles)
 
 
 def _wider(body: Body, sides: Mapping[float, UInt8[np.ndarray, "256 256 4"]]) -> float:
